@@ -1,0 +1,238 @@
+"""Any audio file, or array with its rate, to 16 kHz mono float32 in bounded memory.
+
+soundfile decodes first; PyAV takes what it cannot (m4a, webm); soxr does every resampling, because differing
+resamplers change labels.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, TypedDict, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.errors import AudioError, one_of
+
+SAMPLING_RATE = 16_000
+"""Samples a second of everything behind this module."""
+
+MINIMUM_SAMPLES = 400
+"""One analysis window of 25 ms; less cannot be recognised."""
+
+EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a", ".webm")
+"""Files that a folder is searched for."""
+
+SILENCE_DB = -80.0
+"""Full-scale level (dB) that some sample must pass for audio not to count as silent."""
+
+BLOCK_SECONDS = 30.0
+"""Seconds decoded at a time."""
+
+Waveform: TypeAlias = NDArray[np.float32]
+
+
+class AudioArray(TypedDict):
+    """Samples of shape (T,) or (channels, T) and their rate, as Hugging Face datasets give them."""
+
+    array: NDArray[Any]
+    sampling_rate: int
+
+
+AudioInput: TypeAlias = str | Path | AudioArray
+
+
+def load(audio: AudioInput) -> Waveform:
+    """Decode a whole clip.
+
+    Args:
+        audio: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
+
+    Returns:
+        16 kHz mono samples of shape (T,).
+
+    Raises:
+        AudioError: The file is missing, empty, not audio, truncated, too short, silent, or not finite.
+    """
+    blocks = list(stream(audio))
+    waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    check(waveform, name_of(audio))
+    return waveform
+
+
+def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[Waveform]:
+    """Decode block by block, so that hours of audio need the memory of seconds.
+
+    Args:
+        audio: As in `load`.
+        block_seconds: Seconds decoded at a time.
+
+    Yields:
+        Consecutive 16 kHz mono blocks of shape (T_k,), not longer than about ``block_seconds``.
+
+    Raises:
+        AudioError: As in `load`, except that only non-finite samples and undecodable files are found here;
+            `check_length` and `check_level` judge the whole.
+    """
+    if isinstance(audio, str | Path):
+        yield from _resampled(_decode(Path(audio), block_seconds), str(audio))
+    else:
+        yield from _resampled(iter([_checked_array(audio)]), name_of(audio))
+
+
+def name_of(audio: AudioInput) -> str:
+    """How messages call this input."""
+    return str(audio) if isinstance(audio, str | Path) else "the given array"
+
+
+def check(waveform: Waveform, name: str) -> None:
+    """Refuse what cannot be recognised.
+
+    Raises:
+        AudioError: Shorter than one analysis window, or silent.
+    """
+    check_length(len(waveform), name)
+    check_level(float(np.abs(waveform).max()), name)
+
+
+def check_length(samples: int, name: str) -> None:
+    """Refuse audio shorter than one analysis window (`AudioError`)."""
+    if samples == 0:
+        raise AudioError(f"{name}: holds no samples")
+    if samples < MINIMUM_SAMPLES:
+        raise AudioError(
+            f"{name}: lasts {1000 * samples / SAMPLING_RATE:.1f} ms; at least "
+            f"{1000 * MINIMUM_SAMPLES / SAMPLING_RATE:.0f} ms are needed"
+        )
+
+
+def check_level(peak: float, name: str) -> None:
+    """Refuse silence (`AudioError`); ``peak`` is the largest absolute sample."""
+    if peak < 10 ** (SILENCE_DB / 20):
+        raise AudioError(f"{name}: is silent (no sample above {SILENCE_DB:.0f} dBFS)")
+
+
+def find(paths: Iterable[str | Path]) -> list[Path]:
+    """List audio files: files as they are given, folders walked in the order of names.
+
+    Raises:
+        AudioError: A path does not exist, or a folder holds no audio.
+    """
+    return [file for path in paths for file in _files(Path(path))]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
+    if not found:
+        raise AudioError(f"{path}: this folder holds no audio ({one_of(EXTENSIONS)})")
+    return found
+
+
+# Decoding: each decoder yields (rate, samples of shape (T_k,)), already mono.
+
+
+def _decode(path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+    if path.is_dir():
+        raise AudioError(f"{path}: is a folder, not an audio file")
+    if not path.exists():
+        raise AudioError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: is an empty file")
+    import soundfile  # imported here: decoding is not needed to start
+
+    try:
+        file = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError:
+        yield from _decode_av(path)
+        return
+    with file:
+        yield from _decode_soundfile(file, path, block_seconds)
+
+
+def _decode_soundfile(file: Any, path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+    import soundfile
+
+    rate, expected, read = int(file.samplerate), int(file.frames), 0
+    try:
+        for block in file.blocks(max(1, int(block_seconds * rate)), dtype="float32", always_2d=True):
+            read += len(block)
+            yield rate, _mono(block.T)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: damaged after {read / rate:.2f} s ({error})") from error
+    # A stream of unknown length reports a huge count; only a file that promises its length can fall short.
+    if read < expected < 1 << 62:
+        raise AudioError(f"{path}: truncated: {read} of {expected} samples could be read")
+
+
+def _decode_av(path: Path) -> Iterator[tuple[int, Waveform]]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{path}: holds no audio track")
+            for frame in container.decode(audio=0):
+                yield int(frame.sample_rate), _mono(_planar(frame))
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"{path}: not audio that can be decoded ({reason}); {one_of(EXTENSIONS)}") from error
+
+
+def _planar(frame: Any) -> NDArray[np.float32]:
+    """Samples of a PyAV frame as (channels, T) in [-1, 1]."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T  # (T·channels,) → (channels, T)
+    return _as_float(samples)
+
+
+def _checked_array(audio: Mapping[str, Any]) -> tuple[int, Waveform]:
+    if not isinstance(audio, Mapping) or "sampling_rate" not in audio or "array" not in audio:
+        raise AudioError(
+            "an array needs its rate: pass {'array': samples, 'sampling_rate': hertz}, "
+            f"not {type(audio).__name__}"
+        )
+    rate = audio["sampling_rate"]
+    if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
+        raise AudioError(f"sampling_rate must be a positive whole number of hertz, not {rate!r}")
+    samples = np.asarray(audio["array"])
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
+        raise AudioError(
+            f"array must hold numbers of shape (T,) or (channels, T), not {samples.dtype} {samples.shape}"
+        )
+    if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
+        raise AudioError(f"array of shape {samples.shape} looks like (T, channels); pass (channels, T)")
+    return int(rate), _mono(_as_float(np.atleast_2d(samples)))
+
+
+def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Integers of any width to [-1, 1); floats as they are."""
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    limits = np.iinfo(samples.dtype)
+    middle = (int(limits.max) + int(limits.min) + 1) / 2  # 0 when signed, 128 for 8-bit unsigned
+    return ((samples - middle) / ((int(limits.max) - int(limits.min) + 1) / 2)).astype(np.float32)
+
+
+def _mono(channels: NDArray[np.float32]) -> Waveform:
+    """(channels, T) → (T,): the mean, so that equal channels change nothing."""
+    return cast(Waveform, channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32))
+
+
+def _resampled(blocks: Iterator[tuple[int, Waveform]], name: str) -> Iterator[Waveform]:
+    """Bring a stream of blocks to 16 kHz without a seam between them."""
+    import soxr
+
+    resampler, source_rate = None, None
+    for rate, block in blocks:
+        if not np.isfinite(block).all():
+            raise AudioError(f"{name}: holds NaN or infinite samples")
+        if source_rate not in (None, rate):
+            raise AudioError(f"{name}: changes its rate midway, from {source_rate} to {rate} Hz")
+        source_rate = rate
+        if rate != SAMPLING_RATE and resampler is None:
+            resampler = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32", quality="HQ")
+        yield block if resampler is None else resampler.resample_chunk(block)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

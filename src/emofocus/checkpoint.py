@@ -1,0 +1,88 @@
+"""Weights on disk, and the model directory. Nothing here ever unpickles."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from emofocus.config import ModelConfig, load_model_config
+from emofocus.errors import ModelError
+from emofocus.files import replacing, write_text
+from emofocus.models import SpeechNetwork, build
+
+PACKED_FROM = 32_768
+"""Matrices with at least so many numbers are packed to int8."""
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file, atomically."""
+    with replacing(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata of a safetensors file.
+
+    Raises:
+        ModelError: Missing or damaged.
+    """
+    if not path.exists():
+        raise ModelError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelError(f"{path}: damaged ({error})") from error
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write `config.json` of a model directory."""
+    write_text(folder / "config.json", config.model_dump_json(indent=1) + "\n")
+
+
+def load_network(folder: Path) -> tuple[SpeechNetwork, ModelConfig]:
+    """Rebuild the torch network of a model directory, in evaluation mode.
+
+    Raises:
+        ModelError: A file is missing or damaged, or the weights are another model's.
+        ConfigError: `config.json` holds unknown keys or bad values.
+    """
+    config = load_model_config(folder / "config.json")
+    network = build(config)
+    tensors, _ = load_tensors(folder / "model.safetensors")
+    try:
+        network.load_state_dict(unpack(tensors))
+    except RuntimeError as error:
+        raise ModelError(f"{folder / 'model.safetensors'}: not the weights of {config.model} ({error})") from error
+    return network.eval(), config
+
+
+# Packing: each row of a large matrix becomes whole numbers from -127 to 127 and one scale.
+
+
+def pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Store large matrices as int8 rows with a scale each, a quarter of their size; the rest stays as it is."""
+    packed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dim() >= 2 and tensor.numel() >= PACKED_FROM:
+            packed[name], packed[f"{name}.scale"] = _quantize_rows(tensor)
+        else:
+            packed[name] = tensor
+    return packed
+
+
+def unpack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `pack`, up to its rounding; tensors that were never packed pass."""
+    return {
+        name: tensor.float() * tensors[f"{name}.scale"] if f"{name}.scale" in tensors else tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(".scale")
+    }
+
+
+def _quantize_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, …) → whole numbers (R, …) and scales (R, 1 …)."""
+    scale = matrix.abs().amax(dim=tuple(range(1, matrix.dim())), keepdim=True).clamp(min=1e-12) / 127
+    return torch.round(matrix / scale).to(torch.int8), scale

@@ -1,0 +1,71 @@
+"""Runs `model.onnx`: a batch of waveforms → outputs, without torch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.errors import ModelError
+
+Array = NDArray[np.float32]
+
+
+class EngineOutput(NamedTuple):
+    """One row a segment; S segments of m frames, n frames, h heads.
+
+    Attributes:
+        logits: (B, S, C).
+        level: (B, n), level of each frame in dB full scale.
+        attention: (B, S, h, m, m), before calibration, or None when not asked for.
+        centre: (B, S, h, m), in frames 1 … m, or None.
+        scope: (B, S, h, m), in frames, or None.
+        gates: (B, S, h), or None.
+    """
+
+    logits: Array
+    level: Array
+    attention: Array | None = None
+    centre: Array | None = None
+    scope: Array | None = None
+    gates: Array | None = None
+
+
+class Engine:
+    """An onnxruntime session over one `model.onnx`.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        import onnxruntime
+
+        if not path.is_file():
+            raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{path}: damaged, or not a model that onnxruntime can run ({reason})") from error
+        self._names = {output.name for output in self._session.get_outputs()}
+        # Only what is asked for is computed.
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
+
+    def run(self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False) -> EngineOutput:
+        """Recognise a batch.
+
+        Args:
+            waveform: (B, T), 16 kHz, rows padded with zeros.
+            lengths: True samples of each row (B,).
+            need_maps: Also return attention, centres, scopes and gates, as far as the model has them.
+        """
+        wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
+        names = [name for name in wanted if name in self._names]
+        values = self._session.run(names, {"waveform": waveform, "lengths": lengths}, self._run_options)
+        return EngineOutput(**dict(zip(names, values, strict=True)))

@@ -1,0 +1,257 @@
+"""Cross-validation: train on each fold, score its test part once, write down everything needed to recompute it."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from emofocus import __version__
+from emofocus.checkpoint import save_config
+from emofocus.config import ModelConfig, Recipe
+from emofocus.corpora import Corpus
+from emofocus.datasets import FeatureCache, SegmentDataset, Speech, compute_features
+from emofocus.errors import ConfigError, SplitError
+from emofocus.files import write_text
+from emofocus.metrics import Metrics, measure, score
+from emofocus.models import build
+from emofocus.progress import say
+from emofocus.splits import PROTOCOLS, Fold, make_folds
+from emofocus.training import Fitted, fit
+
+SELECTION = "best validation UA; test scored once"
+Row = dict[str, str]
+"""One line of predictions.csv."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a result depends on, beside the machine's arithmetic."""
+
+    corpus: Corpus
+    model: str
+    recipe_name: str
+    recipe: Recipe
+    protocol: str
+    seed: int
+
+    def folds(self) -> list[Fold]:
+        """Folds of this protocol and seed."""
+        return make_folds(self.corpus, self.protocol, self.seed)
+
+    def config(self) -> ModelConfig:
+        """What the model directory of a fold says, before there are figures."""
+        return ModelConfig.of(
+            self.model,
+            self.corpus.classes,
+            features=self.recipe.features,
+            segment=self.recipe.segment,
+            network=self.recipe.network,
+            license=self.corpus.license,
+        )
+
+    def identity(self, folds: Sequence[Fold]) -> dict[str, Any]:
+        """The head of `summary.json`."""
+        return {
+            "corpus": self.corpus.name,
+            "utterances": len(self.corpus.utterances),
+            "classes": list(self.corpus.classes),
+            "model": self.model,
+            "recipe": self.recipe_name,
+            "recipe_settings": self.recipe.model_dump(mode="json"),
+            "parameters": parameter_count(self.config()),
+            "protocol": {
+                "name": self.protocol,
+                "note": PROTOCOLS[self.protocol].note,
+                "folds": len(folds),
+                "selection": SELECTION,
+            },
+            "seed": self.seed,
+        }
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Learned numbers of the network that a config describes."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(config).parameters())
+
+
+def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: FeatureCache) -> dict[str, Any]:
+    """Train and test every fold; write `summary.json`, `predictions.csv` and `folds.json` below ``out``.
+
+    Both results are rewritten after each fold. When ``out`` holds finished folds of the same experiment already,
+    they are kept, and an unfinished one goes on from its last epoch.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ConfigError: ``out`` holds another experiment.
+        SplitError: The protocol cannot deal this corpus.
+    """
+    folds = experiment.folds()
+    summary, rows = _resume(out, experiment.identity(folds))
+    done = {item["fold"] for item in summary["folds"]}
+    if len(done) < len(folds):
+        write_text(out / "folds.json", folds_json(experiment.corpus, folds))
+        speech = load_speech(experiment, cache)
+    for number, fold in enumerate(folds):
+        if number in done:
+            continue
+        result, fold_rows = run_fold(experiment, number, fold, speech, out / f"fold-{number}", fabric)
+        rows += fold_rows
+        summary["folds"].append(result)
+        summary |= averages(summary["folds"])
+        if fabric.is_global_zero:
+            write_text(out / "predictions.csv", _csv_text(rows))
+            write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+            (out / f"fold-{number}" / "last.safetensors").unlink(missing_ok=True)
+    return summary
+
+
+def load_speech(experiment: Experiment, cache: FeatureCache) -> list[Speech]:
+    """Features of the whole corpus, through the cache."""
+    keys = compute_features(experiment.corpus, experiment.recipe.features, cache)
+    return [cache.read(key) for key in keys]
+
+
+def run_fold(
+    experiment: Experiment, number: int, fold: Fold, speech: Sequence[Speech], folder: Path, fabric: Fabric
+) -> tuple[dict[str, Any], list[Row]]:
+    """Train on a fold, then score its test part, once.
+
+    ``folder`` then holds the network as a model directory without its ONNX file.
+
+    Returns:
+        The fold's entry in `summary.json`, and its lines of `predictions.csv`.
+    """
+    labels, settings = experiment.corpus.labels(), experiment.recipe.segment
+    train, valid, test = (
+        SegmentDataset([speech[i] for i in part], [labels[i] for i in part], settings)
+        for part in (fold.train, fold.valid, fold.test)
+    )
+    torch.manual_seed(experiment.seed)
+    network = build(experiment.config())
+    title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
+    fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title)
+    rows = _rows(experiment.corpus, number, fold.test, score(network, test))
+    found = measure_rows(rows, experiment.corpus.classes)
+    say(f"{title}: test WA {found.wa:.2%}, UA {found.ua:.2%} (epoch {fitted.best_epoch})")
+    result = _fold_entry(number, fold, fitted, found)
+    if fabric.is_global_zero:
+        save_config(folder, _with_provenance(experiment, result, rows))
+    return result, rows
+
+
+def measure_rows(rows: Sequence[Row], classes: Sequence[str]) -> Metrics:
+    """Figures of lines of `predictions.csv`."""
+    return measure([row["label"] for row in rows], [row["prediction"] for row in rows], classes)
+
+
+def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and sample standard deviation over folds of each figure."""
+    found = {}
+    for name in Metrics._fields:
+        values = [item[name] for item in folds]
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        found[name] = {"mean": round(statistics.fmean(values), 6), "std": round(deviation, 6)}
+    return found
+
+
+def folds_json(corpus: Corpus, folds: Sequence[Fold]) -> str:
+    """Files of each part of each fold, one fold a line."""
+
+    def files(part: Sequence[int]) -> list[str]:
+        return [corpus.utterances[index].file for index in part]
+
+    lines = [
+        json.dumps({"train": files(fold.train), "valid": files(fold.valid), "test": files(fold.test)})
+        for fold in folds
+    ]
+    return '{"corpus": ' + json.dumps(corpus.name) + ', "folds": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def recalls(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, float]:
+    """Share of each class' utterances that were recognised."""
+    hits: dict[str, list[bool]] = {name: [] for name in classes}
+    for row in rows:
+        hits[row["label"]].append(row["label"] == row["prediction"])
+    return {name: round(float(np.mean(found)), 4) for name, found in hits.items() if found}
+
+
+def _fold_entry(number: int, fold: Fold, fitted: Fitted, found: Metrics) -> dict[str, Any]:
+    return {
+        "fold": number,
+        "train": len(fold.train),
+        "valid": len(fold.valid),
+        "test": len(fold.test),
+        "best_epoch": fitted.best_epoch,
+        **{name: round(value, 6) for name, value in found._asdict().items()},
+        "version": __version__,
+        "history": [[round(item.loss, 5), round(item.valid_wa, 5), round(item.valid_ua, 5)] for item in fitted.history],
+    }
+
+
+def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[Row]) -> ModelConfig:
+    training = {key: value for key, value in result.items() if key != "history"} | {
+        "corpus": experiment.corpus.name,
+        "recipe": experiment.recipe_name,
+        "protocol": experiment.protocol,
+        "note": PROTOCOLS[experiment.protocol].note,
+        "selection": SELECTION,
+        "seed": experiment.seed,
+        "test_speakers": sorted({row["speaker"] for row in rows}),
+        "test_recalls": recalls(rows, experiment.corpus.classes),
+    }
+    return experiment.config().model_copy(update={"training": training})
+
+
+def _rows(corpus: Corpus, number: int, part: Sequence[int], probabilities: Any) -> list[Row]:
+    rows = []
+    for index, scores in zip(part, probabilities, strict=True):
+        utterance = corpus.utterances[index]
+        row = {"fold": str(number), "file": utterance.file, "speaker": utterance.speaker, "label": utterance.emotion}
+        row["prediction"] = corpus.classes[int(scores.argmax())]
+        rows.append(row | {f"p_{name}": f"{p:.5f}" for name, p in zip(corpus.classes, scores, strict=True)})
+    return rows
+
+
+def _csv_text(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
+    """What earlier runs of the same experiment finished."""
+    path = out / "summary.json"
+    if not path.exists():
+        summary = identity | {"version": __version__, "folds": []}
+        write_text(path, json.dumps(summary, indent=1) + "\n")
+        return summary, []
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    _refuse_difference(out, {key: summary.get(key) for key in identity}, identity)
+    done = {str(item["fold"]) for item in summary["folds"]}
+    if not done:
+        return summary, []
+    with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["fold"] in done]
+    if {row["fold"] for row in rows} != done:
+        raise SplitError(f"{out}: predictions.csv lacks folds that summary.json has; remove both to start again")
+    return summary, rows
+
+
+def _refuse_difference(out: Path, there: dict[str, Any], identity: dict[str, Any]) -> None:
+    different = [key for key, value in identity.items() if there.get(key) != value]
+    if different:
+        shown = ", ".join(f"{key} is {there.get(key)!r}, not {identity[key]!r}" for key in different)
+        raise ConfigError(f"{out} holds another run ({shown}); choose another --out")

@@ -1,0 +1,228 @@
+"""torch → `model.onnx`: waveforms in; logits, and on request attention, out. Parity is checked before it is kept."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+
+from emofocus.checkpoint import PACKED_FROM, load_network, pack, save_config, save_tensors, unpack
+from emofocus.config import ModelConfig
+from emofocus.engine import Engine
+from emofocus.errors import ModelError
+from emofocus.features import FrontEnd
+from emofocus.files import replacing, write_text
+from emofocus.model_card import model_card
+from emofocus.models import AttentionMaps, SpeechNetwork
+from emofocus.segments import segment_count
+
+OPSET = 17
+TOLERANCE = 1e-4
+"""Largest difference of a logit between torch and ONNX."""
+
+MAP_OUTPUTS = {"weights": "attention", "centre": "centre", "scope": "scope", "gates": "gates"}
+"""`AttentionMaps` field → output of `model.onnx`."""
+
+
+class WaveformOutput(NamedTuple):
+    """One row a segment: logits (B, S, C); level of each frame (B, n) in dB; maps (B, S, h, …) if asked for."""
+
+    logits: Tensor
+    level: Tensor
+    maps: AttentionMaps | None
+
+
+class WaveformClassifier(nn.Module):
+    """The whole path from samples to logits: what `model.onnx` holds.
+
+    Features and everything that looks at single frames are computed once a frame, then frames are cut into
+    overlapping segments.
+
+    Shape: waveform (B, T), lengths (B,) in samples → see `WaveformOutput`. Rows are padded with zeros; of a row
+    with n true frames the first max(1, 1 + (n - m) // hop) segments count.
+    """
+
+    def __init__(self, network: SpeechNetwork, config: ModelConfig) -> None:
+        super().__init__()
+        self.front_end = FrontEnd(config.features)
+        self.network = network
+        self.segment = config.segment
+
+    def forward(self, waveform: Tensor, lengths: Tensor, need_maps: bool = False) -> WaveformOutput:
+        """See the class."""
+        features, level = self.front_end(waveform, lengths)  # (B, n, F), (B, n)
+        frames = self.front_end.frames(lengths)  # (B,)
+        index = segment_index(features, self.segment.frames, self.segment.hop)  # (S, m)
+        encoded = self.network.encode_frames(features)  # (B, n, D)
+        segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
+        segments = segments.reshape(-1, self.segment.frames, encoded.shape[2])  # (B · S, m, D)
+        lengths = segment_lengths(frames, index[:, 0], self.segment.frames)  # (B, S)
+        valid = torch.arange(self.segment.frames, device=index.device) < lengths.flatten()[:, None]
+        segments = segments * valid[:, :, None].to(segments.dtype)
+        logits, maps = self.network.classify(segments, lengths.flatten(), need_maps)
+        return WaveformOutput(_by_row(logits, lengths), level, _maps_by_row(maps, lengths))
+
+
+@torch.jit.script
+def segment_index(features: Tensor, frames: int, hop: int) -> Tensor:
+    """Frame numbers of each segment (S, m); scripted, because S depends on the input.
+
+    Frames beyond the last one repeat it: they are padding, which `segment_lengths` excludes.
+    """
+    n = features.shape[1]
+    count = max(1, 1 + (n - frames) // hop) if n >= frames else 1
+    starts = torch.arange(count, device=features.device) * hop
+    index = starts.unsqueeze(1) + torch.arange(frames, device=features.device).unsqueeze(0)
+    return index.clamp(max=n - 1)
+
+
+def segment_lengths(frames: Tensor, starts: Tensor, size: int) -> Tensor:
+    """True frames of each segment (B, S); segments that lie wholly in the padding count one, for want of any."""
+    return (frames[:, None] - starts[None, :]).clamp(min=1, max=size)
+
+
+def _by_row(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B · S, …) → (B, S, …)."""
+    return x.reshape(lengths.shape[0], lengths.shape[1], *x.shape[1:])
+
+
+def _maps_by_row(maps: AttentionMaps | None, lengths: Tensor) -> AttentionMaps | None:
+    if maps is None:
+        return None
+    return AttentionMaps(*(None if item is None else _by_row(item, lengths) for item in maps))
+
+
+def export(source: Path, out: Path, packed: bool = False) -> None:
+    """Make a whole model directory out of one that has `config.json` and `model.safetensors`.
+
+    Args:
+        source: A trained fold, or a model directory.
+        out: Where `model.onnx`, `model.safetensors`, `config.json` and `README.md` go.
+        packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
+
+    Raises:
+        ModelError: ``source`` is incomplete or damaged, or torch and ONNX disagree.
+    """
+    network, config = load_network(source)
+    tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    if packed:
+        tensors = pack(tensors)
+        network.load_state_dict(unpack(tensors))
+    graph = to_onnx(network, config)
+    if packed:
+        pack_onnx(graph)
+    with replacing(out / "model.onnx") as temporary:
+        onnx.save(graph, temporary)
+        check_parity(network, config, temporary)
+    save_tensors(out / "model.safetensors", tensors)
+    write_text(out / "README.md", model_card(config, graph_bytes=(out / "model.onnx").stat().st_size))
+    save_config(out, config)
+
+
+def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
+    """The graph of `WaveformClassifier` with dynamic batch and time."""
+    module = _WithMaps(WaveformClassifier(network, config).eval())
+    example = torch.randn(2, 16_000), torch.tensor([16_000, 9_000])
+    names = ["logits", "level", *module.map_names(*example)]
+    axes = {name: {0: "batch", 1: "segments"} for name in names} | {"level": {0: "batch", 1: "frames"}}
+    axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: what it holds fixed (m, h, d) is fixed
+        torch.onnx.export(
+            module,
+            example,
+            buffer,
+            dynamo=False,  # the dynamo exporter fixes the time axis of an LSTM
+            opset_version=OPSET,
+            input_names=["waveform", "lengths"],
+            output_names=names,
+            dynamic_axes=axes,
+        )
+    graph = onnx.load_from_string(buffer.getvalue())
+    helper.set_model_props(graph, {"labels": ",".join(config.labels), "license": config.license})
+    return graph
+
+
+class _WithMaps(nn.Module):
+    """Flattens the outputs that there are into a tuple."""
+
+    def __init__(self, classifier: WaveformClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        output = self.classifier(waveform, lengths, need_maps=True)
+        maps = () if output.maps is None else tuple(item for item in output.maps if item is not None)
+        return (output.logits, output.level, *maps)
+
+    @torch.inference_mode()
+    def map_names(self, waveform: Tensor, lengths: Tensor) -> list[str]:
+        maps = self.classifier(waveform, lengths, need_maps=True).maps
+        return [] if maps is None else [MAP_OUTPUTS[k] for k, v in maps._asdict().items() if v is not None]
+
+
+def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path) -> float:
+    """Largest difference of a logit between torch and ONNX, on noise of several lengths in one batch.
+
+    Raises:
+        ModelError: It is above `TOLERANCE`.
+    """
+    engine = Engine(path)
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([1_600, 8_000, 40_001])
+    waveform = torch.randn(3, 40_001, generator=generator) * 0.1
+    waveform *= torch.arange(40_001) < lengths[:, None]
+    with torch.inference_mode():
+        expected = WaveformClassifier(network, config).eval()(waveform, lengths).logits.numpy()
+    found = engine.run(waveform.numpy(), lengths.numpy()).logits
+    difference = max(
+        float(np.abs(expected[row, :count] - found[row, :count]).max())
+        for row, count in enumerate(segment_counts(lengths.numpy(), config))
+    )
+    if not difference <= TOLERANCE:
+        raise ModelError(f"torch and ONNX differ by {difference:.2g} in a logit; at most {TOLERANCE} is allowed")
+    return difference
+
+
+def segment_counts(samples: NDArray[np.int64], config: ModelConfig) -> list[int]:
+    """True segments of each row."""
+    return [segment_count(1 + int(count) // config.features.hop, config.segment) for count in samples]
+
+
+def pack_onnx(graph: onnx.ModelProto) -> None:
+    """Replace large float matrices by int8 rows times scales, which the runtime multiplies out when it loads."""
+    nodes, kept = [], []
+    for tensor in graph.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.ndim < 2 or values.size < PACKED_FROM:
+            kept.append(tensor)
+            continue
+        whole, scale = _rows_of(values)
+        name = tensor.name
+        kept += [numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
+        nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+    for node in reversed(nodes):
+        graph.graph.node.insert(0, node)
+
+
+def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Find the axis along which the weights were packed (exporters transpose) and split them again."""
+    best: tuple[float, NDArray[np.int8], NDArray[np.float32]] | None = None
+    for axis in range(values.ndim):
+        scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-12) / np.float32(127)
+        whole = np.round(values / scale).astype(np.int8)
+        error = float(np.abs(whole * scale - values).max())
+        if best is None or error < best[0]:
+            best = (error, whole, scale.astype(np.float32))
+    assert best is not None
+    return best[1], best[2]

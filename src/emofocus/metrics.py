@@ -1,0 +1,65 @@
+"""Scores of a network on a part, and the figures made of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emofocus.datasets import SegmentDataset
+from emofocus.models import SpeechNetwork
+from emofocus.segments import softmax
+
+EVALUATION_BATCH = 512
+"""Segments scored at a time."""
+
+
+class Metrics(NamedTuple):
+    """Shares in [0, 1] over the utterances of one part.
+
+    Attributes:
+        wa: Weighted accuracy: plain accuracy.
+        ua: Unweighted accuracy: mean of the classes' recalls (balanced accuracy).
+        macro_f1: Mean of the classes' F1 scores.
+    """
+
+    wa: float
+    ua: float
+    macro_f1: float
+
+
+def measure(labels: Sequence[str], predictions: Sequence[str], classes: Sequence[str]) -> Metrics:
+    """WA, UA and macro-F1 of one part; classes that have no utterance in it do not count."""
+    from sklearn.metrics import f1_score, recall_score
+
+    present = [name for name in classes if name in set(labels)]
+    shared = {"labels": present, "average": "macro", "zero_division": 0}
+    correct = np.mean(np.asarray(labels) == np.asarray(predictions))
+    return Metrics(
+        wa=float(correct),
+        ua=float(recall_score(labels, predictions, **shared)),
+        macro_f1=float(f1_score(labels, predictions, **shared)),
+    )
+
+
+@torch.inference_mode()
+def score(network: SpeechNetwork, data: SegmentDataset) -> NDArray[np.float32]:
+    """Class probabilities of each utterance, softmax of the mean of its segments' logits: (U, C).
+
+    The network is left in the mode (training or evaluation) that it was in.
+    """
+    was_training = network.training
+    network.eval()
+    device = network.normalize.mean.device
+    sums: torch.Tensor | None = None
+    counts = torch.zeros(len(data.labels))
+    for batch in data.batches(EVALUATION_BATCH):
+        lengths = None if batch.lengths is None else batch.lengths.to(device)
+        logits = network(batch.features.to(device), lengths).logits.float().cpu()
+        sums = torch.zeros(len(data.labels), logits.shape[1]) if sums is None else sums
+        sums.index_add_(0, batch.utterances, logits)
+        counts.index_add_(0, batch.utterances, torch.ones(len(logits)))
+    network.train(was_training)
+    assert sums is not None
+    return softmax((sums / counts[:, None]).numpy())

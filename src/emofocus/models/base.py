@@ -1,0 +1,65 @@
+"""The one shape of all networks: frames of an utterance in, one row of logits for each segment out."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from emofocus.models.attention import AttentionMaps
+
+
+class NetworkOutput(NamedTuple):
+    """Logits (B, C), and the attention maps when they were asked for and the network has any."""
+
+    logits: Tensor
+    maps: AttentionMaps | None
+
+
+class SpeechNetwork(nn.Module):
+    """Base of all networks.
+
+    A network sees segments of m frames with F features, (B, m, F), and their true lengths. It may split its work
+    in two: `encode_frames` looks at each frame alone, so that overlapping segments can share it; the rest is
+    `classify`. Both together are `forward`.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.normalize = Standardize(size)
+
+    def encode_frames(self, features: Tensor) -> Tensor:
+        """(B, n, F) → (B, n, D), each frame by itself."""
+        encoded: Tensor = self.normalize(features)
+        return encoded
+
+    def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
+        """Segments (B, m, D) and their true lengths (B,), None when all are m, → logits (B, C)."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
+        """Segments (B, m, F) and their true lengths (B,) → logits (B, C)."""
+        return self.classify(self.encode_frames(features), lengths, need_maps)
+
+
+class Standardize(nn.Module):
+    """Brings every feature to zero mean and unit variance, with the statistics of the training part.
+
+    Shape: (…, F) → (…, F).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+
+    def set(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take over statistics of shape (F,)."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.clamp(min=1e-5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return (x - self.mean) / self.deviation

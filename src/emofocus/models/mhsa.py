@@ -1,0 +1,138 @@
+"""The paper's network and its ablation: CNN → BiLSTM → self-attention → two fully connected layers (figure 1).
+
+Kim, An and Kim, *Improving Speech Emotion Recognition Through Focus and Calibration Attention Mechanisms*,
+Interspeech 2022. The four variants differ in the attention that they are composed with, and in nothing else:
+
+========== ===== ===========
+name       focus calibration
+========== ===== ===========
+bmhsa      no    no
+mhsa-fa    yes   no
+mhsa-ca    no    yes           (the ablation's fourth cell, which the paper leaves out)
+mhsa-faca  yes   yes
+========== ===== ===========
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from emofocus.config import ModelConfig
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean
+from emofocus.models.base import NetworkOutput, SpeechNetwork
+
+WIDTH, HEADS = 512, 8
+
+
+def bmhsa(config: ModelConfig, size: int) -> "CLDNN":
+    """Plain multi-head self-attention."""
+    return CLDNN(config, size, MultiHeadSelfAttention(WIDTH, HEADS))
+
+
+def mhsa_fa(config: ModelConfig, size: int) -> "CLDNN":
+    """With focus."""
+    return CLDNN(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
+
+
+def mhsa_ca(config: ModelConfig, size: int) -> "CLDNN":
+    """With calibration."""
+    return CLDNN(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
+
+
+def mhsa_faca(config: ModelConfig, size: int) -> "CLDNN":
+    """With focus and calibration: the paper's proposal."""
+    attention = MultiHeadSelfAttention(
+        WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS)
+    )
+    return CLDNN(config, size, attention)
+
+
+class CLDNN(SpeechNetwork):
+    """Convolutions over each frame's coefficients, BiLSTM over time, attention, pooling, classifier.
+
+    Args:
+        config: Labels, pooling and dropout.
+        size: Features of a frame, F.
+        attention: What stands between BiLSTM and pooling.
+    """
+
+    def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
+        super().__init__(size)
+        dropout = config.network.dropout
+        self.convolutions = nn.Sequential(CoefficientBlock(1, 64), CoefficientBlock(64, 64))
+        width = 64 * CoefficientBlock.shrink(CoefficientBlock.shrink(size))  # 40 → 19 → 8 coefficients: 512
+        self.lstm = BiLSTM(width, WIDTH // 2, layers=2, dropout=dropout)
+        self.attention = attention
+        self.pooling = config.network.pooling
+        pooled = WIDTH * (config.segment.frames if self.pooling == "flatten" else 1)
+        self.classifier = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(pooled, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, len(config.labels))
+        )
+
+    def encode_frames(self, features: Tensor) -> Tensor:
+        """(B, n, F) → (B, n, 64 · F'), each frame by itself."""
+        frames: Tensor = self.normalize(features)
+        x = frames.transpose(1, 2).unsqueeze(1)  # (B, 1, F, n): kernels run along F
+        x = self.convolutions(x.contiguous(memory_format=torch.channels_last))  # (B, 64, F', n)
+        return x.permute(0, 3, 1, 2).flatten(2)  # (B, n, 64 · F')
+
+    def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
+        """(B, m, 64 · F') → logits (B, C)."""
+        hidden = self.lstm(encoded, lengths)  # (B, m, 512)
+        attended, maps = self.attention(hidden, lengths, need_maps)  # (B, m, 512)
+        pooled = self._pool(attended, lengths)  # (B, 512), or (B, m · 512)
+        return NetworkOutput(self.classifier(pooled), maps)
+
+    def _pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.pooling == "mean":
+            return masked_mean(x, lengths)
+        if self.pooling == "last":
+            return x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
+        if lengths is not None:
+            kept = torch.arange(x.shape[1], device=x.device)[None, :, None] < lengths[:, None, None]
+            x = x * kept.to(x.dtype)
+        return x.flatten(1)
+
+
+class CoefficientBlock(nn.Module):
+    """Convolution, batch norm, max-pool and ReLU along the coefficients; time is untouched.
+
+    ReLU follows the pool, which gives the same numbers as before it (both are monotone) at half of the cost.
+
+    Shape: (B, C, F, n) → (B, C', (F - 2) // 2, n).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, channels_out, kernel_size=(3, 1))
+        self.norm = nn.BatchNorm2d(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return F.relu(F.max_pool2d(self.norm(self.convolution(x)), kernel_size=(2, 1)))
+
+    @staticmethod
+    def shrink(size: int) -> int:
+        """Coefficients that are left of ``size``."""
+        return (size - 2) // 2
+
+
+class BiLSTM(nn.Module):
+    """Bidirectional LSTM that reads each sequence to its true end and back.
+
+    Shape: (B, m, width), lengths (B,) → (B, m, 2 · hidden).
+    """
+
+    def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, hidden, layers, batch_first=True, bidirectional=True, dropout=dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """See the class."""
+        if lengths is None:
+            output, _ = self.lstm(x)
+            return output
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        output, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        return output

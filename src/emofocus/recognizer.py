@@ -1,0 +1,246 @@
+"""File or array → `Prediction`, through `model.onnx`, in bounded memory and without torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus import audio
+from emofocus.audio import SAMPLING_RATE, AudioInput, Waveform
+from emofocus.config import ModelConfig, load_model_config
+from emofocus.engine import Engine
+from emofocus.errors import ModelError
+from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
+
+BLOCK_SAMPLES = 10 * SAMPLING_RATE
+"""Samples recognised at a time."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One entry of a timeline: seconds, the likeliest label, and the probability of each."""
+
+    start: float
+    end: float
+    label: str
+    scores: dict[str, float]
+
+
+class Timeline(Sequence[Segment]):
+    """Segments in order, made when they are looked at: an hour has 36,000 of them.
+
+    Attributes:
+        starts: Seconds (S,).
+        ends: Seconds (S,).
+        probabilities: (S, C), in the order of ``labels``.
+        speech: Whether a segment is loud enough to count for the whole (S,).
+    """
+
+    def __init__(
+        self, starts: Array, ends: Array, probabilities: Array, speech: NDArray[np.bool_], labels: tuple[str, ...]
+    ) -> None:
+        self.starts, self.ends = starts, ends
+        self.probabilities, self.speech, self.labels = probabilities, speech, labels
+
+    def __len__(self) -> int:
+        """Number of segments."""
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Timeline": ...
+    def __getitem__(self, index: int | slice) -> "Segment | Timeline":
+        """One segment, or a stretch of the timeline."""
+        if isinstance(index, slice):
+            parts = (self.starts[index], self.ends[index], self.probabilities[index], self.speech[index])
+            return Timeline(*parts, self.labels)
+        scores = self.probabilities[index]
+        return Segment(
+            start=round(float(self.starts[index]), 3),
+            end=round(float(self.ends[index]), 3),
+            label=self.labels[int(scores.argmax())],
+            scores=_named(scores, self.labels),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was heard in one clip.
+
+    Attributes:
+        label: The likeliest emotion.
+        scores: Probability of each emotion, in the order of the model's labels.
+        duration: Seconds.
+        timeline: One entry a segment.
+    """
+
+    label: str
+    scores: dict[str, float]
+    duration: float
+    timeline: Timeline
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in the JSON output."""
+        timeline = [
+            {"start": item.start, "end": item.end, "label": item.label, "scores": item.scores} for item in self.timeline
+        ]
+        return {"label": self.label, "scores": self.scores, "duration": self.duration, "timeline": timeline}
+
+
+class Recognizer:
+    """Recognises the emotion in speech.
+
+    >>> recognizer = Recognizer.from_pretrained()  # doctest: +SKIP
+    >>> recognizer("clip.wav").label  # doctest: +SKIP
+    'happy'
+    """
+
+    def __init__(self, engine: Engine, config: ModelConfig) -> None:
+        self.engine, self.config = engine, config
+        self.labels = config.labels
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path | None = None, threads: int | None = None) -> "Recognizer":
+        """Load a model.
+
+        Args:
+            source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the model that is shipped.
+            threads: CPU threads; as many as there are cores by default.
+
+        Raises:
+            ModelError: No such model, or a file of it is missing or damaged.
+            ConfigError: Its `config.json` has unknown keys or bad values.
+        """
+        folder = model_folder(source)
+        config = load_model_config(folder / "config.json")
+        return cls(Engine(folder / "model.onnx", threads), config)
+
+    def __call__(self, audio_input: AudioInput) -> Prediction:
+        """Recognise one clip of any length.
+
+        Args:
+            audio_input: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
+
+        Raises:
+            AudioError: The audio cannot be read, or holds nothing that can be recognised.
+        """
+        logits, level, samples = self._score(audio_input)
+        if logits.shape[1] != len(self.labels):
+            raise ModelError(f"model.onnx gives {logits.shape[1]} scores, config.json names {len(self.labels)} labels")
+        speech = active_segments(level, self.config.segment)
+        scores = softmax(utterance_logits(logits, speech))
+        duration = samples / SAMPLING_RATE
+        starts, ends = self._times(len(logits), duration)
+        timeline = Timeline(starts, ends, softmax(logits), speech, self.labels)
+        named = _named(scores, self.labels)
+        return Prediction(self.labels[int(scores.argmax())], named, round(duration, 3), timeline)
+
+    def _times(self, count: int, duration: float) -> tuple[Array, Array]:
+        """Start and end of each segment in seconds."""
+        frame = self.config.features.hop / SAMPLING_RATE
+        starts = (np.arange(count) * (self.config.segment.hop * frame)).astype(np.float32)
+        return starts, np.minimum(starts + np.float32(self.config.segment.frames * frame), np.float32(duration))
+
+    def _score(self, audio_input: AudioInput) -> tuple[Array, Array, int]:
+        """Logits of all segments (S, C), level of all frames (n,), and the number of samples."""
+        name = audio.name_of(audio_input)
+        scorer = _BlockScorer(self.engine, self.config)
+        peak = 0.0
+        for block in audio.stream(audio_input):
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            scorer.feed(block)
+        audio.check_length(scorer.samples, name)
+        audio.check_level(peak, name)
+        scorer.finish()
+        return np.concatenate(scorer.logits), np.concatenate(scorer.level), scorer.samples
+
+
+class _BlockScorer:
+    """Scores a recording block by block, exactly as if it were one: blocks overlap by what windows need."""
+
+    def __init__(self, engine: Engine, config: ModelConfig) -> None:
+        self.engine, self.segment = engine, config.segment
+        self.frame_hop, self.window = config.features.hop, config.features.window
+        self.segment_hop = config.segment.hop * config.features.hop  # samples
+        self.samples = 0
+        self.logits: list[Array] = []
+        self.level: list[Array] = []
+        self._waiting: list[Waveform] = []
+        self._waiting_samples = 0
+        self._origin = 0  # position of the first waiting sample
+        self._segments = self._frames = 0  # done
+
+    def feed(self, block: Waveform) -> None:
+        """Take samples; score when enough have come."""
+        for start in range(0, len(block), BLOCK_SAMPLES):
+            part = block[start : start + BLOCK_SAMPLES]
+            self._waiting.append(part)
+            self._waiting_samples += len(part)
+            self.samples += len(part)
+            if self._waiting_samples >= BLOCK_SAMPLES:
+                self._run(last=False)
+
+    def finish(self) -> None:
+        """Score what is left."""
+        self._run(last=True)
+
+    def _run(self, last: bool) -> None:
+        waveform = np.concatenate(self._waiting)
+        output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64))
+        frames, segments = self._finished(len(waveform), last)
+        first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
+        self.logits.append(output.logits[0, self._segments - first_segment : segments])
+        self.level.append(output.level[0, self._frames - first_frame : frames])
+        self._segments, self._frames = first_segment + segments, first_frame + frames
+        # One segment more than is needed stays, so that no window of a later one reaches before the block.
+        self._origin = max(0, self._segments - 1) * self.segment_hop
+        rest = waveform[self._origin - first_segment * self.segment_hop :]
+        self._waiting, self._waiting_samples = [rest], len(rest)
+
+    def _finished(self, samples: int, last: bool) -> tuple[int, int]:
+        """Frames and segments of a block that no later sample can change."""
+        frames = 1 + samples // self.frame_hop
+        if last:
+            return frames, segment_count(frames, self.segment)
+        frames = 1 + (samples - self.window // 2) // self.frame_hop
+        return frames, segment_count(frames, self.segment)
+
+
+def model_folder(source: str | Path | None) -> Path:
+    """Where a model's files are, fetched from the Hub when ``source`` is ``org/name``.
+
+    Raises:
+        ModelError: No such folder, and not a name on the Hub that could be fetched.
+    """
+    if source is None:
+        return Path(str(resources.files("emofocus") / "assets" / "default"))
+    if Path(source).is_dir():
+        return Path(source)
+    parts = str(source).split("/")
+    if len(parts) != 2 or not all(parts) or str(source).startswith((".", "~", "/")):
+        raise ModelError(f"unknown model {str(source)!r} (valid: a model directory, or org/name on the Hub)")
+    return _download(str(source))
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # imported here: seldom needed, and slow to start
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["model.onnx", "config.json", "README.md", "*.safetensors"]))
+    except Exception as error:  # the Hub's, the network's and the file system's errors share no base
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"unknown model {name!r}: no such folder here, and the Hub did not give it ({reason})"
+        ) from error
+
+
+def _named(scores: Array, labels: tuple[str, ...]) -> dict[str, float]:
+    return {label: round(float(score), 6) for label, score in zip(labels, scores, strict=True)}
+

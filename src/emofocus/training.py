@@ -1,0 +1,197 @@
+"""The one training loop. It receives a training and a validation part, never a test part."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from emofocus.checkpoint import load_tensors, save_tensors
+from emofocus.config import Recipe
+from emofocus.datasets import Batch, SegmentDataset
+from emofocus.metrics import measure, score
+from emofocus.models import SpeechNetwork
+from emofocus.progress import say, track
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Figures of one epoch: mean training loss, and accuracy on the validation part."""
+
+    epoch: int
+    loss: float
+    valid_wa: float
+    valid_ua: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished training: the network holds the weights of the best epoch."""
+
+    best_epoch: int
+    history: tuple[Epoch, ...]
+
+
+def fit(
+    network: SpeechNetwork,
+    train: SegmentDataset,
+    valid: SegmentDataset,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    fabric: Fabric | None = None,
+    title: str = "training",
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> Fitted:
+    """Train a network, keeping the weights of the epoch with the best validation UA (the earliest of equals).
+
+    After each epoch ``folder/last.safetensors`` holds all that is needed to go on, and ``folder/model.safetensors``
+    the best weights. When they are there already, training continues; it then ends in the same bits as one that
+    was never interrupted, because everything random is drawn from the seed and the epoch's number.
+
+    Args:
+        network: Fresh, as built from the seed; holds the best weights afterwards.
+        train: Training part; feature statistics are taken from it.
+        valid: Validation part, which selects.
+        recipe: What to do.
+        seed: Of order, augmentation and dropout.
+        folder: Where checkpoints go.
+        fabric: Device, precision and number of processes; one CPU in fp32 by default.
+        title: Name of this run in progress messages.
+        after_epoch: Called with each new epoch's figures.
+    """
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    folder.mkdir(parents=True, exist_ok=True)
+    network.normalize.set(*train.statistics())
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    model, wrapped = fabric.setup(network, optimizer)
+    history = _resume(folder / "last.safetensors", network, optimizer)
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        loss = _train_epoch(model, wrapped, train, recipe, seed, epoch, fabric, title)
+        figures = _validate(network, valid, epoch, loss)
+        history.append(figures)
+        if fabric.is_global_zero:
+            if best_of(history).epoch == epoch:
+                save_tensors(folder / "model.safetensors", network.state_dict())
+            _save_last(folder / "last.safetensors", network, optimizer, history)
+        say(f"{title}: epoch {epoch}/{recipe.epochs}, loss {loss:.4f}, validation UA {figures.valid_ua:.2%}")
+        if after_epoch:
+            after_epoch(figures)
+    fabric.barrier()
+    network.load_state_dict(load_tensors(folder / "model.safetensors")[0])
+    return Fitted(best_of(history).epoch, tuple(history))
+
+
+def best_of(history: list[Epoch]) -> Epoch:
+    """Epoch with the best validation UA, the earliest of equals."""
+    return max(history, key=lambda item: (item.valid_ua, -item.epoch))
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: SegmentDataset,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    fabric: Fabric,
+    title: str,
+) -> float:
+    """One pass over all segments; returns the mean loss."""
+    model.train()
+    order = np.random.default_rng([seed, epoch]).permutation(len(data))
+    torch.manual_seed(_mix(seed, epoch, fabric.global_rank))
+    loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    starts = _batch_starts(len(data), recipe.batch_size)
+    total, first_step = torch.zeros(()), (epoch - 1) * len(starts)
+    for number, start in enumerate(track(starts, f"{title}: epoch {epoch}/{recipe.epochs}", unit="step")):
+        rate = learning_rate(recipe, (first_step + number) / (recipe.epochs * len(starts)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        mine = order[start : start + recipe.batch_size][fabric.global_rank :: fabric.world_size]
+        batch = _to_device(augment(data.batch(mine), recipe), fabric)
+        loss = loss_function(model(batch.features, batch.lengths).logits, batch.labels)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        total += loss.detach().cpu()
+    return float(fabric.all_reduce(total, reduce_op="mean")) / len(starts)
+
+
+def _batch_starts(segments: int, size: int) -> range:
+    """First positions of the full batches; what is left over sits out this epoch, unless there is no full one."""
+    return range(0, max(1, segments // size) * size, size)
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """Rate when a share ``done`` in [0, 1) of all steps lies behind: a function of it alone, so nothing to save."""
+    if done < recipe.warmup:
+        return recipe.learning_rate * max(done / recipe.warmup, 1e-3)
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    left = (done - recipe.warmup) / (1.0 - recipe.warmup)
+    return recipe.learning_rate * max(0.5 * (1.0 + math.cos(math.pi * left)), 1e-3)
+
+
+def augment(batch: Batch, recipe: Recipe) -> Batch:
+    """Alter training segments as the recipe says."""
+    if not recipe.time_reversal:
+        return batch
+    size = batch.features.shape[1]
+    frames = torch.arange(size).expand(len(batch.features), size)
+    ends = torch.full((len(frames), 1), size) if batch.lengths is None else batch.lengths[:, None]
+    backwards = torch.where(frames < ends, ends - 1 - frames, frames)  # padding stays at the end
+    chosen = torch.rand(len(frames), 1) < recipe.time_reversal
+    index = torch.where(chosen, backwards, frames)[:, :, None].expand_as(batch.features)
+    return batch._replace(features=batch.features.gather(1, index))
+
+
+def _validate(network: SpeechNetwork, valid: SegmentDataset, epoch: int, loss: float) -> Epoch:
+    predictions = score(network, valid).argmax(axis=1)
+    names = [str(index) for index in range(max(valid.labels.max(), predictions.max()) + 1)]
+    found = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
+    return Epoch(epoch, loss, found.wa, found.ua)
+
+
+def _to_device(batch: Batch, fabric: Fabric) -> Batch:
+    return Batch(*(None if item is None else fabric.to_device(item) for item in batch))
+
+
+def _mix(*numbers: int) -> int:
+    """One seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+# A checkpoint is one safetensors file: weights, Adam's moments, and the history as JSON in its metadata.
+
+
+def _save_last(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+    save_tensors(path, tensors, {"history": json.dumps([asdict(item) for item in history])})
+
+
+def _resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
+    if not path.exists():
+        return []
+    tensors, metadata = load_tensors(path)
+    network.load_state_dict(_below("network.", tensors))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below("optimizer.", tensors).items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return [Epoch(**item) for item in json.loads(metadata["history"])]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
