@@ -1,3 +1,26 @@
-"""emofocus: speech emotion recognition with focus and calibration attention."""
+"""emofocus: speech emotion recognition with focus and calibration attention.
+
+The package in the order data flows: audio → features → corpora → splits → datasets → models → training →
+evaluation → export → engine → recognizer. What is needed to recognise is importable from here, without torch.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = ["EmofocusError", "Prediction", "Recognizer", "__version__"]
+
+if TYPE_CHECKING:
+    from emofocus.errors import EmofocusError
+    from emofocus.recognizer import Prediction, Recognizer
+
+_HOMES = {"EmofocusError": "errors", "Prediction": "recognizer", "Recognizer": "recognizer"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``import emofocus`` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'emofocus' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"emofocus.{_HOMES[name]}"), name)

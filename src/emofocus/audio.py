@@ -1,12 +1,13 @@
 """Any audio file, or array with its rate, to 16 kHz mono float32 in bounded memory.
 
-soundfile decodes first; PyAV takes what it cannot (m4a, webm); soxr does every resampling, because differing
-resamplers change labels.
+soundfile decodes first; PyAV takes what it cannot (m4a, webm) and what it gets wrong (mp3, whose length it
+guesses when there is no Xing header); soxr does every resampling, because differing resamplers change labels.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, cast
+from typing import Any, BinaryIO, TypeAlias, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ SILENCE_DB = -80.0
 
 BLOCK_SECONDS = 30.0
 """Seconds decoded at a time."""
+
+TOLERATED_SECONDS = 0.025
+"""A WAV that lacks more than this of what its header promises is truncated."""
 
 Waveform: TypeAlias = NDArray[np.float32]
 
@@ -76,7 +80,10 @@ def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[
     if isinstance(audio, str | Path):
         yield from _resampled(_decode(Path(audio), block_seconds), str(audio))
     else:
-        yield from _resampled(iter([_checked_array(audio)]), name_of(audio))
+        rate, samples = _checked_array(audio)
+        size = max(1, int(block_seconds * rate))
+        blocks = ((rate, samples[start : start + size]) for start in range(0, len(samples), size))
+        yield from _resampled(blocks, name_of(audio))
 
 
 def name_of(audio: AudioInput) -> str:
@@ -139,23 +146,46 @@ def _decode(path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
         raise AudioError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: is an empty file")
+    try:
+        # Decoders get no name: they stumble over "12:30.m4a" and over names that are not UTF-8.
+        with path.open("rb") as opened:
+            yield from _decode_opened(opened, path, block_seconds)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _decode_opened(opened: BinaryIO, path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+    file = _soundfile(opened)
+    if file is None:
+        yield from _decode_av(opened, path)
+    else:
+        with file:
+            yield from _decode_soundfile(file, path, block_seconds)
+
+
+def _soundfile(opened: BinaryIO) -> Any | None:
+    """The same file in soundfile's hands, or None when they are the wrong ones."""
     import soundfile  # imported here: decoding is not needed to start
 
     try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        yield from _decode_av(path)
-        return
-    with file:
-        yield from _decode_soundfile(file, path, block_seconds)
+        file = soundfile.SoundFile(opened)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
+        opened.seek(0)
+        return None
+    if file.format not in ("MP3", "MPEG"):
+        return file
+    file.close()
+    opened.seek(0)
+    return None
 
 
 def _decode_soundfile(file: Any, path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
     import soundfile
 
-    rate, expected, read = int(file.samplerate), int(file.frames), 0
+    rate, expected, read = int(file.samplerate), _promised_samples(file), 0
     try:
-        for block in file.blocks(max(1, int(block_seconds * rate)), dtype="float32", always_2d=True):
+        # Not file.blocks(), which fills up what could not be read with whatever the memory holds.
+        while len(block := file.read(max(1, int(block_seconds * rate)), dtype="float32", always_2d=True)):
             read += len(block)
             yield rate, _mono(block.T)
     except soundfile.LibsndfileError as error:
@@ -165,18 +195,49 @@ def _decode_soundfile(file: Any, path: Path, block_seconds: float) -> Iterator[t
         raise AudioError(f"{path}: truncated: {read} of {expected} samples could be read")
 
 
-def _decode_av(path: Path) -> Iterator[tuple[int, Waveform]]:
+def _promised_samples(file: Any) -> int:
+    """Samples that the header names; of a WAV, libsndfile counts what is there and logs the difference."""
+    shortened = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if not shortened:
+        return int(file.frames)
+    promised, present = map(int, shortened.groups())
+    # Programs that write to a pipe promise 2 or 4 GiB; careless ones are wrong by a few bytes.
+    if promised >= 0x7FFF0000 or present == 0:
+        return int(file.frames)
+    samples = int(file.frames) * promised // present
+    return samples if samples - file.frames > TOLERATED_SECONDS * file.samplerate else int(file.frames)
+
+
+def _decode_av(opened: BinaryIO, path: Path) -> Iterator[tuple[int, Waveform]]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(opened) as container:
             if not container.streams.audio:
                 raise AudioError(f"{path}: holds no audio track")
-            for frame in container.decode(audio=0):
+            for frame in _frames(container):
                 yield int(frame.sample_rate), _mono(_planar(frame))
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{path}: not audio that can be decoded ({reason}); {one_of(EXTENSIONS)}") from error
+
+
+def _frames(container: Any) -> Iterator[Any]:
+    """Decode the first audio track; an MP3 may have tags or other junk around it, though none inside."""
+    import av
+
+    junk = None
+    for packet in container.demux(audio=0):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError as error:
+            if container.format.name != "mp3":
+                raise
+            junk = error
+            continue
+        if frames and junk:
+            raise junk
+        yield from frames
 
 
 def _planar(frame: Any) -> NDArray[np.float32]:
@@ -190,17 +251,17 @@ def _planar(frame: Any) -> NDArray[np.float32]:
 def _checked_array(audio: Mapping[str, Any]) -> tuple[int, Waveform]:
     if not isinstance(audio, Mapping) or "sampling_rate" not in audio or "array" not in audio:
         raise AudioError(
-            "an array needs its rate: pass {'array': samples, 'sampling_rate': hertz}, "
-            f"not {type(audio).__name__}"
+            f"an array needs its rate: pass {{'array': samples, 'sampling_rate': hertz}}, not {type(audio).__name__}"
         )
     rate = audio["sampling_rate"]
     if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
         raise AudioError(f"sampling_rate must be a positive whole number of hertz, not {rate!r}")
-    samples = np.asarray(audio["array"])
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
-        raise AudioError(
-            f"array must hold numbers of shape (T,) or (channels, T), not {samples.dtype} {samples.shape}"
-        )
+    try:
+        samples = np.asarray(audio["array"])
+    except ValueError as error:  # rows of different lengths
+        raise AudioError(f"array must hold numbers of shape (T,) or (channels, T) ({error})") from error
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu" or samples.shape[:-1] == (0,):
+        raise AudioError(f"array must hold numbers of shape (T,) or (channels, T), not {samples.dtype} {samples.shape}")
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
         raise AudioError(f"array of shape {samples.shape} looks like (T, channels); pass (channels, T)")
     return int(rate), _mono(_as_float(np.atleast_2d(samples)))
@@ -209,7 +270,8 @@ def _checked_array(audio: Mapping[str, Any]) -> tuple[int, Waveform]:
 def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
     """Integers of any width to [-1, 1); floats as they are."""
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused later
+            return samples.astype(np.float32)
     limits = np.iinfo(samples.dtype)
     middle = (int(limits.max) + int(limits.min) + 1) / 2  # 0 when signed, 128 for 8-bit unsigned
     return ((samples - middle) / ((int(limits.max) - int(limits.min) + 1) / 2)).astype(np.float32)
@@ -217,7 +279,8 @@ def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 def _mono(channels: NDArray[np.float32]) -> Waveform:
     """(channels, T) → (T,): the mean, so that equal channels change nothing."""
-    return cast(Waveform, channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
+        return cast(Waveform, channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32))
 
 
 def _resampled(blocks: Iterator[tuple[int, Waveform]], name: str) -> Iterator[Waveform]:

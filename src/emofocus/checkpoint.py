@@ -1,5 +1,6 @@
 """Weights on disk, and the model directory. Nothing here ever unpickles."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -7,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emofocus.config import ModelConfig, load_model_config
+from emofocus.config import ModelConfig, load_model_config, to_plain
 from emofocus.errors import ModelError
 from emofocus.files import replacing, write_text
 from emofocus.models import SpeechNetwork, build
@@ -39,7 +40,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def save_config(folder: Path, config: ModelConfig) -> None:
     """Write `config.json` of a model directory."""
-    write_text(folder / "config.json", config.model_dump_json(indent=1) + "\n")
+    write_text(folder / "config.json", json.dumps(to_plain(config), indent=1) + "\n")
 
 
 def load_network(folder: Path) -> tuple[SpeechNetwork, ModelConfig]:

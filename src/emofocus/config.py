@@ -1,50 +1,73 @@
-"""Frozen, validated settings of a model and of a training recipe: YAML or JSON in, JSON out, unknown keys refused."""
+"""Frozen, validated settings of a model and of a training recipe: YAML or JSON in, JSON out, unknown keys refused.
+
+msgspec does the validating: it starts ten times faster than the alternatives, and `emofocus predict` starts with it.
+"""
 
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import msgspec
+from msgspec import Meta
 
 from emofocus.errors import ConfigError, ModelError, one_of
 
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0)]
 
-class Settings(BaseModel):
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all settings: immutable, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
+class FeatureSettings(Settings, frozen=True, kw_only=True):
+    """How a waveform becomes frames (PAPER: 25 ms Hann window, 10 ms hop, 40 MFCCs).
 
-class FeatureSettings(Settings):
-    """How a waveform becomes frames (PAPER: 25 ms Hann window, 10 ms hop, 40 MFCCs)."""
+    Attributes:
+        window: Samples of the Hann window.
+        hop: Samples from frame to frame.
+        coefficients: MFCCs kept; unused by log-mel.
+        deltas: Slopes (1) and curvatures (2) appended.
+    """
 
     name: Literal["mfcc", "log-mel"] = "mfcc"
     sampling_rate: Literal[16000] = 16000
-    window: int = Field(400, ge=4, description="samples of the Hann window")
-    hop: int = Field(160, ge=1, description="samples from frame to frame")
-    mels: int = Field(128, ge=1)
-    coefficients: int = Field(40, ge=1, description="MFCCs kept; unused by log-mel")
-    deltas: Literal[0, 1, 2] = Field(0, description="slopes (1) and curvatures (2) appended")
+    window: Count = 400
+    hop: Count = 160
+    mels: Count = 128
+    coefficients: Count = 40
+    deltas: Literal[0, 1, 2] = 0
 
 
-class SegmentSettings(Settings):
-    """How frames become segments (PAPER: 0.5 s every 0.1 s), and which of them hold speech."""
+class SegmentSettings(Settings, frozen=True, kw_only=True):
+    """How frames become segments (PAPER: 0.5 s every 0.1 s), and which of them hold speech.
 
-    frames: int = Field(50, ge=1, description="frames of a segment")
-    hop: int = Field(10, ge=1, description="frames from segment to segment")
-    top_db: float = Field(40.0, gt=0, description="a frame this far below the clip's loudest one is silence")
+    Attributes:
+        frames: Frames of a segment.
+        hop: Frames from segment to segment.
+        top_db: A frame this far below the clip's loudest one is silence.
+    """
+
+    frames: Count = 50
+    hop: Count = 10
+    top_db: Positive = 40.0
 
 
-class NetworkSettings(Settings):
+class NetworkSettings(Settings, frozen=True, kw_only=True):
     """What the networks leave to choose."""
 
     pooling: Literal["mean", "last", "flatten"] = "mean"
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: Share = 0.2
 
 
-class ModelConfig(Settings):
-    """`config.json` of a model directory: all that is needed to rebuild and to run the model."""
+class ModelConfig(Settings, frozen=True, kw_only=True):
+    """`config.json` of a model directory: all that is needed to rebuild and to run the model.
+
+    Attributes:
+        training: Where it comes from: corpus, protocol, recipe, seed, figures.
+    """
 
     format: Literal["emofocus/1"] = "emofocus/1"
     model: str
@@ -54,7 +77,7 @@ class ModelConfig(Settings):
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
     license: str = "unknown"
-    training: dict[str, Any] = Field(default_factory=dict, description="corpus, protocol, recipe, seed, figures")
+    training: dict[str, Any] = {}
 
     @classmethod
     def of(cls, model: str, labels: tuple[str, ...], **settings: Any) -> Self:
@@ -63,13 +86,14 @@ class ModelConfig(Settings):
         label2id = {label: index for index, label in enumerate(labels)}
         return cls(model=model, id2label=id2label, label2id=label2id, **settings)
 
-    @model_validator(mode="after")
-    def _labels_agree(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse labels that contradict each other (ValueError)."""
         if sorted(self.id2label) != list(range(len(self.id2label))) or not self.id2label:
             raise ValueError("id2label must number the labels 0, 1, 2 …")
-        if {label: index for index, label in self.id2label.items()} != self.label2id:
+        # Equal sizes too, or a label that is named twice would pass.
+        named = {label: index for index, label in self.id2label.items()}
+        if named != self.label2id or len(named) != len(self.id2label):
             raise ValueError("id2label and label2id disagree")
-        return self
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,18 +101,24 @@ class ModelConfig(Settings):
         return tuple(self.id2label[index] for index in range(len(self.id2label)))
 
 
-class Recipe(Settings):
-    """How a model is trained. Defaults are the paper's (section 4.1), where it says."""
+class Recipe(Settings, frozen=True, kw_only=True):
+    """How a model is trained. Defaults are the paper's (section 4.1), where it says.
+
+    Attributes:
+        batch_size: Segments of a step.
+        warmup: Share of all steps in which the learning rate rises linearly.
+        time_reversal: Share of training segments played backwards.
+    """
 
     description: str = ""
-    epochs: int = Field(100, ge=1)
-    batch_size: int = Field(128, ge=1, description="segments")
-    learning_rate: float = Field(3e-4, gt=0)
+    epochs: Count = 100
+    batch_size: Count = 128
+    learning_rate: Positive = 3e-4
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps in which the rate rises linearly")
-    weight_decay: float = Field(0.0, ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    time_reversal: float = Field(0.0, ge=0, le=1, description="share of training segments played backwards")
+    warmup: Share = 0.0
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    label_smoothing: Share = 0.0
+    time_reversal: Annotated[float, Meta(ge=0, le=1)] = 0.0
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
@@ -104,26 +134,25 @@ def parse(kind: type[AnySettings], values: Any, source: str) -> AnySettings:
         ConfigError: An unknown key, a missing one, or a value out of range, named with ``source``.
     """
     try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_problem(item, kind) for item in error.errors())
-        raise ConfigError(f"{source}: {problems}") from None
+        return msgspec.convert(values, kind, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}{_valid_keys(kind, str(error))}") from None
 
 
-def _problem(item: Any, kind: type[Settings]) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {where!r} ({one_of(_keys(kind, item['loc'][:-1]))})"
-    return f"{where}: {item['msg']}, not {item['input']!r}" if where else str(item["msg"])
+def _valid_keys(kind: type[Settings], message: str) -> str:
+    """The names that would have been right, when a name was wrong."""
+    if "unknown field" not in message:
+        return ""
+    path = message.partition("at `$.")[2].rstrip("`")
+    for name in filter(None, path.split(".")):
+        kind = next(item.type for item in msgspec.structs.fields(kind) if item.name == name)
+    return f" ({one_of(kind.__struct_fields__)})"
 
 
-def _keys(kind: type[Settings], path: tuple[Any, ...]) -> list[str]:
-    for name in path:
-        inner = kind.model_fields[name].annotation
-        if not isinstance(inner, type) or not issubclass(inner, Settings):
-            break
-        kind = inner
-    return list(kind.model_fields)
+def to_plain(settings: Settings) -> dict[str, Any]:
+    """Settings as plain data, ready for JSON."""
+    plain: dict[str, Any] = msgspec.to_builtins(settings, str_keys=True)
+    return plain
 
 
 def load_model_config(path: Path) -> ModelConfig:
@@ -137,6 +166,8 @@ def load_model_config(path: Path) -> ModelConfig:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: damaged, not JSON ({error})") from error
     return parse(ModelConfig, values, str(path))

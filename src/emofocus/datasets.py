@@ -1,6 +1,7 @@
 """Utterances → features (once, in a cache) → segments → batches."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofocus import audio
-from emofocus.config import FeatureSettings, SegmentSettings
+from emofocus.config import FeatureSettings, SegmentSettings, to_plain
 from emofocus.corpora import Corpus
 from emofocus.errors import ConfigError
 from emofocus.features import FrontEnd
@@ -88,7 +89,7 @@ def default_cache_folder() -> Path:
 def cache_key(path: Path, settings: FeatureSettings) -> str:
     """Name of a file's features: a hash of its bytes and of the settings."""
     content = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return f"{content}/{hashlib.blake2b(settings.model_dump_json().encode(), digest_size=8).hexdigest()}"
+    return f"{content}/{hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()}"
 
 
 def compute_features(corpus: Corpus, settings: FeatureSettings, cache: FeatureCache) -> list[str]:
@@ -105,8 +106,11 @@ def compute_features(corpus: Corpus, settings: FeatureSettings, cache: FeatureCa
     front_end = FrontEnd(settings).eval()
     todo = cache.missing(keys)
     for start in track(range(0, len(todo), COMMIT_EVERY), "features", unit="batch"):
-        positions = todo[start : start + COMMIT_EVERY]
-        cache.write([(keys[i], _features_of(paths[i], front_end)) for i in positions])
+        done: list[tuple[str, Speech]] = []
+        try:
+            done.extend((keys[i], _features_of(paths[i], front_end)) for i in todo[start : start + COMMIT_EVERY])
+        finally:  # a file that cannot be read, or Ctrl-C, costs no other work
+            cache.write(done)
     return keys
 
 

@@ -45,6 +45,8 @@ class Engine:
             raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # The higher levels cost more at the start than they ever bring back for these graphs.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         if threads:
             options.intra_op_num_threads = threads
         try:
@@ -53,6 +55,9 @@ class Engine:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path}: damaged, or not a model that onnxruntime can run ({reason})") from error
         self._names = {output.name for output in self._session.get_outputs()}
+        taken = {item.name for item in self._session.get_inputs()}
+        if taken != {"waveform", "lengths"} or not self._names >= {"logits", "level"}:
+            raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform and lengths")
         # Only what is asked for is computed.
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True

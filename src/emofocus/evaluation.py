@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
 from emofocus import __version__
 from emofocus.checkpoint import save_config
-from emofocus.config import ModelConfig, Recipe
+from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.datasets import FeatureCache, SegmentDataset, Speech, compute_features
 from emofocus.errors import ConfigError, SplitError
@@ -65,7 +66,7 @@ class Experiment:
             "classes": list(self.corpus.classes),
             "model": self.model,
             "recipe": self.recipe_name,
-            "recipe_settings": self.recipe.model_dump(mode="json"),
+            "recipe_settings": to_plain(self.recipe),
             "parameters": parameter_count(self.config()),
             "protocol": {
                 "name": self.protocol,
@@ -172,8 +173,7 @@ def folds_json(corpus: Corpus, folds: Sequence[Fold]) -> str:
         return [corpus.utterances[index].file for index in part]
 
     lines = [
-        json.dumps({"train": files(fold.train), "valid": files(fold.valid), "test": files(fold.test)})
-        for fold in folds
+        json.dumps({"train": files(fold.train), "valid": files(fold.valid), "test": files(fold.test)}) for fold in folds
     ]
     return '{"corpus": ' + json.dumps(corpus.name) + ', "folds": [\n' + ",\n".join(lines) + "\n]}\n"
 
@@ -210,14 +210,19 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
         "test_speakers": sorted({row["speaker"] for row in rows}),
         "test_recalls": recalls(rows, experiment.corpus.classes),
     }
-    return experiment.config().model_copy(update={"training": training})
+    return msgspec.structs.replace(experiment.config(), training=training)
 
 
 def _rows(corpus: Corpus, number: int, part: Sequence[int], probabilities: Any) -> list[Row]:
     rows = []
     for index, scores in zip(part, probabilities, strict=True):
         utterance = corpus.utterances[index]
-        row = {"fold": str(number), "file": utterance.file, "speaker": utterance.speaker, "label": utterance.emotion}
+        row = {
+            "fold": str(number),
+            "file": utterance.file,
+            "speaker": utterance.speaker,
+            "label": utterance.emotion,
+        }
         row["prediction"] = corpus.classes[int(scores.argmax())]
         rows.append(row | {f"p_{name}": f"{p:.5f}" for name, p in zip(corpus.classes, scores, strict=True)})
     return rows

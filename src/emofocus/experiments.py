@@ -33,10 +33,11 @@ def crossval(
     epochs: int | None,
     seed: int,
     cache: Path | None,
-    fabric: Fabric,
+    **hardware: Any,
 ) -> None:
     """`emofocus crossval`."""
     experiment = _experiment(corpus, root, model, recipe, protocol, epochs, seed)
+    fabric = make_fabric(**hardware)
     summary = cross_validate(experiment, out, fabric, FeatureCache(cache))
     if fabric.is_global_zero:
         print_summary(summary)
@@ -53,13 +54,14 @@ def train(
     epochs: int | None,
     seed: int,
     cache: Path | None,
-    fabric: Fabric,
+    **hardware: Any,
 ) -> None:
     """`emofocus train`."""
     experiment = _experiment(corpus, root, model, recipe, protocol, epochs, seed)
     folds = experiment.folds()
     if fold >= len(folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
+    fabric = make_fabric(**hardware)
     speech = load_speech(experiment, FeatureCache(cache))
     work = out / "training"
     run_fold(experiment, fold, folds[fold], speech, work, fabric)

@@ -95,7 +95,8 @@ def _by_row(x: Tensor, lengths: Tensor) -> Tensor:
 def _maps_by_row(maps: AttentionMaps | None, lengths: Tensor) -> AttentionMaps | None:
     if maps is None:
         return None
-    return AttentionMaps(*(None if item is None else _by_row(item, lengths) for item in maps))
+    centre, scope, gates = (None if item is None else _by_row(item, lengths) for item in maps[1:])
+    return AttentionMaps(_by_row(maps.weights, lengths), centre, scope, gates)
 
 
 def export(source: Path, out: Path, packed: bool = False) -> None:
@@ -138,7 +139,7 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
         torch.onnx.export(
             module,
             example,
-            buffer,
+            buffer,  # type: ignore[arg-type]  # it takes what can be written to
             dynamo=False,  # the dynamo exporter fixes the time axis of an LSTM
             opset_version=OPSET,
             input_names=["waveform", "lengths"],
@@ -206,7 +207,10 @@ def pack_onnx(graph: onnx.ModelProto) -> None:
             continue
         whole, scale = _rows_of(values)
         name = tensor.name
-        kept += [numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
+        kept += [
+            numpy_helper.from_array(whole, f"{name}.int8"),
+            numpy_helper.from_array(scale, f"{name}.scale"),
+        ]
         nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT))
         nodes.append(helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
     del graph.graph.initializer[:]

@@ -1,9 +1,92 @@
 """The model card: what a model directory's README says of data, licence, protocol, figures and limits."""
 
+from typing import Any
+
 from emofocus import __version__
 from emofocus.config import ModelConfig
+
+CARD = """---
+license: {hub_license}
+library_name: emofocus
+pipeline_tag: audio-classification
+tags: [speech-emotion-recognition, onnx]
+{datasets}metrics: [accuracy, recall]
+---
+
+# {model} ({corpus})
+
+Recognises {labels} in speech. `model.onnx` takes 16 kHz waveforms and has the features inside;
+`model.safetensors` holds the same weights for torch.
+
+```python
+from emofocus import Recognizer
+Recognizer.from_pretrained("this folder")("clip.wav").label
+```
+
+## Licence
+
+Weights: **{license}**{license_note}. Code: Apache-2.0.
+
+## Data, protocol and results
+
+{results}
+## What the numbers mean
+
+WA is the share of test utterances that are recognised. UA is the mean of the classes' recalls, so that rare classes
+count as much as common ones; guessing gives {chance:.1%}. Both are shares of *acted* speech recorded in a studio.
+
+## Limits
+
+- Trained on {corpus} alone: few speakers, one language, two sentences or a few, professional actors, clean
+  recordings. Expect it to be worse on spontaneous speech, other languages, telephones, noise and children; nobody has
+  measured by how much.
+- It hears how something is said, not what is meant or felt. Do not use it to judge people: not for hiring, policing,
+  insurance, schooling or medical decisions.
+- Probabilities are not calibrated.
+- {size}; features: {features}; segments of {seconds:g} s every {hop:g} s.
+
+Made with emofocus {version}.
+"""
 
 
 def model_card(config: ModelConfig, graph_bytes: int) -> str:
     """Write the card as Markdown with the YAML head that the Hugging Face Hub reads."""
-    return "x"
+    corpus = str(config.training.get("corpus", "an unnamed corpus"))
+    frame = config.features.hop / config.features.sampling_rate
+    return CARD.format(
+        model=config.model,
+        corpus=corpus,
+        labels=", ".join(config.labels),
+        hub_license=config.license.lower() if config.license.startswith("CC-") else "other",
+        datasets=f"datasets: [{corpus}]\n" if config.training else "",
+        license=config.license,
+        license_note=_license_note(config.license),
+        results=_results(config.training),
+        chance=1 / len(config.labels),
+        size=f"`model.onnx`: {graph_bytes / 1e6:.1f} MB",
+        features=f"{config.features.coefficients} MFCCs" if config.features.name == "mfcc" else config.features.name,
+        seconds=config.segment.frames * frame,
+        hop=config.segment.hop * frame,
+        version=__version__,
+    )
+
+
+def _license_note(license: str) -> str:
+    if license == "CC-BY-NC-SA-4.0":
+        return ", as the corpus demands: name the corpus' authors, no commercial use, share alike"
+    return ""
+
+
+def _results(training: dict[str, Any]) -> str:
+    if not training:
+        return "Unknown: the model directory does not say.\n"
+    rows = "\n".join(f"| {name} | {recall:.1%} |" for name, recall in training["test_recalls"].items())
+    return (
+        f"Trained on {training['train']} utterances of {training['corpus']} with the recipe `{training['recipe']}` "
+        f"(seed {training['seed']}), protocol **{training['protocol']}**, fold {training['fold']}: {training['note']}. "
+        f"Selection: {training['selection']} ({training['valid']} validation utterances; epoch "
+        f"{training['best_epoch']}).\n\n"
+        f"On the {training['test']} test utterances (speakers {', '.join(training['test_speakers'])}): "
+        f"WA {training['wa']:.1%}, UA {training['ua']:.1%}, macro-F1 {training['macro_f1']:.1%}.\n\n"
+        f"| class | recall |\n|---|---|\n{rows}\n"
+    )

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +15,8 @@ from emofocus.files import replacing
 from emofocus.recognizer import Prediction, Recognizer
 
 FORMATS = ("table", "json", "jsonl", "csv")
+COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
+UNWRITABLE = "backslashreplace"
 Result = tuple[str, Prediction]
 
 
@@ -74,10 +77,17 @@ def _report(error: AudioError, failures: list[str]) -> None:
 @contextmanager
 def _output(out: Path | None) -> Iterator[TextIO]:
     if out is None:
+        if isinstance(sys.stdout, TextIOWrapper):  # a terminal may know neither █ nor a file's name
+            sys.stdout.reconfigure(errors=UNWRITABLE)
         yield sys.stdout
         return
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder, not a file to write")
+    try:
+        with replacing(out) as file, file.open("w", -1, "utf-8", UNWRITABLE, newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
 
 
 def _write_json(results: Iterable[Result], stream: TextIO, single: bool) -> None:
@@ -103,20 +113,33 @@ def _write_csv(results: Iterable[Result], stream: TextIO, labels: Sequence[str])
 
 
 def _write_table(results: Iterable[Result], stream: TextIO) -> None:
+    rows = [_table_row(file, prediction) for file, prediction in results]
+    if rows and stream.isatty():
+        _print_rich(rows, stream)
+    elif rows:  # rich takes a while to start, and a pipe sees none of it
+        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+        for row in (COLUMNS, *rows):
+            stream.write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+def _table_row(file: str, prediction: Prediction) -> tuple[str, ...]:
+    (label, score), *others = sorted(prediction.scores.items(), key=lambda item: -item[1])
+    bar = f"{'█' * round(10 * score):░<10} {score:4.0%}"
+    return (
+        file,
+        label,
+        bar,
+        ", ".join(f"{name} {share:.0%}" for name, share in others[:2]),
+        f"{prediction.duration:.1f}",
+    )
+
+
+def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    rows = list(results)
-    if not rows:
-        return
-    table = Table("file", "emotion", "probability", "next likely", "seconds", box=box.SIMPLE_HEAD)
-    for file, prediction in rows:
-        ranked = sorted(prediction.scores.items(), key=lambda item: -item[1])
-        others = ", ".join(f"{label} {score:.0%}" for label, score in ranked[1:3])
-        table.add_row(file, prediction.label, _bar(ranked[0][1]), others, f"{prediction.duration:.1f}")
+    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
     Console(file=stream).print(table)
-
-
-def _bar(share: float) -> str:
-    return f"{'█' * round(10 * share):░<10} {share:4.0%}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from math import ceil
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,14 +13,18 @@ from numpy.typing import NDArray
 from emofocus import audio
 from emofocus.audio import SAMPLING_RATE, AudioInput, Waveform
 from emofocus.config import ModelConfig, load_model_config
-from emofocus.engine import Engine
+from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import ModelError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
 
 BLOCK_SAMPLES = 10 * SAMPLING_RATE
 """Samples recognised at a time."""
 
+DELTA_NEIGHBOURS = 4
+"""Frames on either side that a delta is made of."""
+
 Array = NDArray[np.float32]
+Times = NDArray[np.float64]  # float32 cannot tell milliseconds apart after a few hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,12 @@ class Timeline(Sequence[Segment]):
     """
 
     def __init__(
-        self, starts: Array, ends: Array, probabilities: Array, speech: NDArray[np.bool_], labels: tuple[str, ...]
+        self,
+        starts: Times,
+        ends: Times,
+        probabilities: Array,
+        speech: NDArray[np.bool_],
+        labels: tuple[str, ...],
     ) -> None:
         self.starts, self.ends = starts, ends
         self.probabilities, self.speech, self.labels = probabilities, speech, labels
@@ -132,8 +142,6 @@ class Recognizer:
             AudioError: The audio cannot be read, or holds nothing that can be recognised.
         """
         logits, level, samples = self._score(audio_input)
-        if logits.shape[1] != len(self.labels):
-            raise ModelError(f"model.onnx gives {logits.shape[1]} scores, config.json names {len(self.labels)} labels")
         speech = active_segments(level, self.config.segment)
         scores = softmax(utterance_logits(logits, speech))
         duration = samples / SAMPLING_RATE
@@ -142,11 +150,12 @@ class Recognizer:
         named = _named(scores, self.labels)
         return Prediction(self.labels[int(scores.argmax())], named, round(duration, 3), timeline)
 
-    def _times(self, count: int, duration: float) -> tuple[Array, Array]:
+    def _times(self, count: int, duration: float) -> tuple[Times, Times]:
         """Start and end of each segment in seconds."""
         frame = self.config.features.hop / SAMPLING_RATE
-        starts = (np.arange(count) * (self.config.segment.hop * frame)).astype(np.float32)
-        return starts, np.minimum(starts + np.float32(self.config.segment.frames * frame), np.float32(duration))
+        starts: Times = np.arange(count) * np.float64(self.config.segment.hop * frame)
+        ends: Times = np.minimum(starts + self.config.segment.frames * frame, duration)
+        return starts, ends
 
     def _score(self, audio_input: AudioInput) -> tuple[Array, Array, int]:
         """Logits of all segments (S, C), level of all frames (n,), and the number of samples."""
@@ -166,9 +175,12 @@ class _BlockScorer:
     """Scores a recording block by block, exactly as if it were one: blocks overlap by what windows need."""
 
     def __init__(self, engine: Engine, config: ModelConfig) -> None:
-        self.engine, self.segment = engine, config.segment
+        self.engine, self.segment, self.labels = engine, config.segment, config.labels
         self.frame_hop, self.window = config.features.hop, config.features.window
         self.segment_hop = config.segment.hop * config.features.hop  # samples
+        self.neighbours = DELTA_NEIGHBOURS if config.features.deltas else 0
+        # Segments that stay for the next block, because windows or deltas of its first frames reach before it.
+        self.margin = ceil((ceil(self.window / 2 / self.frame_hop) + self.neighbours) / config.segment.hop)
         self.samples = 0
         self.logits: list[Array] = []
         self.level: list[Array] = []
@@ -194,23 +206,32 @@ class _BlockScorer:
     def _run(self, last: bool) -> None:
         waveform = np.concatenate(self._waiting)
         output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64))
+        self._check(output, len(waveform))
         frames, segments = self._finished(len(waveform), last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         self.logits.append(output.logits[0, self._segments - first_segment : segments])
         self.level.append(output.level[0, self._frames - first_frame : frames])
         self._segments, self._frames = first_segment + segments, first_frame + frames
-        # One segment more than is needed stays, so that no window of a later one reaches before the block.
-        self._origin = max(0, self._segments - 1) * self.segment_hop
+        self._origin = max(0, self._segments - self.margin) * self.segment_hop
         rest = waveform[self._origin - first_segment * self.segment_hop :]
         self._waiting, self._waiting_samples = [rest], len(rest)
 
     def _finished(self, samples: int, last: bool) -> tuple[int, int]:
         """Frames and segments of a block that no later sample can change."""
-        frames = 1 + samples // self.frame_hop
         if last:
+            frames = 1 + samples // self.frame_hop
             return frames, segment_count(frames, self.segment)
-        frames = 1 + (samples - self.window // 2) // self.frame_hop
-        return frames, segment_count(frames, self.segment)
+        frames = max(0, 1 + (samples - self.window // 2) // self.frame_hop - self.neighbours)
+        return frames, segment_count(frames, self.segment) if frames >= self.segment.frames else 0
+
+    def _check(self, output: EngineOutput, samples: int) -> None:
+        """Refuse a graph that was exported for another config.json."""
+        frames = 1 + samples // self.frame_hop
+        expected = frames, segment_count(frames, self.segment), len(self.labels)
+        given = output.level.shape[1], *output.logits.shape[1:]
+        for number, wanted, name in zip(given, expected, ("frames", "segments", "scores"), strict=True):
+            if number != wanted:
+                raise ModelError(f"model.onnx gives {number} {name} where config.json leads to {wanted}")
 
 
 def model_folder(source: str | Path | None) -> Path:
@@ -243,4 +264,3 @@ def _download(name: str) -> Path:
 
 def _named(scores: Array, labels: tuple[str, ...]) -> dict[str, float]:
     return {label: round(float(score), 6) for label, score in zip(labels, scores, strict=True)}
-

@@ -1,5 +1,8 @@
-"""Folds by protocol. The order of everything comes from a hash of seed and name, so folds are the same on every
-machine and with every version of every library."""
+"""Folds by protocol.
+
+The order of everything comes from a hash of seed and name, so folds are the same on every machine and with every
+version of every library.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -10,7 +13,6 @@ from typing import TypeVar
 
 from emofocus.corpora import Corpus, Utterance
 from emofocus.errors import SplitError, one_of
-
 
 Item = TypeVar("Item")
 

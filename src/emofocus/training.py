@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -68,9 +69,7 @@ def fit(
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     folder.mkdir(parents=True, exist_ok=True)
     network.normalize.set(*train.statistics())
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     model, wrapped = fabric.setup(network, optimizer)
     history = _resume(folder / "last.safetensors", network, optimizer)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
@@ -122,7 +121,8 @@ def _train_epoch(
         fabric.backward(loss)
         optimizer.step()
         total += loss.detach().cpu()
-    return float(fabric.all_reduce(total, reduce_op="mean")) / len(starts)
+    mean = cast(Tensor, fabric.all_reduce(total / len(starts), reduce_op="mean"))
+    return float(mean)
 
 
 def _batch_starts(segments: int, size: int) -> range:
@@ -161,7 +161,7 @@ def _validate(network: SpeechNetwork, valid: SegmentDataset, epoch: int, loss: f
 
 
 def _to_device(batch: Batch, fabric: Fabric) -> Batch:
-    return Batch(*(None if item is None else fabric.to_device(item) for item in batch))
+    return cast(Batch, fabric.to_device(batch))
 
 
 def _mix(*numbers: int) -> int:
@@ -194,4 +194,3 @@ def _resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) ->
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-

@@ -154,7 +154,13 @@ class MultiHeadSelfAttention(nn.Module):
         return output, AttentionMaps(parts[0].weights, centre, scope, gates)
 
     def _attend(
-        self, queries: Tensor, keys: Tensor, values: Tensor, focus: Focus | None, mask: Tensor | None, block: slice
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        focus: Focus | None,
+        mask: Tensor | None,
+        block: slice,
     ) -> "_Block":
         """One block of queries against all keys, recomputed in the backward pass when there are several blocks."""
         queries = queries[:, :, block]
@@ -205,7 +211,7 @@ def gaussian_bias(centre: Tensor, scope: Tensor, m: int) -> Tensor:
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, m, h · d_h) → (B, h, m, d_h)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def valid_frames(lengths: Tensor, m: int) -> Tensor:

@@ -42,9 +42,7 @@ def mhsa_ca(config: ModelConfig, size: int) -> "CLDNN":
 
 def mhsa_faca(config: ModelConfig, size: int) -> "CLDNN":
     """With focus and calibration: the paper's proposal."""
-    attention = MultiHeadSelfAttention(
-        WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS)
-    )
+    attention = MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS))
     return CLDNN(config, size, attention)
 
 
@@ -67,13 +65,17 @@ class CLDNN(SpeechNetwork):
         self.pooling = config.network.pooling
         pooled = WIDTH * (config.segment.frames if self.pooling == "flatten" else 1)
         self.classifier = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(pooled, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, len(config.labels))
+            nn.Dropout(dropout),
+            nn.Linear(pooled, 128),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(128, len(config.labels)),
         )
 
     def encode_frames(self, features: Tensor) -> Tensor:
         """(B, n, F) → (B, n, 64 · F'), each frame by itself."""
         frames: Tensor = self.normalize(features)
-        x = frames.transpose(1, 2).unsqueeze(1)  # (B, 1, F, n): kernels run along F
+        x: Tensor = frames.transpose(1, 2).unsqueeze(1)  # (B, 1, F, n): kernels run along F
         x = self.convolutions(x.contiguous(memory_format=torch.channels_last))  # (B, 64, F', n)
         return x.permute(0, 3, 1, 2).flatten(2)  # (B, n, 64 · F')
 
@@ -131,8 +133,8 @@ class BiLSTM(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See the class."""
         if lengths is None:
-            output, _ = self.lstm(x)
-            return output
+            full: Tensor = self.lstm(x)[0]
+            return full
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        output, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        output: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
         return output

@@ -1,0 +1,38 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both need Python 3.11 or newer, pip, git and make.
+PYTHON ?= python3
+LIGHT := .venv-light
+FULL := .venv
+
+.PHONY: demo test check format benchmark clean
+
+demo: $(LIGHT)/.ready
+	$(LIGHT)/bin/emofocus predict examples
+
+test: $(FULL)/.ready
+	$(FULL)/bin/python -m pytest
+
+check: $(FULL)/.ready
+	$(FULL)/bin/ruff check src tests benchmarks
+	$(FULL)/bin/ruff format --check src tests benchmarks
+	$(FULL)/bin/mypy
+
+format: $(FULL)/.ready
+	$(FULL)/bin/ruff check --fix src tests benchmarks
+	$(FULL)/bin/ruff format src tests benchmarks
+
+benchmark: $(FULL)/.ready
+	for file in benchmarks/*.py; do $(FULL)/bin/python $$file; done
+
+# An editable install follows the sources; only a change of dependencies installs again.
+$(LIGHT)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(FULL)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FULL)
+	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(LIGHT) $(FULL) .pytest_cache .mypy_cache .ruff_cache

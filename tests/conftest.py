@@ -1,0 +1,95 @@
+"""Sounds that are made here, and the corpora that lie beside the repository."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+SENTENCE = "Kids are talking by the door. Dogs are sitting by the door."
+
+FORMATS = {".m4a": "mp4", ".webm": "webm", ".mp3": "mp3"}
+AV_CODECS = {".m4a": "aac", ".webm": "libopus"}
+
+Tone = Callable[..., np.ndarray]
+Encode = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with the corpora."""
+    if not DATA.is_dir():
+        pytest.skip(f"the folder {DATA} is not here")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def ravdess(data: Path) -> Path:
+    """RAVDESS in its owner's layout."""
+    if not (data / "ravdess").is_dir():
+        pytest.skip(f"RAVDESS is not in {data}")
+    return data / "ravdess"
+
+
+@pytest.fixture(scope="session")
+def tone() -> Tone:
+    """Make a sine: ``tone(hertz=440, seconds=1, rate=16_000, level=0.5)`` → float32 (T,)."""
+
+    def sine(hertz: float = 440, seconds: float = 1, rate: int = 16_000, level: float = 0.5) -> np.ndarray:
+        times = np.arange(round(seconds * rate)) / rate
+        return (level * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
+
+    return sine
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV of a synthetic voice, a few seconds long."""
+    program = shutil.which("espeak-ng")
+    if program is None:
+        pytest.skip("espeak-ng, which speaks the test sentence, is not installed")
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    subprocess.run([program, "-w", str(path), SENTENCE], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Write samples (T,) or (channels, T) as the suffix says: ``encode(path, samples, rate=16_000)`` → path.
+
+    With ``codec``, or for what soundfile cannot write, PyAV does it, and takes more options of the container.
+    """
+    return _encode
+
+
+def _encode(path: Path, samples: np.ndarray, rate: int = 16_000, codec: str = "", **options: str) -> Path:
+    codec = codec or AV_CODECS.get(path.suffix, "")
+    if codec:
+        _encode_with_av(path, np.atleast_2d(samples), rate, codec, options)
+    elif path.suffix == ".opus":
+        soundfile.write(path, samples.T, rate, format="OGG", subtype="OPUS")
+    else:
+        soundfile.write(path, samples.T, rate, **options)
+    return path
+
+
+def _encode_with_av(path: Path, samples: np.ndarray, rate: int, codec: str, options: dict[str, str]) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV cannot encode {codec}")
+    layout = {1: "mono", 2: "stereo"}[len(samples)]
+    with (
+        path.open("wb") as opened,
+        av.open(opened, "w", FORMATS.get(path.suffix), options=options) as container,
+    ):
+        track = container.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        for packet in (*track.encode(frame), *track.encode(None)):
+            container.mux(packet)

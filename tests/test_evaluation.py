@@ -1,0 +1,178 @@
+"""Figures are what they say, and every committed one can be recomputed."""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emofocus.config import NetworkSettings, Recipe
+from emofocus.corpora import read_corpus
+from emofocus.datasets import FeatureCache
+from emofocus.errors import ConfigError
+from emofocus.evaluation import Experiment, cross_validate, measure_rows
+from emofocus.experiments import make_fabric
+from emofocus.metrics import Metrics, measure
+
+RESULTS = Path(__file__).parents[1] / "results"
+SUMMARIES = sorted(RESULTS.rglob("summary.json"))
+CLASSES = ("a", "b", "c")
+
+
+def test_wa_is_accuracy_and_ua_the_mean_of_recalls() -> None:
+    labels, predictions = list("aaaaaaaabb"), list("aaaaaaaaab")
+    found = measure(labels, predictions, CLASSES)
+    assert found.wa == pytest.approx(0.9)
+    assert found.ua == pytest.approx(0.75)  # recalls 1 and 1/2; c has no utterance and does not count
+
+
+@given(st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_figures_equal_their_definitions(pairs: list[tuple[str, str]]) -> None:
+    labels, predictions = [a for a, _ in pairs], [b for _, b in pairs]
+    found = measure(labels, predictions, CLASSES)
+    recalls, f1 = [], []
+    for name in sorted(set(labels)):
+        hits = sum(a == b == name for a, b in pairs)
+        recall = hits / labels.count(name)
+        precision = hits / predictions.count(name) if name in predictions else 0.0
+        recalls.append(recall)
+        f1.append(2 * recall * precision / (recall + precision) if hits else 0.0)
+    expected = (np.mean([a == b for a, b in pairs]), np.mean(recalls), np.mean(f1))
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: "/".join(path.relative_to(RESULTS).parts[:-1]))
+def test_every_committed_summary_recomputes_from_its_predictions(path: Path) -> None:
+    summary = json.loads(path.read_text())
+    with (path.parent / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["fold"] for row in rows} == {str(item["fold"]) for item in summary["folds"]}
+    for item in summary["folds"]:
+        part = [row for row in rows if row["fold"] == str(item["fold"])]
+        assert len(part) == item["test"]
+        for name, value in measure_rows(part, summary["classes"])._asdict().items():
+            assert item[name] == pytest.approx(value, abs=1e-6)
+        for row in part:
+            scores = {name: float(row[f"p_{name}"]) for name in summary["classes"]}
+            assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
+            assert scores[row["prediction"]] == max(scores.values())
+    for name in Metrics._fields:
+        values = [item[name] for item in summary["folds"]]
+        assert summary[name]["mean"] == pytest.approx(statistics.fmean(values), abs=1e-6)
+        assert summary[name]["std"] == pytest.approx(statistics.stdev(values), abs=1e-6)
+
+
+@pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: "/".join(path.relative_to(RESULTS).parts[:-1]))
+def test_every_committed_result_tests_each_utterance_once_in_the_part_that_its_folds_name(path: Path) -> None:
+    summary = json.loads(path.read_text())
+    folds = json.loads((path.parent / "folds.json").read_text())["folds"]
+    with (path.parent / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len({row["file"] for row in rows}) == summary["utterances"]
+    for number, fold in enumerate(folds):
+        assert {row["file"] for row in rows if row["fold"] == str(number)} == set(fold["test"])
+        assert not set(fold["test"]) & (set(fold["train"]) | set(fold["valid"]))
+
+
+def test_ravdess_is_committed_under_both_protocols() -> None:
+    assert {path.relative_to(RESULTS).parts[:2] for path in SUMMARIES} >= {
+        ("ravdess", "speaker"),
+        ("ravdess", "random"),
+    }
+
+
+RECIPE = Recipe(epochs=1, batch_size=16, network=NetworkSettings(dropout=0.0))
+
+
+@pytest.fixture
+def small_corpus(tmp_path: Path):
+    """Three speakers, two clips of every emotion each: tones whose pitch tells the emotion."""
+    import soundfile
+
+    from emofocus.corpora.emodb import EMOTIONS
+
+    for speaker in ("03", "08", "09"):
+        for text in ("a01", "b02"):
+            for number, letter in enumerate(EMOTIONS):
+                file = tmp_path / "audio" / "wav" / f"{speaker}{text}{letter}a.wav"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                time = np.arange(12_000) / 16_000
+                soundfile.write(file, 0.3 * np.sin(2 * np.pi * (200 + 150 * number) * time), 16_000)
+    return tmp_path / "audio"
+
+
+def experiment_of(root: Path, seed: int = 0) -> Experiment:
+    return Experiment(read_corpus("emodb", root), "bmhsa", "tiny", RECIPE, "random", seed)
+
+
+def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
+    small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import emofocus.evaluation as module
+
+    cache, fabric, out = (
+        FeatureCache(tmp_path / "cache"),
+        make_fabric("cpu", 1, "32-true", None),
+        tmp_path / "out",
+    )
+    trained: list[int] = []
+    real = module.run_fold
+
+    def interrupted(experiment, number, *rest):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(number)
+        return real(experiment, number, *rest)
+
+    monkeypatch.setattr(module, "run_fold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(experiment_of(small_corpus), out, fabric, cache)
+    assert [item["fold"] for item in json.loads((out / "summary.json").read_text())["folds"]] == [0, 1]
+    monkeypatch.setattr(
+        module, "run_fold", lambda e, number, *rest: (trained.append(number), real(e, number, *rest))[1]
+    )
+    summary = cross_validate(experiment_of(small_corpus), out, fabric, cache)
+    assert trained == [0, 1, 2, 3, 4]
+    assert summary == json.loads((out / "summary.json").read_text())
+    keys = {
+        "corpus",
+        "model",
+        "recipe",
+        "parameters",
+        "protocol",
+        "seed",
+        "version",
+        "folds",
+        "wa",
+        "ua",
+        "macro_f1",
+    }
+    assert keys <= set(summary)
+    assert set(summary["protocol"]) >= {"name", "folds", "selection"}
+    assert {"fold", "train", "valid", "test", "best_epoch", "wa", "ua", "macro_f1"} <= set(summary["folds"][0])
+    with (out / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["fold", "file", "speaker", "label", "prediction"]
+    assert len(rows) == 42
+    # A third call finds everything done.
+    monkeypatch.setattr(module, "run_fold", lambda *_: pytest.fail("trained again"))
+    assert cross_validate(experiment_of(small_corpus), out, fabric, cache) == summary
+
+
+def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, tmp_path: Path) -> None:
+    cache, fabric, out = (
+        FeatureCache(tmp_path / "cache"),
+        make_fabric("cpu", 1, "32-true", None),
+        tmp_path / "out",
+    )
+    out.mkdir()
+    (out / "summary.json").write_text(json.dumps(experiment_of(small_corpus).identity([]) | {"folds": []}))
+    before = (out / "summary.json").read_text()
+    with pytest.raises(ConfigError, match=r"holds another run .*seed is 0, not 1"):
+        cross_validate(experiment_of(small_corpus, seed=1), out, fabric, cache)
+    assert (out / "summary.json").read_text() == before

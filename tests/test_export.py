@@ -1,0 +1,148 @@
+"""torch and ONNX agree, and model directories are whole or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emofocus import audio
+from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
+from emofocus.config import ModelConfig
+from emofocus.engine import Engine
+from emofocus.errors import ConfigError, ModelError
+from emofocus.export import WaveformClassifier, export, segment_counts
+from emofocus.models import MODELS, build
+from emofocus.recognizer import Recognizer, model_folder
+
+LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+
+def trained(folder: Path, name: str) -> Path:
+    torch.manual_seed(0)
+    config = ModelConfig.of(name, LABELS)
+    network = build(config)
+    save_tensors(folder / "model.safetensors", network.state_dict())
+    save_config(folder, config)
+    return folder
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    export(trained(folder / "fold", request.param), folder / "model")
+    return folder / "model"
+
+
+def both(directory: Path, waveform: np.ndarray, lengths: list[int]):
+    network, config = load_network(directory)
+    samples = np.array(lengths, np.int64)
+    with torch.inference_mode():
+        expected = WaveformClassifier(network, config).eval()(
+            torch.from_numpy(waveform), torch.from_numpy(samples), need_maps=True
+        )
+    return expected, Engine(directory / "model.onnx").run(waveform, samples, need_maps=True), config
+
+
+def test_torch_and_onnx_agree_on_a_batch_of_unequal_lengths_maps_included(directory: Path) -> None:
+    lengths = [500, 1_600, 8_000, 20_000]
+    waveform = np.random.default_rng(0).normal(0, 0.1, (4, 20_000)).astype(np.float32)
+    waveform *= np.arange(20_000) < np.array(lengths)[:, None]
+    expected, found, config = both(directory, waveform, lengths)
+    for row, count in enumerate(segment_counts(np.array(lengths), config)):
+        np.testing.assert_allclose(found.logits[row, :count], expected.logits[row, :count], atol=1e-4)
+        for field, output in (
+            ("weights", "attention"),
+            ("centre", "centre"),
+            ("scope", "scope"),
+            ("gates", "gates"),
+        ):
+            value = getattr(expected.maps, field)
+            assert (value is None) == (getattr(found, output) is None)
+            if value is not None:
+                np.testing.assert_allclose(getattr(found, output)[row, :count], value[row, :count], atol=1e-3)
+
+
+def test_padding_a_batch_of_waveforms_changes_no_utterances_logits(directory: Path) -> None:
+    engine = Engine(directory / "model.onnx")
+    short = np.random.default_rng(1).normal(0, 0.1, (1, 9_000)).astype(np.float32)
+    alone = engine.run(short, np.array([9_000])).logits
+    batch = np.zeros((2, 40_000), np.float32)
+    batch[0, :9_000], batch[1] = short, np.random.default_rng(2).normal(0, 0.1, 40_000)
+    together = engine.run(batch, np.array([9_000, 40_000])).logits
+    np.testing.assert_allclose(together[:1, : alone.shape[1]], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 4.0, 600.0])
+def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds: float) -> None:
+    files = sorted(ravdess.glob("Actor_0[1-9]/*.flac"))
+    clips: list[np.ndarray] = []
+    while sum(map(len, clips)) < seconds * 16_000:
+        clips.append(audio.load(files[(37 * len(clips)) % len(files)])[12_000:])
+    waveform = np.concatenate(clips)[None, : int(seconds * 16_000)]
+    network, config = load_network(model_folder(None))
+    lengths = np.array([waveform.shape[1]])
+    with torch.inference_mode():
+        expected = WaveformClassifier(network, config)(torch.from_numpy(waveform), torch.from_numpy(lengths))
+    found = Engine(model_folder(None) / "model.onnx").run(waveform, lengths)
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
+    np.testing.assert_allclose(found.level, expected.level, atol=1e-2)
+
+
+def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
+    """The light half and the training half read, cut, trim and average alike."""
+    from emofocus.datasets import SegmentDataset, Speech
+    from emofocus.features import FrontEnd
+    from emofocus.metrics import score
+
+    network, config = load_network(model_folder(None))
+    recognizer = Recognizer.from_pretrained()
+    for file in sorted(ravdess.glob("Actor_*/*.flac"))[::200]:
+        frames, level = FrontEnd(config.features)(torch.from_numpy(audio.load(file))[None])
+        data = SegmentDataset([Speech(frames[0].numpy(), level[0].numpy())], [0], config.segment)
+        scores = list(recognizer(file).scores.values())
+        np.testing.assert_allclose(scores, score(network, data)[0], atol=1e-4)
+
+
+def test_packed_weights_are_a_quarter_and_keep_their_parity(tmp_path: Path) -> None:
+    source = trained(tmp_path / "fold", "mhsa-faca")
+    export(source, tmp_path / "packed", packed=True)
+    size = sum(file.stat().st_size for file in (tmp_path / "packed").iterdir())
+    assert size < 12e6
+    # Packing what is packed changes nothing: both engines hold the very same numbers.
+    network, _ = load_network(tmp_path / "packed")
+    again = unpack(pack(network.state_dict()))
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(again[name], value, atol=1e-7, rtol=1e-6)
+
+
+def test_the_shipped_model_is_whole_and_light() -> None:
+    folder = model_folder(None)
+    assert {"model.onnx", "model.safetensors", "config.json", "README.md"} <= {f.name for f in folder.iterdir()}
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 12e6
+    card = (folder / "README.md").read_text()
+    for word in ("CC-BY-NC-SA-4.0", "ravdess", "protocol", "recall", "Limits"):
+        assert word in card
+    assert load_network(folder)[1].labels == LABELS
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "another model's"])
+def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
+    folder = trained(tmp_path, "mhsa-faca")
+    weights = folder / "model.safetensors"
+    if damage == "missing":
+        weights.unlink()
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        save_tensors(weights, build(ModelConfig.of("bmhsa", LABELS)).state_dict())
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_network(folder)
+
+
+def test_an_unknown_key_in_config_json_is_named_beside_the_valid_ones(tmp_path: Path) -> None:
+    folder = trained(tmp_path, "bmhsa")
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"license"', '"licence"'))
+    with pytest.raises(ConfigError, match=r"config.json.*unknown field `licence`.*valid: format, model, id2label"):
+        load_network(folder)

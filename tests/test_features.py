@@ -1,0 +1,137 @@
+"""Features have librosa's numbers, in any shape, with gradients."""
+
+import math
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emofocus import audio
+from emofocus.config import FeatureSettings
+from emofocus.errors import ConfigError
+from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, SquaredSpectrum, frame_count
+
+SETTINGS = FeatureSettings()
+
+
+def librosa_log_mel(waveform: np.ndarray) -> np.ndarray:
+    power = librosa.feature.melspectrogram(
+        y=waveform,
+        sr=16_000,
+        n_fft=400,
+        hop_length=160,
+        n_mels=128,
+        window="hann",
+        center=True,
+        pad_mode="constant",
+    )
+    return librosa.power_to_db(power, top_db=None)
+
+
+def librosa_mfcc(waveform: np.ndarray) -> np.ndarray:
+    return librosa.feature.mfcc(S=librosa_log_mel(waveform), n_mfcc=40).T
+
+
+def mfcc(waveform: np.ndarray) -> np.ndarray:
+    return MFCC(SETTINGS)(torch.from_numpy(waveform)[None])[0].numpy()
+
+
+def tone(hertz: float, samples: int, level: float = 0.5) -> np.ndarray:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(samples) / 16_000)).astype(np.float32)
+
+
+@pytest.mark.parametrize("samples", [400, 401, 559, 560, 1_600, 8_000, 16_003, 50_000])
+def test_mfcc_equals_librosa_for_any_length(samples: int) -> None:
+    noise = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    assert mfcc(noise).shape == (frame_count(samples), 40)
+    np.testing.assert_allclose(mfcc(noise), librosa_mfcc(noise), atol=1e-3)
+
+
+@pytest.mark.parametrize("hertz", [60, 200, 1_000, 3_000, 7_900])
+def test_mfcc_equals_librosa_on_tones_whose_other_bins_are_120_db_below(hertz: float) -> None:
+    np.testing.assert_allclose(mfcc(tone(hertz, 16_000)), librosa_mfcc(tone(hertz, 16_000)), atol=1e-3)
+
+
+@given(st.integers(400, 20_000), st.floats(-80, 0), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_mfcc_equals_librosa_at_any_level(samples: int, level: float, seed: int) -> None:
+    noise = np.random.default_rng(seed).normal(0, 10 ** (level / 20), samples).astype(np.float32)
+    np.testing.assert_allclose(mfcc(noise), librosa_mfcc(noise), atol=1e-3)
+
+
+def test_mfcc_equals_librosa_on_speech(speech) -> None:
+    waveform = audio.load(speech)
+    np.testing.assert_allclose(mfcc(waveform), librosa_mfcc(waveform), atol=1e-3)
+
+
+def test_mfcc_equals_librosa_on_clean_studio_speech(ravdess) -> None:
+    for file in sorted(ravdess.glob("Actor_*/*.flac"))[::90]:
+        waveform = audio.load(file)
+        np.testing.assert_allclose(mfcc(waveform), librosa_mfcc(waveform), atol=1e-3, err_msg=str(file))
+
+
+def test_log_mel_equals_librosa() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
+    found = LogMel(SETTINGS)(torch.from_numpy(noise)[None])[0].numpy()
+    np.testing.assert_allclose(found, librosa_log_mel(noise).T, atol=1e-3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_deltas_equal_librosa(order: int) -> None:
+    features = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
+    found = Deltas(order)(torch.from_numpy(features)[None])[0].numpy()
+    for k in range(1, order + 1):
+        expected = librosa.feature.delta(features.T, order=k, mode="nearest").T
+        np.testing.assert_allclose(found[:, 5 * k : 5 * (k + 1)], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, FeatureSettings(name="log-mel"), FeatureSettings(deltas=2)])
+def test_padding_a_batch_changes_no_frame(settings: FeatureSettings) -> None:
+    front_end = FrontEnd(settings)
+    short = torch.randn(1, 4_000)
+    batch = torch.zeros(2, 9_000)
+    batch[0, :4_000], batch[1] = short, torch.randn(9_000)
+    alone, level = front_end(short, torch.tensor([4_000]))
+    padded, padded_level = front_end(batch, torch.tensor([4_000, 9_000]))
+    assert alone.shape == (1, 26, front_end.size)
+    torch.testing.assert_close(padded[:1, :26], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(padded_level[:1, :26], level, atol=1e-4, rtol=0)
+
+
+def test_level_of_a_full_scale_sine_is_three_db_below_full_scale() -> None:
+    _, level = FrontEnd(SETTINGS)(torch.from_numpy(tone(1_000, 16_000, level=1.0))[None])
+    torch.testing.assert_close(level[0, 5:-5], torch.full((91,), -3.01), atol=0.01, rtol=0)
+
+
+def test_mfcc_is_differentiable_to_the_samples() -> None:
+    waveform = torch.randn(1, 1_600, requires_grad=True)
+    MFCC(SETTINGS)(waveform).square().sum().backward()
+    assert waveform.grad is not None
+    assert bool(torch.isfinite(waveform.grad).all())
+    assert bool((waveform.grad != 0).any())
+
+
+def test_the_exported_transform_equals_the_fast_one() -> None:
+    spectrum, waveform = SquaredSpectrum(), torch.randn(2, 3_333)
+    padded = torch.nn.functional.pad(waveform, (200, 200))
+    table = spectrum.table_transform(spectrum.chunked_frames(padded) * spectrum.window).float().square()
+    torch.testing.assert_close(table, spectrum(waveform))
+
+
+def test_parseval_holds_for_the_level() -> None:
+    spectrum, waveform = SquaredSpectrum(), torch.randn(1, 1_600)
+    frame = waveform[0, 600:1_000] * spectrum.window  # the frame centred at sample 800
+    expected = 10 * math.log10(float(frame.square().sum() / spectrum.window.square().sum()))
+    assert float(spectrum.level(spectrum(waveform))[0, 5]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="200 coefficients cannot be made of 128 mels"):
+        MFCC(FeatureSettings(coefficients=200))
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        SquaredSpectrum(window=401)
+    with pytest.raises(ConfigError, match="order 3"):
+        Deltas(3)

@@ -1,0 +1,111 @@
+"""One contract for every registered model."""
+
+import numpy as np
+import pytest
+import torch
+
+from emofocus.config import ModelConfig, NetworkSettings
+from emofocus.errors import ModelError
+from emofocus.models import MODELS, SpeechNetwork, build
+
+LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+PARAMETERS = {"bmhsa": 4_284_104, "mhsa-fa": 4_809_416, "mhsa-ca": 4_284_176, "mhsa-faca": 4_809_488}
+FRAMES, FEATURES = 50, 40
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def network_of(name: str, **settings: object) -> SpeechNetwork:
+    torch.manual_seed(0)
+    return build(ModelConfig.of(name, LABELS, network=NetworkSettings(dropout=0.0, **settings)))
+
+
+@every_model
+def test_shapes(name: str) -> None:
+    output = network_of(name)(torch.randn(3, FRAMES, FEATURES), need_maps=True)
+    assert output.logits.shape == (3, len(LABELS))
+    if output.maps is not None:
+        assert output.maps.weights.shape == (3, 8, FRAMES, FRAMES)
+
+
+@every_model
+def test_stated_parameter_count(name: str) -> None:
+    assert sum(parameter.numel() for parameter in network_of(name).parameters()) == PARAMETERS[name]
+
+
+def test_faca_has_about_4_74_million_parameters_before_the_two_fully_connected_layers() -> None:
+    network = network_of("mhsa-faca")
+    before = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("classifier"))
+    assert before == 4_742_792
+
+
+@every_model
+@pytest.mark.parametrize("pooling", ["mean", "last", "flatten"])
+def test_padding_a_batch_changes_no_logits(name: str, pooling: str) -> None:
+    network = network_of(name, pooling=pooling).eval()
+    lengths = [1, 2, 17, FRAMES]
+    batch = torch.randn(len(lengths), FRAMES, FEATURES)
+    with torch.inference_mode():
+        together = network(batch, torch.tensor(lengths)).logits
+        for row, length in enumerate(lengths):
+            if pooling != "flatten":  # which needs all m frames
+                alone = network(batch[row : row + 1, :length]).logits[0]
+                torch.testing.assert_close(together[row], alone, atol=1e-5, rtol=0)
+        rubbish = torch.where(torch.arange(FRAMES)[None, :, None] < torch.tensor(lengths)[:, None, None], batch, 1e3)
+        torch.testing.assert_close(network(rubbish, torch.tensor(lengths)).logits, together, atol=1e-5, rtol=0)
+
+
+@every_model
+def test_order_within_a_batch_does_not_matter(name: str) -> None:
+    network, batch = network_of(name).eval(), torch.randn(5, FRAMES, FEATURES)
+    with torch.inference_mode():
+        forwards, backwards = network(batch).logits, network(batch.flip(0)).logits.flip(0)
+    torch.testing.assert_close(forwards, backwards, atol=1e-5, rtol=0)
+
+
+@every_model
+def test_gradients_reach_every_parameter(name: str) -> None:
+    network = network_of(name)
+    network(torch.randn(4, FRAMES, FEATURES)).logits.square().sum().backward()
+    silent = [n for n, p in network.named_parameters() if p.grad is None or not bool((p.grad != 0).any())]
+    assert silent == []
+
+
+@every_model
+def test_maps_do_not_change_logits(name: str) -> None:
+    network, batch = network_of(name).eval(), torch.randn(2, 130, FEATURES)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(batch, need_maps=True).logits, network(batch).logits, atol=1e-5, rtol=0)
+
+
+@every_model
+def test_overfits_32_utterances(name: str) -> None:
+    """A model that learns reaches 100 % on 32 random segments of random classes."""
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randn(32, FRAMES, FEATURES, generator=generator)
+    labels = torch.randint(len(LABELS), (32,), generator=generator)
+    network = network_of(name)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(network(batch).logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss < 0.05:
+            break
+    predictions = network.eval()(batch).logits.argmax(dim=1)
+    np.testing.assert_array_equal(predictions.numpy(), labels.numpy())
+
+
+def test_ablation_differs_in_the_mechanisms_and_in_nothing_else() -> None:
+    states = {name: set(network_of(name).state_dict()) for name in MODELS}
+    focus = {key for key in states["mhsa-faca"] if "attention.focus" in key}
+    calibration = {key for key in states["mhsa-faca"] if "attention.calibration" in key}
+    assert states["mhsa-fa"] == states["bmhsa"] | focus
+    assert states["mhsa-ca"] == states["bmhsa"] | calibration
+    assert states["mhsa-faca"] == states["bmhsa"] | focus | calibration
+
+
+def test_an_unknown_model_is_refused_and_the_known_ones_are_listed() -> None:
+    with pytest.raises(ModelError, match=r"unknown model 'mhsa' \(valid: bmhsa, mhsa-fa, mhsa-ca, mhsa-faca\)"):
+        build(ModelConfig.of("mhsa", LABELS))

@@ -1,0 +1,115 @@
+"""The shape of the project: what imports what, what starts fast, and that the README is true."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "emofocus"
+
+# In the order data flows; a module imports only from those above it. Modules in one line do not know each other.
+ORDER = [
+    ["errors"],
+    ["config", "files", "progress"],
+    ["audio", "features", "segments"],
+    ["corpora"],
+    ["splits"],
+    ["models", "datasets"],
+    ["checkpoint", "metrics"],
+    ["training"],
+    ["evaluation", "engine", "model_card"],
+    ["export", "recognizer"],
+    ["predicting", "experiments"],
+    ["cli"],
+]
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def top(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("emofocus."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_those_above_it(path: Path) -> None:
+    if top(path) == "__init__":
+        return
+    for name in imports(path) - {top(path)}:
+        assert LEVEL[name] < LEVEL[top(path)], f"{top(path)} imports {name}"
+
+
+def test_recognising_needs_none_of_the_training_packages() -> None:
+    heavy = [
+        "torch",
+        "lightning_fabric",
+        "sklearn",
+        "safetensors",
+        "lmdb",
+        "onnx",
+        "librosa",
+        "yaml",
+        "rich",
+        "av",
+    ]
+    code = (
+        "import sys; from emofocus import Recognizer; import emofocus.predicting, emofocus.cli; "
+        f"Recognizer.from_pretrained(); print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = "import sys; import emofocus; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_modules_and_functions_stay_readable() -> None:
+    lengths = []
+    for path in MODULES:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 330, path
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        lengths.extend((node.end_lineno or 0) - node.lineno + 1 for node in functions)
+    lengths.sort()
+    assert lengths[len(lengths) // 2] <= 10
+    assert lengths[int(0.95 * len(lengths))] <= 40
+
+
+def test_the_readmes_tree_names_every_module() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for path in PACKAGE.iterdir():
+        if path.suffix == ".py" or (path.is_dir() and not path.name.startswith("__")):
+            assert path.name.removesuffix(".py") in readme, path.name
+
+
+def test_the_readmes_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    monkeypatch.chdir(ROOT)
+    for block in blocks:
+        exec(block, {})
+
+
+def test_nothing_speaks_of_another_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.split():
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".yaml", ".txt", ".json", ""} and path.name != "test_project.py":
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            assert "/" + "work/" not in text, name
+            assert "/" + "root/" not in text, name

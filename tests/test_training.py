@@ -1,0 +1,165 @@
+"""Training learns, resumes to the same bits, and selects on validation alone."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emofocus.checkpoint import load_tensors
+from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
+from emofocus.datasets import Batch, SegmentDataset, Speech
+from emofocus.models import build
+from emofocus.training import Epoch, augment, best_of, fit, learning_rate
+
+LABELS = ("low", "high")
+RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=1e-3, time_reversal=0.5, label_smoothing=0.1, schedule="cosine")
+
+
+def speech_of(utterances: int, seed: int, frames: int = 60) -> SegmentDataset:
+    """Noise whose class is heard in one coefficient."""
+    generator = np.random.default_rng(seed)
+    labels = [index % 2 for index in range(utterances)]
+    items = []
+    for label in labels:
+        features = generator.normal(size=(frames, 40)).astype(np.float32)
+        features[:, 3] += 2 * label
+        items.append(Speech(features, np.zeros(frames, np.float32)))
+    return SegmentDataset(items, labels, SegmentSettings())
+
+
+def train_into(folder: Path, epochs: int = 4) -> None:
+    """What the interrupted process runs."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = build(ModelConfig.of("mhsa-faca", LABELS, network=NetworkSettings(dropout=0.2)))
+    recipe = Recipe(**{name: getattr(RECIPE, name) for name in RECIPE.__struct_fields__} | {"epochs": epochs})
+    fitted = fit(network, speech_of(8, seed=1), speech_of(4, seed=2), recipe, seed=5, folder=folder)
+    history = [[item.epoch, item.loss, item.valid_wa, item.valid_ua] for item in fitted.history]
+    (folder / "history.json").write_text(json.dumps([fitted.best_epoch, history]))
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    code = f"from pathlib import Path; from test_training import train_into; train_into(Path({str(folder)!r}))"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment, stderr=subprocess.PIPE)
+
+
+def wait_for_epoch(process: subprocess.Popen[bytes], number: int) -> None:
+    """Read progress until the epoch is done, or the process ends."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f"epoch {number}/4, loss".encode() in line:
+            return
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = start(whole)
+    process.communicate()
+    assert process.returncode == 0
+    moments = random.Random(time.time_ns())
+    for epoch in (1, 2, 3):  # each time somewhere in the epoch after, or in the writing of its checkpoint
+        process = start(broken)
+        wait_for_epoch(process, epoch)
+        time.sleep(moments.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = start(broken)
+    process.communicate()
+    assert process.returncode == 0
+    assert (whole / "history.json").read_text() == (broken / "history.json").read_text()
+    for name in ("model.safetensors", "last.safetensors"):
+        expected, found = load_tensors(whole / name)[0], load_tensors(broken / name)[0]
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    train_into(tmp_path, epochs=2)
+    before = (tmp_path / "last.safetensors").stat().st_mtime_ns
+    train_into(tmp_path, epochs=2)
+    assert (tmp_path / "last.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_network_ends_with_the_weights_of_the_best_validation_epoch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(ModelConfig.of("bmhsa", LABELS))
+    seen: list[Epoch] = []
+    fitted = fit(network, speech_of(8, 1), speech_of(4, 2), RECIPE, seed=0, folder=tmp_path, after_epoch=seen.append)
+    assert list(fitted.history) == seen
+    assert fitted.best_epoch == best_of(seen).epoch
+    saved, _ = load_tensors(tmp_path / "model.safetensors")
+    assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
+
+
+def test_of_equally_good_epochs_the_earliest_is_selected() -> None:
+    history = [Epoch(1, 1.0, 0.5, 0.5), Epoch(2, 0.9, 0.5, 0.7), Epoch(3, 0.8, 0.9, 0.7)]
+    assert best_of(history).epoch == 2
+
+
+def test_feature_statistics_come_from_the_training_part_alone(tmp_path: Path) -> None:
+    train, valid = speech_of(8, 1), speech_of(4, 2)
+    for item in valid.speech:
+        item.frames[:] += 1e3
+    network = build(ModelConfig.of("bmhsa", LABELS))
+    fit(network, train, valid, Recipe(epochs=1, batch_size=8), seed=0, folder=tmp_path)
+    mean = np.concatenate([train.speech[u].frames[s : s + 50] for u, s in train.segments]).mean(axis=0)
+    np.testing.assert_allclose(network.normalize.mean, mean, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_overfits_32_real_utterances(ravdess: Path, tmp_path: Path) -> None:
+    from emofocus.corpora import read_corpus
+    from emofocus.datasets import FeatureCache, compute_features
+    from emofocus.metrics import score
+
+    corpus = read_corpus("ravdess", ravdess)
+    recipe = Recipe(epochs=40, batch_size=32, learning_rate=1e-3, network=NetworkSettings(dropout=0.0))
+    chosen = list(range(0, 1440, 45))
+    cache = FeatureCache(tmp_path / "cache")
+    part = type(corpus)(corpus.name, corpus.root, corpus.classes, tuple(corpus.utterances[i] for i in chosen), "")
+    speech = [cache.read(key) for key in compute_features(part, recipe.features, cache)]
+    data = SegmentDataset(speech, part.labels(), SegmentSettings(hop=25))
+    torch.manual_seed(0)
+    network = build(ModelConfig.of("mhsa-faca", corpus.classes, network=recipe.network))
+
+    class Done(Exception):  # noqa: N818
+        pass
+
+    def stop_when_perfect(epoch: Epoch) -> None:
+        if epoch.valid_wa == 1.0:
+            raise Done
+
+    with contextlib.suppress(Done):
+        fit(network, data, data, recipe, seed=0, folder=tmp_path / "run", after_epoch=stop_when_perfect)
+    assert (score(network, data).argmax(axis=1) == data.labels).all()
+
+
+def test_time_reversal_plays_true_frames_backwards_and_leaves_padding_behind() -> None:
+    features = torch.arange(1.0, 6.0)[None, :, None].repeat(2, 1, 1)
+    features[1, 3:] = 0
+    batch = Batch(features, torch.tensor([5, 3]), torch.zeros(2), torch.zeros(2))
+    reversed_ = augment(batch, Recipe(time_reversal=1.0)).features
+    assert reversed_[0, :, 0].tolist() == [5, 4, 3, 2, 1]
+    assert reversed_[1, :, 0].tolist() == [3, 2, 1, 0, 0]
+    assert augment(batch, Recipe()).features is features
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    recipe = Recipe(learning_rate=1.0, schedule="cosine", warmup=0.1)
+    rates = [learning_rate(recipe, done / 100) for done in range(100)]
+    assert rates[0] < 0.01
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] < 0.01
+    assert {learning_rate(Recipe(learning_rate=0.1), done / 10) for done in range(10)} == {0.1}
