@@ -91,7 +91,7 @@ def test_modules_and_functions_stay_readable() -> None:
 def test_the_readmes_tree_names_every_module() -> None:
     readme = (ROOT / "README.md").read_text()
     for path in PACKAGE.iterdir():
-        if path.suffix == ".py" or (path.is_dir() and not path.name.startswith("__")):
+        if not path.name.startswith("_") and (path.suffix == ".py" or path.is_dir()):
             assert path.name.removesuffix(".py") in readme, path.name
 
 

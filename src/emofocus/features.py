@@ -6,7 +6,7 @@ the waveform there are zeros, so zero-padding a batch changes no frame that belo
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError, one_of
 
 MEL_GROUPS = 4
+
+BLOCK_FRAMES = 512
+"""Frames transformed at a time, for memory that does not grow with the recording."""
 
 POWER_FLOOR = 1e-10
 """Smallest power before the logarithm (librosa's `amin`)."""
@@ -47,24 +50,30 @@ class SquaredSpectrum(nn.Module):
             raise ConfigError(f"window must be a multiple of 4 samples, not {window}")
         self.size, self.hop = window, hop
         cosines = np.cos(2 * np.pi * np.arange(window) / window)
-        self.register_buffer("window", torch.tensor(0.5 - 0.5 * cosines, dtype=torch.float32), persistent=False)
+        self.register_buffer("window", torch.tensor(0.5 - 0.5 * cosines), persistent=False)
         self.register_buffer("cosines", torch.tensor(cosines), persistent=False)
         self.energy = window * float(((0.5 - 0.5 * cosines) ** 2).sum())
 
     def forward(self, waveform: Tensor) -> Tensor:
         """See the class."""
-        padded = F.pad(waveform, (self.size // 2, self.size // 2))
+        return torch.cat(list(self.blocks(waveform)), dim=1)
+
+    def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
+        """The same in consecutive blocks of frames, so that long recordings need little memory."""
+        padded = F.pad(waveform, (self.size // 2, self.size // 2)).double()
         if torch.onnx.is_in_onnx_export():
-            return self.table_transform(self.chunked_frames(padded) * self.window).float().square()
-        frames = padded.unfold(1, self.size, self.hop) * self.window  # (B, n, N)
-        return torch.view_as_real(torch.fft.rfft(frames.double())).flatten(-2).float().square()
+            yield self.table_transform(self.chunked_frames(padded) * self.window).float().square()
+            return
+        frames = padded.unfold(1, self.size, self.hop)  # (B, n, N), a view
+        for block in frames.split(max(1, BLOCK_FRAMES // len(frames)), dim=1):
+            yield torch.view_as_real(torch.fft.rfft(block * self.window)).flatten(-2).float().square_()
 
     def table_transform(self, frames: Tensor) -> Tensor:
         """(B, n, N) → (B, n, N + 2), in float64: the product with cos and sin = cos of a quarter turn later."""
         samples = torch.arange(self.size, device=frames.device)
         columns = torch.arange(self.size + 2, device=frames.device)
         turns = samples[:, None] * torch.div(columns, 2, rounding_mode="floor") + columns % 2 * (self.size // 4)
-        return frames.double() @ self.cosines[turns % self.size]
+        return frames @ self.cosines[turns % self.size]
 
     def chunked_frames(self, padded: Tensor) -> Tensor:
         """(B, T + N) → (B, n, N): overlapping windows, glued from chunks that hop and window share."""
@@ -102,12 +111,12 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """See the class."""
-        return self.from_squares(self.spectrum(waveform))
+        return torch.cat([self.from_squares(block) for block in self.spectrum.blocks(waveform)], dim=1)
 
     def from_squares(self, squares: Tensor) -> Tensor:
         """(B, n, N + 2) → (B, n, mels)."""
         groups = [squares[..., pairs] @ self.get_buffer(f"filters_{k}") for k, pairs in enumerate(self.groups)]
-        return decibels(torch.cat(groups, dim=-1))
+        return decibels(torch.cat(groups, dim=-1) if len(groups) > 1 else groups[0])
 
 
 class MFCC(LogMel):
@@ -183,11 +192,14 @@ class FrontEnd(nn.Module):
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See the class."""
-        squares = self.base.spectrum(waveform)
-        features = self.base.from_squares(squares)
+        blocks = [
+            (self.base.from_squares(block), self.base.spectrum.level(block))
+            for block in self.base.spectrum.blocks(waveform)
+        ]
+        features, level = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
         if self.deltas is not None:
             features = self.deltas(features, None if lengths is None else self.frames(lengths))
-        return features, self.base.spectrum.level(squares)
+        return features, level
 
     def frames(self, samples: Tensor) -> Tensor:
         """Samples → frames, as tensors."""
@@ -199,7 +211,7 @@ FEATURES: dict[str, Callable[[FeatureSettings], LogMel]] = {"mfcc": MFCC, "log-m
 
 def decibels(power: Tensor) -> Tensor:
     """10 · log10 with a floor of 1e-10."""
-    return 10.0 * torch.log10(power.clamp(min=POWER_FLOOR))
+    return power.clamp(min=POWER_FLOOR).log10_().mul_(10.0)
 
 
 def mel_filters(sampling_rate: int, window: int, mels: int) -> NDArray[np.float64]:
