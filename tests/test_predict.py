@@ -228,9 +228,8 @@ def test_scoring_in_blocks_changes_nothing(
     assert_blocks_change_nothing(recognizer, talk(samples), block, monkeypatch)
 
 
-@pytest.mark.parametrize("deltas", [1, 2])
 def test_scoring_in_blocks_changes_nothing_for_features_with_deltas(
-    deltas: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deltas look four frames ahead, which the end of a block did not wait for."""
     torch = pytest.importorskip("torch", reason="exporting a model with deltas needs emofocus[train]")
@@ -240,9 +239,11 @@ def test_scoring_in_blocks_changes_nothing_for_features_with_deltas(
     from emofocus.export import to_onnx
     from emofocus.models import build
 
-    config = ModelConfig.of("mhsa-faca", LABELS, features=FeatureSettings(deltas=deltas, coefficients=13))
+    config = ModelConfig.of("mhsa-faca", LABELS, features=FeatureSettings(deltas=2, coefficients=13))
     torch.manual_seed(0)
-    onnx.save(to_onnx(build(config).eval(), config), tmp_path / "model.onnx")
+    network = build(config).eval()
+    network.classifier[-1].weight.data *= 100  # fresh weights give every segment nearly the same scores
+    onnx.save(to_onnx(network, config), tmp_path / "model.onnx")
     recognizer = Recognizer(Engine(tmp_path / "model.onnx"), config)
     for block in (14_920, 15_400, 32_000):
         assert_blocks_change_nothing(recognizer, talk(60_000), block, monkeypatch)

@@ -60,12 +60,16 @@ class SquaredSpectrum(nn.Module):
 
     def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
         """The same in consecutive blocks of frames, so that long recordings need little memory."""
-        padded = F.pad(waveform, (self.size // 2, self.size // 2)).double()
+        margin = self.size // 2
         if torch.onnx.is_in_onnx_export():
+            padded = F.pad(waveform, (margin, margin)).double()
             yield self.table_transform(self.chunked_frames(padded) * self.window).float().square()
             return
+        batch, samples = waveform.shape
+        padded = self.window.new_zeros(batch, samples + self.size)
+        padded[:, margin : margin + samples] = waveform
         frames = padded.unfold(1, self.size, self.hop)  # (B, n, N), a view
-        for block in frames.split(max(1, BLOCK_FRAMES // len(frames)), dim=1):
+        for block in torch.split(frames, max(1, BLOCK_FRAMES // batch), dim=1):
             yield torch.view_as_real(torch.fft.rfft(block * self.window)).flatten(-2).float().square_()
 
     def table_transform(self, frames: Tensor) -> Tensor:
@@ -115,8 +119,12 @@ class LogMel(nn.Module):
 
     def from_squares(self, squares: Tensor) -> Tensor:
         """(B, n, N + 2) → (B, n, mels)."""
+        return self.logarithms(squares).mul(10.0)
+
+    def logarithms(self, squares: Tensor) -> Tensor:
+        """(B, n, N + 2) → (B, n, mels), log10 of the power."""
         groups = [squares[..., pairs] @ self.get_buffer(f"filters_{k}") for k, pairs in enumerate(self.groups)]
-        return decibels(torch.cat(groups, dim=-1) if len(groups) > 1 else groups[0])
+        return torch.cat(groups, dim=-1).clamp_(min=POWER_FLOOR).log10_()
 
 
 class MFCC(LogMel):
@@ -133,16 +141,17 @@ class MFCC(LogMel):
         if settings.coefficients > settings.mels:
             raise ConfigError(f"{settings.coefficients} coefficients cannot be made of {settings.mels} mels")
         self.size = settings.coefficients
-        transform = torch.tensor(dct_matrix(settings.mels, settings.coefficients), dtype=torch.float32)
-        self.register_buffer("cosine_transform", transform, persistent=False)
-        self.register_buffer("zeroth", settings.mels**0.5 * torch.eye(1, settings.coefficients)[0], persistent=False)
+        transform = 10.0 * dct_matrix(settings.mels, settings.coefficients)  # 10 for decibels
+        self.register_buffer("cosine_transform", torch.tensor(transform, dtype=torch.float32), persistent=False)
+        zeroth = 10.0 * settings.mels**0.5 * torch.eye(1, settings.coefficients)[0]
+        self.register_buffer("zeroth", zeroth, persistent=False)
 
     def from_squares(self, squares: Tensor) -> Tensor:
         """(B, n, N + 2) → (B, n, coefficients)."""
-        mel = super().from_squares(squares)
+        logs = self.logarithms(squares)
         # The zeroth coefficient is the mean, and the others do not see it: taking it out keeps their digits.
-        mean = mel.mean(dim=-1, keepdim=True)
-        return torch.addcmul((mel - mean) @ self.cosine_transform, mean, self.zeroth)
+        mean = logs.mean(dim=-1, keepdim=True)
+        return torch.addcmul((logs - mean) @ self.cosine_transform, mean, self.zeroth)
 
 
 class Deltas(nn.Module):
