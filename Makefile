@@ -12,13 +12,13 @@ test: $(FULL)/.ready
 	$(FULL)/bin/python -m pytest
 
 check: $(FULL)/.ready
-	$(FULL)/bin/ruff check src tests benchmarks
-	$(FULL)/bin/ruff format --check src tests benchmarks
+	$(FULL)/bin/ruff check src tests benchmarks docs
+	$(FULL)/bin/ruff format --check src tests benchmarks docs
 	$(FULL)/bin/mypy
 
 format: $(FULL)/.ready
-	$(FULL)/bin/ruff check --fix src tests benchmarks
-	$(FULL)/bin/ruff format src tests benchmarks
+	$(FULL)/bin/ruff check --fix src tests benchmarks docs
+	$(FULL)/bin/ruff format src tests benchmarks docs
 
 benchmark: $(FULL)/.ready
 	for file in benchmarks/*.py; do $(FULL)/bin/python $$file; done

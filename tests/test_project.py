@@ -1,6 +1,7 @@
 """The shape of the project: what imports what, what starts fast, and that the README is true."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -69,6 +70,14 @@ def test_recognising_needs_none_of_the_training_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_recognising_tells_nobody(tmp_path: Path) -> None:
+    """onnxruntime's telemetry is off: it leaves no device number and no queue of events in the user's home."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    code = "from emofocus import Recognizer; Recognizer.from_pretrained()"
+    subprocess.run([sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

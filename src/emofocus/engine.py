@@ -1,5 +1,6 @@
 """Runs `model.onnx`: a batch of waveforms → outputs, without torch."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,9 @@ class Engine:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
+        # Since 1.29 onnxruntime writes a device number and reports model names and hashes to its maker, unless this is
+        # set before it is imported. What runs on speech keeps to itself.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         if not path.is_file():

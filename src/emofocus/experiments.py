@@ -16,6 +16,7 @@ except ImportError as error:
 from emofocus.datasets import FeatureCache
 from emofocus.evaluation import Experiment, cross_validate, load_speech, run_fold
 from emofocus.export import export
+from emofocus.metrics import Metrics
 from emofocus.models import MODELS
 from emofocus.progress import say
 
@@ -97,22 +98,25 @@ def make_fabric(accelerator: str, devices: int, precision: str, threads: int | N
 
 def print_summary(summary: dict[str, Any]) -> None:
     """The table of a cross-validation."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     protocol = summary["protocol"]
     table = Table(
+        box=box.SIMPLE_HEAD,
         title=f"{summary['corpus']} · {summary['model']} · {summary['recipe']} · protocol {protocol['name']}",
-        caption=f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}",
+        caption=f"utterances: train/valid/test; mean ± sample standard deviation over folds; {protocol['note']}; {protocol['selection']}; seed {summary['seed']}",
     )
-    for name in ("fold", "train", "valid", "test", "epoch", "WA %", "UA %", "macro-F1 %"):
-        table.add_column(name, justify="right")
+    for name in ("fold", "utterances", "epoch", "WA %", "UA %", "macro-F1 %"):
+        table.add_column(name, justify="right", no_wrap=True)
     for item in summary["folds"]:
-        counts = [str(item[key]) for key in ("fold", "train", "valid", "test", "best_epoch")]
-        table.add_row(*counts, *(f"{100 * item[key]:.2f}" for key in ("wa", "ua", "macro_f1")))
-    spread = [f"{100 * summary[k]['mean']:.2f} ± {100 * summary[k]['std']:.2f}" for k in ("wa", "ua", "macro_f1")]
+        parts = "/".join(str(item[part]) for part in ("train", "valid", "test"))
+        figures = (f"{100 * item[name]:.2f}" for name in Metrics._fields)
+        table.add_row(str(item["fold"]), parts, str(item["best_epoch"]), *figures)
+    spread = (f"{100 * summary[name]['mean']:.2f} ± {100 * summary[name]['std']:.2f}" for name in Metrics._fields)
     table.add_section()
-    table.add_row("mean ± std", "", "", "", "", *spread)
+    table.add_row("mean", "", "", *spread)
     Console().print(table)
 
 

@@ -1,5 +1,9 @@
-"""Progress of long work: a live bar on a terminal, plain lines elsewhere; always on stderr."""
+"""Progress of long work: a live bar on a terminal, plain lines elsewhere; always on stderr.
 
+Of several processes that train in parallel, the first one speaks.
+"""
+
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +18,9 @@ LINE_EVERY = 15.0
 def track(items: Sequence[Item], title: str, unit: str = "item") -> Iterator[Item]:
     """Go through items and show how far it is."""
     if not items:
+        return
+    if not _is_first():
+        yield from items
         return
     if sys.stderr.isatty():
         from rich.console import Console
@@ -33,4 +40,9 @@ def track(items: Sequence[Item], title: str, unit: str = "item") -> Iterator[Ite
 
 def say(text: str) -> None:
     """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    if _is_first():
+        print(text, file=sys.stderr, flush=True)
+
+
+def _is_first() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
