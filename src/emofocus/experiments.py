@@ -106,7 +106,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"{summary['corpus']} · {summary['model']} · {summary['recipe']} · protocol {protocol['name']}",
-        caption=f"utterances: train/valid/test; mean ± sample standard deviation over folds; {protocol['note']}; {protocol['selection']}; seed {summary['seed']}",
+        caption="utterances: train/valid/test; mean ± sample standard deviation over folds; "
+        f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}",
     )
     for name in ("fold", "utterances", "epoch", "WA %", "UA %", "macro-F1 %"):
         table.add_column(name, justify="right", no_wrap=True)
