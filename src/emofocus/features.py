@@ -19,7 +19,7 @@ from emofocus.errors import ConfigError, one_of
 
 MEL_GROUPS = 4
 
-BLOCK_FRAMES = 512
+BLOCK_FRAMES = 384
 """Frames transformed at a time, for memory that does not grow with the recording."""
 
 POWER_FLOOR = 1e-10
