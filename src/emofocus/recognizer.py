@@ -209,8 +209,9 @@ class _BlockScorer:
         self._check(output, len(waveform))
         frames, segments = self._finished(len(waveform), last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
-        self.logits.append(output.logits[0, self._segments - first_segment : segments])
-        self.level.append(output.level[0, self._frames - first_frame : frames])
+        # Copies: views would keep onnxruntime's memory, which then grows with the recording.
+        self.logits.append(output.logits[0, self._segments - first_segment : segments].copy())
+        self.level.append(output.level[0, self._frames - first_frame : frames].copy())
         self._segments, self._frames = first_segment + segments, first_frame + frames
         self._origin = max(0, self._segments - self.margin) * self.segment_hop
         rest = waveform[self._origin - first_segment * self.segment_hop :]
