@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from emofocus.config import ModelConfig
-from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean, valid_frames
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 
 WIDTH, HEADS = 512, 8
@@ -92,8 +92,7 @@ class CLDNN(SpeechNetwork):
         if self.pooling == "last":
             return x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
         if lengths is not None:
-            kept = torch.arange(x.shape[1], device=x.device)[None, :, None] < lengths[:, None, None]
-            x = x * kept.to(x.dtype)
+            x = x.masked_fill(~valid_frames(lengths, x.shape[1])[:, :, None], 0.0)
         return x.flatten(1)
 
 
