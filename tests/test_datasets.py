@@ -1,6 +1,8 @@
 """Segments, their statistics, and the cache of features."""
 
 import multiprocessing
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,15 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emofocus.cache import Cache, clear
 from emofocus.config import FeatureSettings, SegmentSettings
-from emofocus.corpora import read_corpus
-from emofocus.datasets import FeatureCache, SegmentDataset, Speech, cache_key, compute_features
+from emofocus.corpora import Corpus, Utterance, read_corpus
+from emofocus.datasets import SegmentDataset, Speech, SpeechStore, sounds_of
 from emofocus.errors import AudioError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
 
 SEGMENTS = SegmentSettings()
+FEATURES = FeatureSettings()
 
 
 def speech_of(frames: int, level: float = 0.0) -> Speech:
@@ -24,6 +28,7 @@ def speech_of(frames: int, level: float = 0.0) -> Speech:
 
 
 def made_corpus(root: Path, clips: int = 4) -> Path:
+    """A part of RAVDESS: noise of a second, other noise in each file."""
     for number in range(clips):
         file = root / "Actor_01" / f"03-01-{number + 1:02}-01-01-01-01.wav"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +84,14 @@ def test_utterance_scores_are_the_mean_of_active_segments() -> None:
     np.testing.assert_allclose(softmax(np.array([[0, 0], [1e4, 0]], np.float32)), [[0.5, 0.5], [1, 0]])
 
 
+def test_statistics_are_those_of_all_segments_frames() -> None:
+    data = SegmentDataset([speech_of(200), speech_of(20)], [0, 1], SEGMENTS)
+    frames = np.concatenate([data.speech[u].frames[s : s + 50] for u, s in data.segments])
+    mean, deviation = data.statistics()
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(deviation, frames.std(axis=0), rtol=1e-6)
+
+
 def test_every_segment_is_batched_once() -> None:
     data = SegmentDataset([speech_of(200), speech_of(90)], [0, 1], SEGMENTS)
     order = np.random.default_rng(0).permutation(len(data))
@@ -90,49 +103,90 @@ def test_every_segment_is_batched_once() -> None:
     assert sorted(seen) == sorted((int(u), float(s)) for u, s in data.segments)
 
 
+def store_of(root: Path, cache: Cache, settings: FeatureSettings = FEATURES) -> SpeechStore:
+    return SpeechStore(read_corpus("ravdess", root), settings, cache)
+
+
 def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus, cache = read_corpus("ravdess", made_corpus(tmp_path / "audio")), FeatureCache(tmp_path / "cache")
-    keys = compute_features(corpus, FeatureSettings(), cache)
-    first = [cache.read(key) for key in keys]
-    assert first[0].frames.shape == (101, 40)
-    monkeypatch.setattr("emofocus.datasets._features_of", lambda *_: pytest.fail("computed again"))
-    assert compute_features(corpus, FeatureSettings(), cache) == keys
+    root, cache = made_corpus(tmp_path / "audio"), Cache(tmp_path / "cache")
+    store_of(root, cache).fill()
+    monkeypatch.setattr("emofocus.audio.load", lambda *_: pytest.fail("decoded again"))
+    again = store_of(root, cache)
+    again.fill()
+    assert again[0].frames.shape == (101, 40)
+    assert len(sounds_of(read_corpus("ravdess", root), cache)) == 4
 
 
-def test_other_settings_and_other_audio_have_other_keys(tmp_path: Path) -> None:
-    files = sorted(made_corpus(tmp_path).rglob("*.wav"))
-    keys = {cache_key(file, FeatureSettings()) for file in files}
-    keys |= {cache_key(file, FeatureSettings(coefficients=20)) for file in files}
-    assert len(keys) == 2 * len(files)
-    copy = tmp_path / "copy.wav"
-    copy.write_bytes(files[0].read_bytes())
-    assert cache_key(copy, FeatureSettings()) == cache_key(files[0], FeatureSettings())
+def test_features_go_by_the_audio_not_by_its_name_and_by_the_settings(tmp_path: Path) -> None:
+    root, cache = made_corpus(tmp_path / "audio"), Cache(tmp_path / "cache")
+    first = sorted(root.rglob("*.wav"))[0]
+    (first.parent / "03-01-01-01-01-02-01.wav").write_bytes(first.read_bytes())
+    store = store_of(root, cache)
+    store.fill()
+    assert cache.usage().entries == 5 + 4 + 4  # hashes of five files; features and sounds of four contents
+    np.testing.assert_array_equal(store[0].frames, store[1].frames)
+    assert len(store_of(root, cache, FeatureSettings(coefficients=20))[0].frames[0]) == 20
+
+
+def test_a_file_that_changes_gets_new_features(tmp_path: Path) -> None:
+    root, cache = made_corpus(tmp_path / "audio"), Cache(tmp_path / "cache")
+    before = store_of(root, cache)[0].frames
+    file = sorted(root.rglob("*.wav"))[0]
+    soundfile.write(file, np.random.default_rng(99).normal(0, 0.1, 12_000), 16_000)
+    assert store_of(root, cache)[0].frames.shape != before.shape
+
+
+def test_a_part_of_a_file_has_features_of_its_own(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 48_000)
+    soundfile.write(tmp_path / "long.wav", noise, 16_000)
+    rows = [Utterance("long.wav", "a", "x", start=0.0, end=1.0), Utterance("long.wav", "b", "x", start=1.0, end=3.0)]
+    corpus = Corpus.of("made", tmp_path, ("a", "b"), rows)
+    cache = Cache(tmp_path / "cache")
+    store = SpeechStore(corpus, FEATURES, cache)
+    store.fill()
+    assert [len(item.frames) for item in store] == [101, 201]
+    late = Corpus.of("made", tmp_path, ("a",), [Utterance("long.wav", "a", "x", start=2.0, end=4.0)])
+    with pytest.raises(AudioError, match=r"long.wav: ends at 3.00 s, before 4.00 s"):
+        SpeechStore(late, FEATURES, cache).fill()
 
 
 def test_a_damaged_file_is_named_and_costs_no_other_work(tmp_path: Path) -> None:
-    root = made_corpus(tmp_path / "audio")
-    bad = root / "Actor_01" / "03-01-08-01-01-01-01.wav"
-    bad.write_text("no audio")
-    cache = FeatureCache(tmp_path / "cache")
-    corpus = read_corpus("ravdess", root)
+    root, cache = made_corpus(tmp_path / "audio"), Cache(tmp_path / "cache")
+    (root / "Actor_01" / "03-01-08-01-01-01-01.wav").write_text("no audio")
+    store = store_of(root, cache)
     with pytest.raises(AudioError, match="03-01-08-01-01-01-01"):
-        compute_features(corpus, FeatureSettings(), cache)
-    keys = [cache_key(path, FeatureSettings()) for path in corpus.paths()[:4]]
-    assert cache.missing(keys) == []
+        store.fill()
+    assert cache.usage().entries == 5 + 4 + 4
+
+
+def test_what_was_dropped_to_make_room_is_computed_again(tmp_path: Path) -> None:
+    root, cache = made_corpus(tmp_path / "audio"), Cache(tmp_path / "cache")
+    store = store_of(root, cache)
+    store.fill()
+    before = store[0].frames
+    clear(cache.folder)
+    cache.__init__(cache.folder)  # type: ignore[misc]
+    np.testing.assert_array_equal(store[0].frames, before)
 
 
 def _fill(root: Path, folder: Path) -> None:
-    compute_features(read_corpus("ravdess", root), FeatureSettings(), FeatureCache(folder))
+    store_of(root, Cache(folder)).fill()
 
 
-def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
+def test_two_processes_fill_one_cache_and_one_is_killed(tmp_path: Path) -> None:
     root, folder = made_corpus(tmp_path / "audio", clips=8), tmp_path / "cache"
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_fill, args=(root, folder)) for _ in range(2)]
+    workers = [context.Process(target=_fill, args=(root, folder)) for _ in range(3)]
     for worker in workers:
         worker.start()
+    deadline = time.monotonic() + 60
+    while not (folder / "data.mdb").exists() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    workers[0].kill()
     for worker in workers:
         worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    keys = [cache_key(path, FeatureSettings()) for path in read_corpus("ravdess", root).paths()]
-    assert FeatureCache(folder).missing(keys) == []
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL, 0, 0]
+    store, fresh = store_of(root, Cache(folder)), store_of(root, Cache(tmp_path / "other"))
+    for found, expected in zip(store, fresh, strict=True):
+        np.testing.assert_array_equal(found.frames, expected.frames)
+        np.testing.assert_array_equal(found.level, expected.level)

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emofocus.cache import Cache
 from emofocus.config import NetworkSettings, Recipe
 from emofocus.corpora import read_corpus
-from emofocus.datasets import FeatureCache
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, cross_validate, measure_rows
 from emofocus.experiments import make_fabric
 from emofocus.metrics import Metrics, measure
+from emofocus.splits import make_folds
 
 RESULTS = Path(__file__).parents[1] / "results"
 SUMMARIES = sorted(RESULTS.rglob("summary.json"))
@@ -75,7 +76,8 @@ def test_every_committed_result_tests_each_utterance_once_in_the_part_that_its_f
         rows = list(csv.DictReader(file))
     assert len(rows) == len({row["file"] for row in rows}) == summary["utterances"]
     for number, fold in enumerate(folds):
-        assert {row["file"] for row in rows if row["fold"] == str(number)} == set(fold["test"])
+        tested = {Path(name).stem for name in fold["test"]}
+        assert {Path(row["file"]).stem for row in rows if row["fold"] == str(number)} == tested
         assert not set(fold["test"]) & (set(fold["train"]) | set(fold["valid"]))
 
 
@@ -91,7 +93,7 @@ RECIPE = Recipe(epochs=1, batch_size=16, network=NetworkSettings(dropout=0.0))
 
 @pytest.fixture
 def small_corpus(tmp_path: Path):
-    """Three speakers, two clips of every emotion each: tones whose pitch tells the emotion."""
+    """Three speakers, two clips of every emotion each: noisy tones whose pitch tells the emotion."""
     import soundfile
 
     from emofocus.corpora.emodb import EMOTIONS
@@ -102,12 +104,14 @@ def small_corpus(tmp_path: Path):
                 file = tmp_path / "audio" / "wav" / f"{speaker}{text}{letter}a.wav"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 time = np.arange(12_000) / 16_000
-                soundfile.write(file, 0.3 * np.sin(2 * np.pi * (200 + 150 * number) * time), 16_000)
+                noise = np.random.default_rng(len(list(file.parent.iterdir()))).normal(0, 0.01, 12_000)
+                soundfile.write(file, 0.3 * np.sin(2 * np.pi * (200 + 150 * number) * time) + noise, 16_000)
     return tmp_path / "audio"
 
 
 def experiment_of(root: Path, seed: int = 0) -> Experiment:
-    return Experiment(read_corpus("emodb", root), "bmhsa", "tiny", RECIPE, "random", seed)
+    corpus = read_corpus("emodb", root)
+    return Experiment(corpus, "bmhsa", "tiny", RECIPE, make_folds(corpus, "random", seed), seed)
 
 
 def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
@@ -116,7 +120,7 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
     import emofocus.evaluation as module
 
     cache, fabric, out = (
-        FeatureCache(tmp_path / "cache"),
+        Cache(tmp_path / "cache"),
         make_fabric("cpu", 1, "32-true", None),
         tmp_path / "out",
     )
@@ -166,12 +170,12 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
 
 def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, tmp_path: Path) -> None:
     cache, fabric, out = (
-        FeatureCache(tmp_path / "cache"),
+        Cache(tmp_path / "cache"),
         make_fabric("cpu", 1, "32-true", None),
         tmp_path / "out",
     )
     out.mkdir()
-    (out / "summary.json").write_text(json.dumps(experiment_of(small_corpus).identity([]) | {"folds": []}))
+    (out / "summary.json").write_text(json.dumps(experiment_of(small_corpus).identity() | {"folds": []}))
     before = (out / "summary.json").read_text()
     with pytest.raises(ConfigError, match=r"holds another run .*seed is 0, not 1"):
         cross_validate(experiment_of(small_corpus, seed=1), out, fabric, cache)

@@ -119,17 +119,18 @@ def test_feature_statistics_come_from_the_training_part_alone(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_overfits_32_real_utterances(ravdess: Path, tmp_path: Path) -> None:
+    from emofocus.cache import Cache
     from emofocus.corpora import read_corpus
-    from emofocus.datasets import FeatureCache, compute_features
+    from emofocus.datasets import SpeechStore
     from emofocus.metrics import score
 
     corpus = read_corpus("ravdess", ravdess)
     recipe = Recipe(epochs=40, batch_size=32, learning_rate=3e-4, network=NetworkSettings(dropout=0.0))
-    chosen = list(range(0, 32 * 43, 43))  # other actors, and all eight emotions
-    cache = FeatureCache(tmp_path / "cache")
-    part = type(corpus)(corpus.name, corpus.root, corpus.classes, tuple(corpus.utterances[i] for i in chosen), "")
-    speech = [cache.read(key) for key in compute_features(part, recipe.features, cache)]
-    data = SegmentDataset(speech, part.labels(), SegmentSettings(hop=25))
+    chosen = corpus.table[list(range(0, 32 * 43, 43))]  # other actors, and all eight emotions
+    part = type(corpus)(corpus.name, corpus.root, corpus.classes, chosen, "")
+    data = SegmentDataset(
+        SpeechStore(part, recipe.features, Cache(tmp_path / "cache")), part.labels(), SegmentSettings(hop=25)
+    )
     torch.manual_seed(0)
     network = build(ModelConfig.of("mhsa-faca", corpus.classes, network=recipe.network))
 

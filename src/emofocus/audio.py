@@ -45,22 +45,38 @@ class AudioArray(TypedDict):
 AudioInput: TypeAlias = str | Path | AudioArray
 
 
-def load(audio: AudioInput) -> Waveform:
-    """Decode a whole clip.
+def load(audio: AudioInput, start: float | None = None, end: float | None = None) -> Waveform:
+    """Decode a whole clip, or a part of it.
 
     Args:
         audio: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
+        start: Where the part begins, in seconds; None for the clip's beginning.
+        end: Where it ends; None for the clip's end. What is behind it is not read.
 
     Returns:
         16 kHz mono samples of shape (T,).
 
     Raises:
-        AudioError: The file is missing, empty, not audio, truncated, too short, silent, or not finite.
+        AudioError: The file is missing, empty, not audio, truncated, too short, silent, or not finite; or it ends
+            before the part does.
     """
-    blocks = list(stream(audio))
+    blocks = list(stream(audio) if end is None else _until(stream(audio), round(end * SAMPLING_RATE)))
     waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    check(waveform, name_of(audio))
+    name = name_of(audio)
+    if end is not None and len(waveform) < (end - TOLERATED_SECONDS) * SAMPLING_RATE:
+        raise AudioError(f"{name}: ends at {len(waveform) / SAMPLING_RATE:.2f} s, before {end:.2f} s")
+    waveform = waveform[round((start or 0.0) * SAMPLING_RATE) :]
+    check(waveform, name if start is None and end is None else f"{name} from {start or 0:.2f} s")
     return waveform
+
+
+def _until(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
+    """Blocks up to a number of samples."""
+    for block in blocks:
+        yield block[:samples]
+        samples -= len(block)
+        if samples <= 0:
+            return
 
 
 def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[Waveform]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from emofocus import __version__
+from emofocus.cli_corpora import corpora
 from emofocus.errors import EmofocusError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,19 +44,40 @@ def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path |
         sys.exit(1)
 
 
+def corpus_options(required: bool) -> list[Callable[[Command], Command]]:
+    """Options that say which utterances are meant."""
+    return [
+        click.option("--corpus", required=required, help="A corpus (emofocus corpora list), or a manifest."),
+        click.option("--root", type=ANY_PATH, help="Folder of the corpus; a manifest's own folder by default."),
+        click.option("--labels", help="A preset (four, default, …), or: 'happy=hap,exc sad=sad'."),
+        click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep a part, such as style=improvised."),
+    ]
+
+
+def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def experiment_options(command: Command) -> Command:
     """Options that `crossval` and `train` share."""
     options = [
-        click.option("--corpus", required=True, help="ravdess or emodb."),
-        click.option("--root", required=True, type=ANY_PATH, help="Folder with the corpus in its owner's layout."),
+        *corpus_options(required=True),
         click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
         click.option("--model", default="mhsa-faca", help="bmhsa, mhsa-fa, mhsa-ca or mhsa-faca."),
         click.option("--recipe", default="quick", help="A shipped recipe (paper, quick), or a .yaml file."),
         click.option(
             "--protocol",
-            default="speaker",
-            help="speaker (none in two parts), or random (speakers shared: optimistic numbers).",
+            show_default="speaker",
+            help="speaker (none in two parts), session, content, actors5, emobox6, or random (optimistic numbers).",
         ),
+        click.option("--folds", type=ANY_PATH, help="Folds to use instead: JSON, EmoBox' folder, a CSV with a split."),
         click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),
         click.option("--seed", default=0, help="Of folds, weights, order, augmentation and dropout."),
         click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache."),
@@ -69,9 +91,7 @@ def experiment_options(command: Command) -> Command:
             help="Equal threads give equal bits.",
         ),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(options)(command)
 
 
 @app.command()
@@ -105,6 +125,47 @@ def export(source: Path, out: Path, packed: bool) -> None:
     from emofocus.experiments import export_model
 
     export_model(source, out, packed)
+
+
+@app.command()
+@click.argument("split", type=ANY_PATH)
+@with_options(corpus_options(required=False))
+@click.option("--listen/--no-listen", default=True, help="Compare the audio too, when there is a corpus.")
+@click.option("--json", "json_file", type=ANY_PATH, help="File to write the offences to.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
+def audit(split: Path, **arguments: Any) -> None:
+    """Look for leaks in a split, yours or somebody else's; exit code 1 if it has some.
+
+    SPLIT is a folds.json, a CSV or JSONL with a column `split`, or a folder of lists such as EmoBox' folds.
+    """
+    from emofocus.auditing import audit_split
+
+    if not audit_split(split, **arguments):
+        sys.exit(1)
+
+
+@app.group(invoke_without_command=True)
+@click.option("--cache", "folder", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
+@click.pass_context
+def cache(context: click.Context, folder: Path | None) -> None:
+    """Show how full the cache of features is, or clear it."""
+    from emofocus.cache import Cache, describe
+
+    context.obj = folder
+    if context.invoked_subcommand is None:
+        click.echo(describe(Cache(folder)))
+
+
+@cache.command("clear")
+@click.pass_obj
+def clear_cache(folder: Path | None) -> None:
+    """Delete all of it; it fills again when it is needed."""
+    from emofocus.cache import clear, format_size
+
+    click.echo(f"freed {format_size(clear(folder))}")
+
+
+app.add_command(corpora)
 
 
 def main() -> None:

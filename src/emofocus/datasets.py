@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofocus import audio
+from emofocus.cache import Cache
 from emofocus.config import FeatureSettings, SegmentSettings, to_plain
 from emofocus.corpora import Corpus
-from emofocus.errors import ConfigError
+from emofocus.duplicates import Sound, sound_of
+from emofocus.errors import AudioError
 from emofocus.features import FrontEnd
 from emofocus.progress import track
 from emofocus.segments import active_segments
 
-MAP_SIZE = 1 << 38
-"""Address space of the cache (256 GiB); the file grows only with what is in it."""
-
 COMMIT_EVERY = 64
 """Utterances computed between two transactions: what an interruption can cost."""
+
+NUMBERS_AT_ONCE = 1 << 24
+"""Feature values held at a time while statistics are taken."""
 
 
 @dataclass(frozen=True)
@@ -36,89 +37,127 @@ class Speech:
     level: NDArray[np.float32]
 
 
-class FeatureCache:
-    """Features on disk, keyed by the audio's content and the feature settings, in one memory-mapped LMDB file.
+class SpeechStore(Sequence[Speech]):
+    """Features of a corpus' utterances, read from the cache when they are looked at.
 
-    Transactions make it safe to interrupt, and to fill from several processes at once.
+    Args:
+        corpus: Whose utterances.
+        settings: Which features.
+        cache: Where they are kept.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        import lmdb
+    def __init__(self, corpus: Corpus, settings: FeatureSettings, cache: Cache) -> None:
+        self._corpus, self._cache = corpus, cache
+        self._front_end = FrontEnd(settings).eval()
+        self._contents = content_keys(corpus, cache)
+        variant = hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()
+        self._keys = [f"{content}/{variant}" for content in self._contents]
 
-        self.folder = folder or default_cache_folder()
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __len__(self) -> int:
+        """Number of utterances."""
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
+        """One utterance's features; computed again if another process needed the cache's room."""
+        value = self._cache.read(self._keys[index])
+        if value is None:
+            self._compute([index])
+            value = self._cache.read(self._keys[index])
+        assert value is not None
+        shape = np.frombuffer(value, dtype="<i8", count=2)
+        table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
+        return Speech(frames=table[:, 1:], level=table[:, 0])
+
+    def fill(self) -> None:
+        """Compute what is not in the cache.
+
+        Raises:
+            AudioError: A file cannot be read; what was computed before it stays in the cache.
+        """
+        todo = self._cache.missing(self._keys)
+        for start in track(range(0, len(todo), COMMIT_EVERY), "features", unit="batch"):
+            self._compute(todo[start : start + COMMIT_EVERY])
+
+    def _compute(self, todo: Sequence[int]) -> None:
+        done: list[tuple[str, bytes]] = []
         try:
-            self._environment = lmdb.open(str(self.folder), map_size=MAP_SIZE, max_readers=512)
-        except lmdb.Error as error:
-            raise ConfigError(f"{self.folder}: this feature cache cannot be opened ({error})") from error
-
-    def missing(self, keys: Sequence[str]) -> list[int]:
-        """Positions of the keys that are not in the cache."""
-        with self._environment.begin() as transaction, transaction.cursor() as cursor:
-            return [position for position, key in enumerate(keys) if not cursor.set_key(key.encode())]
-
-    def write(self, items: Sequence[tuple[str, Speech]]) -> None:
-        """Add features, all or none of them."""
-        with self._environment.begin(write=True) as transaction:
-            for key, speech in items:
-                table = np.concatenate([speech.level[:, None], speech.frames], axis=1)  # (n, 1 + F)
-                header = np.array(table.shape, dtype="<i8").tobytes()
-                transaction.put(key.encode(), header + table.astype("<f4").tobytes())
-
-    def read(self, key: str) -> Speech:
-        """Copy one utterance's features out of the map (KeyError when they are not there)."""
-        with self._environment.begin(buffers=True) as transaction:
-            value = transaction.get(key.encode())
-            if value is None:
-                raise KeyError(key)
-            shape = np.frombuffer(value[:16], dtype="<i8")
-            table = np.frombuffer(value[16:], dtype="<f4").reshape(shape)
-            return Speech(frames=table[:, 1:].copy(), level=table[:, 0].copy())
-
-    def close(self) -> None:
-        """Release the file."""
-        self._environment.close()
+            for index in todo:
+                item = self._corpus.utterances[index]
+                waveform = audio.load(self._corpus.path(index), item.start, item.end)
+                done.append((self._keys[index], _packed(waveform, self._front_end)))
+                done.append((_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))))
+        finally:  # a file that cannot be read, or Ctrl-C, costs no other work
+            self._cache.write(done)
 
 
-def default_cache_folder() -> Path:
-    """``$EMOFOCUS_CACHE``, or ``emofocus`` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("EMOFOCUS_CACHE") or Path(home) / "emofocus") / "features"
-
-
-def cache_key(path: Path, settings: FeatureSettings) -> str:
-    """Name of a file's features: a hash of its bytes and of the settings."""
-    content = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return f"{content}/{hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()}"
-
-
-def compute_features(corpus: Corpus, settings: FeatureSettings, cache: FeatureCache) -> list[str]:
-    """Fill the cache with a corpus' features.
-
-    Returns:
-        The utterances' keys in the cache, in their order.
+def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
+    """What each utterance sounds like, for comparison with others; through the cache.
 
     Raises:
         AudioError: A file cannot be read; what was computed before it stays in the cache.
     """
-    paths = corpus.paths()
-    keys = [cache_key(path, settings) for path in paths]
-    front_end = FrontEnd(settings).eval()
+    contents = content_keys(corpus, cache)
+    keys = [_sound_key(content) for content in contents]
     todo = cache.missing(keys)
-    for start in track(range(0, len(todo), COMMIT_EVERY), "features", unit="batch"):
-        done: list[tuple[str, Speech]] = []
+    for start in track(range(0, len(todo), COMMIT_EVERY), "listening", unit="batch"):
+        done: list[tuple[str, bytes]] = []
         try:
-            done.extend((keys[i], _features_of(paths[i], front_end)) for i in todo[start : start + COMMIT_EVERY])
-        finally:  # a file that cannot be read, or Ctrl-C, costs no other work
+            for index in todo[start : start + COMMIT_EVERY]:
+                item = corpus.utterances[index]
+                sound = sound_of(audio.load(corpus.path(index), item.start, item.end))
+                done.append((keys[index], _packed_sound(sound)))
+        finally:
             cache.write(done)
-    return keys
+    values = [cache.read(key) or b"" for key in keys]
+    return [Sound(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
+
+
+def _sound_key(content: str) -> str:
+    return f"{content}/sound"
+
+
+def _packed_sound(sound: Sound) -> bytes:
+    return bytes.fromhex(sound.digest) + sound.prints.astype("<u4").tobytes()
 
 
 @torch.inference_mode()
-def _features_of(path: Path, front_end: FrontEnd) -> Speech:
-    waveform = torch.from_numpy(audio.load(path))[None]
-    frames, level = front_end(waveform)
-    return Speech(frames[0].numpy(), level[0].numpy())
+def _packed(waveform: audio.Waveform, front_end: FrontEnd) -> bytes:
+    frames, level = front_end(torch.from_numpy(waveform)[None])
+    table = torch.cat([level[0, :, None], frames[0]], dim=1).numpy()  # (n, 1 + F)
+    return np.array(table.shape, dtype="<i8").tobytes() + table.astype("<f4").tobytes()
+
+
+def content_keys(corpus: Corpus, cache: Cache) -> list[str]:
+    """Name of each utterance's audio: a hash of its file's bytes, and its times if it has some.
+
+    The bytes are hashed again only when a file's size or time of change differs from last time.
+    """
+    hashes: dict[str, str] = {}
+    fresh: dict[str, bytes] = {}
+    try:
+        for file in corpus.table["file"].unique(maintain_order=True):
+            hashes[file] = _content_hash(corpus.root / file, cache, fresh)
+    finally:
+        cache.write(list(fresh.items()))
+    rows = corpus.table.select("file", "start", "end").iter_rows()
+    return [
+        hashes[file] if start is None and end is None else f"{hashes[file]}@{start}-{end}" for file, start, end in rows
+    ]
+
+
+def _content_hash(path: Path, cache: Cache, fresh: dict[str, bytes]) -> str:
+    """Hash of a file's bytes; one that the cache does not know yet is added to ``fresh``."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror}") from error
+    stamp = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode(errors="surrogateescape")
+    key = f"file/{hashlib.blake2b(stamp, digest_size=16).hexdigest()}"
+    known = cache.read(key)
+    if known is None:
+        with path.open("rb") as file:
+            known = fresh[key] = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+    return known.hex()
 
 
 class Batch(NamedTuple):
@@ -133,18 +172,31 @@ class Batch(NamedTuple):
 class SegmentDataset:
     """The segments of some utterances that hold speech; each inherits its utterance's label.
 
+    Args:
+        speech: Features of the whole corpus.
+        labels: Class number of each utterance of the corpus (U,).
+        settings: Length and hop of segments.
+        chosen: Positions of the utterances in this part (P,); all by default.
+
     Attributes:
-        labels: Class number of each utterance (U,).
-        segments: Utterance number and first frame of each segment (S, 2).
+        labels: Class number of each utterance of this part (P,).
+        segments: Utterance number within this part, and first frame, of each segment (S, 2).
     """
 
-    def __init__(self, speech: Sequence[Speech], labels: Sequence[int], settings: SegmentSettings) -> None:
+    def __init__(
+        self,
+        speech: Sequence[Speech],
+        labels: Sequence[int] | NDArray[np.int64],
+        settings: SegmentSettings,
+        chosen: NDArray[np.int64] | None = None,
+    ) -> None:
         self.speech = speech
         self.settings = settings
-        self.labels = np.asarray(labels, dtype=np.int64)
-        starts = [np.flatnonzero(active_segments(item.level, settings)) * settings.hop for item in speech]
-        owners = np.repeat(np.arange(len(speech)), [len(item) for item in starts])
-        self.segments = np.stack([owners, np.concatenate(starts)], axis=1)
+        self.chosen = np.arange(len(speech)) if chosen is None else chosen
+        self.labels = np.asarray(labels, dtype=np.int64)[self.chosen]
+        starts = [np.flatnonzero(active_segments(speech[i].level, settings)) * settings.hop for i in self.chosen]
+        owners = np.repeat(np.arange(len(self.chosen)), [len(item) for item in starts])
+        self.segments = np.stack([owners, np.concatenate(starts)], axis=1).astype(np.int32)
 
     def __len__(self) -> int:
         """Number of segments."""
@@ -152,10 +204,18 @@ class SegmentDataset:
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (F,) of each feature over all segments' frames."""
-        frames = np.concatenate([self._segment(*segment) for segment in self.segments])
-        mean = frames.mean(axis=0, dtype=np.float64)
-        deviation = frames.std(axis=0, dtype=np.float64)
-        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+        count, total, squares = 0, 0.0, 0.0
+        shift = self._segment(*self.segments[0])[0].astype(np.float64)  # near the mean, so that squares stay small
+        size = max(1, NUMBERS_AT_ONCE // (self.settings.frames * len(shift)))
+        for start in range(0, len(self), size):
+            chosen = self.segments[start : start + size]
+            frames = np.concatenate([self._segment(*segment) for segment in chosen]) - shift  # (frames, F)
+            count += len(frames)
+            total = total + frames.sum(axis=0)
+            squares = squares + (frames**2).sum(axis=0)
+        mean = total / count
+        deviation = np.sqrt(squares / count - mean**2)
+        return torch.from_numpy(mean + shift).float(), torch.from_numpy(deviation).float()
 
     def batch(self, numbers: NDArray[np.int64]) -> Batch:
         """Glue segments together; those of utterances shorter than a segment are padded with zeros."""
@@ -165,7 +225,7 @@ class SegmentDataset:
         for row, part in zip(features, parts, strict=True):
             row[: len(part)] = part
         lengths = torch.tensor([len(part) for part in parts])
-        owners = chosen[:, 0]
+        owners = chosen[:, 0].astype(np.int64)
         return Batch(
             torch.from_numpy(features),
             None if int(lengths.min()) == self.settings.frames else lengths,
@@ -180,4 +240,4 @@ class SegmentDataset:
             yield self.batch(order[start : start + size])
 
     def _segment(self, utterance: int, start: int) -> NDArray[np.float32]:
-        return self.speech[utterance].frames[start : start + self.settings.frames]
+        return self.speech[int(self.chosen[utterance])].frames[start : start + self.settings.frames]

@@ -19,6 +19,10 @@ class CorpusError(EmofocusError):
     """A folder that is not the corpus it is said to be."""
 
 
+class DownloadError(EmofocusError):
+    """A corpus that cannot be had, or not whole, from where its owner offers it."""
+
+
 class SplitError(EmofocusError):
     """Folds that cannot be made, or that do not fit their corpus."""
 

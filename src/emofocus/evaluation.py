@@ -15,16 +15,18 @@ import torch
 from lightning_fabric import Fabric
 
 from emofocus import __version__
+from emofocus.audit import Audit, audit
+from emofocus.cache import Cache
 from emofocus.checkpoint import save_config
 from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
-from emofocus.datasets import FeatureCache, SegmentDataset, Speech, compute_features
+from emofocus.datasets import SegmentDataset, Speech, SpeechStore, sounds_of
 from emofocus.errors import ConfigError, SplitError
 from emofocus.files import write_text
+from emofocus.folds import Fold, Folds, Positions, write_folds
 from emofocus.metrics import Metrics, measure, score
 from emofocus.models import build
 from emofocus.progress import say
-from emofocus.splits import PROTOCOLS, Fold, make_folds
 from emofocus.training import Fitted, fit
 
 SELECTION = "best validation UA; test scored once"
@@ -40,12 +42,13 @@ class Experiment:
     model: str
     recipe_name: str
     recipe: Recipe
-    protocol: str
+    folds: Folds
     seed: int
 
-    def folds(self) -> list[Fold]:
-        """Folds of this protocol and seed."""
-        return make_folds(self.corpus, self.protocol, self.seed)
+    @property
+    def protocol(self) -> str:
+        """Name of the way the folds were dealt."""
+        return self.folds.protocol
 
     def config(self) -> ModelConfig:
         """What the model directory of a fold says, before there are figures."""
@@ -58,20 +61,22 @@ class Experiment:
             license=self.corpus.license,
         )
 
-    def identity(self, folds: Sequence[Fold]) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The head of `summary.json`."""
         return {
             "corpus": self.corpus.name,
-            "utterances": len(self.corpus.utterances),
+            "utterances": len(self.corpus),
             "classes": list(self.corpus.classes),
+            "left_out": dict(self.corpus.left_out),
             "model": self.model,
             "recipe": self.recipe_name,
             "recipe_settings": to_plain(self.recipe),
             "parameters": parameter_count(self.config()),
             "protocol": {
                 "name": self.protocol,
-                "note": PROTOCOLS[self.protocol].note,
-                "folds": len(folds),
+                "note": self.folds.note,
+                "folds": len(self.folds),
+                "digest": self.folds.digest(self.corpus),
                 "selection": SELECTION,
             },
             "seed": self.seed,
@@ -84,8 +89,8 @@ def parameter_count(config: ModelConfig) -> int:
         return sum(parameter.numel() for parameter in build(config).parameters())
 
 
-def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: FeatureCache) -> dict[str, Any]:
-    """Train and test every fold; write `summary.json`, `predictions.csv` and `folds.json` below ``out``.
+def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Cache) -> dict[str, Any]:
+    """Audit the folds, train and test every one; write `summary.json`, `predictions.csv` and `folds.json`.
 
     Both results are rewritten after each fold. When ``out`` holds finished folds of the same experiment already,
     they are kept, and an unfinished one goes on from its last epoch.
@@ -95,15 +100,15 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Fea
 
     Raises:
         ConfigError: ``out`` holds another experiment.
-        SplitError: The protocol cannot deal this corpus.
+        SplitError: The folds leak.
     """
-    folds = experiment.folds()
-    summary, rows = _resume(out, experiment.identity(folds))
+    summary, rows = _resume(out, experiment.identity())
     done = {item["fold"] for item in summary["folds"]}
-    if len(done) < len(folds):
-        write_text(out / "folds.json", folds_json(experiment.corpus, folds))
+    if len(done) < len(experiment.folds):
+        write_folds(experiment.folds, experiment.corpus, out / "folds.json")
         speech = load_speech(experiment, cache)
-    for number, fold in enumerate(folds):
+        summary["audit"] = refuse_leaks(experiment, cache).counts()
+    for number, fold in enumerate(experiment.folds):
         if number in done:
             continue
         result, fold_rows = run_fold(experiment, number, fold, speech, out / f"fold-{number}", fabric)
@@ -117,10 +122,31 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Fea
     return summary
 
 
-def load_speech(experiment: Experiment, cache: FeatureCache) -> list[Speech]:
-    """Features of the whole corpus, through the cache."""
-    keys = compute_features(experiment.corpus, experiment.recipe.features, cache)
-    return [cache.read(key) for key in keys]
+def load_speech(experiment: Experiment, cache: Cache) -> SpeechStore:
+    """Features of the whole corpus, in the cache."""
+    store = SpeechStore(experiment.corpus, experiment.recipe.features, cache)
+    store.fill()
+    return store
+
+
+def refuse_leaks(experiment: Experiment, cache: Cache) -> Audit:
+    """Audit the folds of an experiment, by what is known of its utterances and by how they sound.
+
+    Raises:
+        SplitError: They leak, and their protocol does not say so by its name.
+    """
+    found = audit(experiment.corpus.table, experiment.folds, sounds_of(experiment.corpus, cache))
+    if found.passed:
+        return found
+    if not experiment.folds.speakers_shared:
+        worst = next(offence for offence in found.offences if offence.fails)
+        raise SplitError(
+            f"the {experiment.protocol} split of {experiment.corpus.name} fails its audit: {found.summary()}; "
+            f"fold {worst.fold}: {worst.kind} {worst.value} {worst.parts or ''}. See it all with: emofocus audit; "
+            "a split that is meant to be like this must be called --protocol random"
+        )
+    say(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {found.summary()}")
+    return found
 
 
 def run_fold(
@@ -134,10 +160,7 @@ def run_fold(
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
     """
     labels, settings = experiment.corpus.labels(), experiment.recipe.segment
-    train, valid, test = (
-        SegmentDataset([speech[i] for i in part], [labels[i] for i in part], settings)
-        for part in (fold.train, fold.valid, fold.test)
-    )
+    train, valid, test = (SegmentDataset(speech, labels, settings, part) for part in fold.parts().values())
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
@@ -166,18 +189,6 @@ def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def folds_json(corpus: Corpus, folds: Sequence[Fold]) -> str:
-    """Files of each part of each fold, one fold a line."""
-
-    def files(part: Sequence[int]) -> list[str]:
-        return [corpus.utterances[index].file for index in part]
-
-    lines = [
-        json.dumps({"train": files(fold.train), "valid": files(fold.valid), "test": files(fold.test)}) for fold in folds
-    ]
-    return '{"corpus": ' + json.dumps(corpus.name) + ', "folds": [\n' + ",\n".join(lines) + "\n]}\n"
-
-
 def recalls(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, float]:
     """Share of each class' utterances that were recognised."""
     hits: dict[str, list[bool]] = {name: [] for name in classes}
@@ -204,7 +215,7 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
         "corpus": experiment.corpus.name,
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,
-        "note": PROTOCOLS[experiment.protocol].note,
+        "note": experiment.folds.note,
         "selection": SELECTION,
         "seed": experiment.seed,
         "test_speakers": sorted({row["speaker"] for row in rows}),
@@ -213,13 +224,15 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
     return msgspec.structs.replace(experiment.config(), training=training)
 
 
-def _rows(corpus: Corpus, number: int, part: Sequence[int], probabilities: Any) -> list[Row]:
+def _rows(corpus: Corpus, number: int, part: Positions, probabilities: Any) -> list[Row]:
     rows = []
     for index, scores in zip(part, probabilities, strict=True):
         utterance = corpus.utterances[index]
+        times = {} if utterance.end is None else {"start": f"{utterance.start or 0:g}", "end": f"{utterance.end:g}"}
         row = {
             "fold": str(number),
             "file": utterance.file,
+            **times,
             "speaker": utterance.speaker,
             "label": utterance.emotion,
         }

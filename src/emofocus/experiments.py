@@ -1,10 +1,12 @@
 """What the training commands do: arguments in, an experiment run, a table out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emofocus.cache import Cache
 from emofocus.config import load_recipe
-from emofocus.corpora import read_corpus
+from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 
 try:
@@ -13,57 +15,54 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train") from error
 
-from emofocus.datasets import FeatureCache
-from emofocus.evaluation import Experiment, cross_validate, load_speech, run_fold
+from emofocus.evaluation import Experiment, cross_validate, load_speech, refuse_leaks, run_fold
 from emofocus.export import export
 from emofocus.metrics import Metrics
 from emofocus.models import MODELS
 from emofocus.progress import say
+from emofocus.split_files import read_folds
+from emofocus.splits import make_folds
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def crossval(
-    corpus: str,
-    root: Path,
     out: Path,
-    model: str,
-    recipe: str,
-    protocol: str,
-    epochs: int | None,
-    seed: int,
     cache: Path | None,
-    **hardware: Any,
+    accelerator: str,
+    devices: int,
+    precision: str,
+    threads: int | None,
+    **choices: Any,
 ) -> None:
-    """`emofocus crossval`."""
-    experiment = _experiment(corpus, root, model, recipe, protocol, epochs, seed)
-    fabric = make_fabric(**hardware)
-    summary = cross_validate(experiment, out, fabric, FeatureCache(cache))
+    """`emofocus crossval`; ``choices`` are `make_experiment`'s."""
+    experiment = make_experiment(**choices)
+    fabric = make_fabric(accelerator, devices, precision, threads)
+    summary = cross_validate(experiment, out, fabric, Cache(cache))
     if fabric.is_global_zero:
         print_summary(summary)
 
 
 def train(
-    corpus: str,
-    root: Path,
     out: Path,
-    model: str,
-    recipe: str,
-    protocol: str,
     fold: int,
-    epochs: int | None,
-    seed: int,
     cache: Path | None,
-    **hardware: Any,
+    accelerator: str,
+    devices: int,
+    precision: str,
+    threads: int | None,
+    **choices: Any,
 ) -> None:
-    """`emofocus train`."""
-    experiment = _experiment(corpus, root, model, recipe, protocol, epochs, seed)
-    folds = experiment.folds()
+    """`emofocus train`; ``choices`` are `make_experiment`'s."""
+    experiment = make_experiment(**choices)
+    folds = experiment.folds
     if fold >= len(folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
-    fabric = make_fabric(**hardware)
-    speech = load_speech(experiment, FeatureCache(cache))
+    fabric = make_fabric(accelerator, devices, precision, threads)
+    store = Cache(cache)
+    speech = load_speech(experiment, store)
+    refuse_leaks(experiment, store)
     work = out / "training"
     run_fold(experiment, fold, folds[fold], speech, work, fabric)
     if fabric.is_global_zero:
@@ -121,13 +120,36 @@ def print_summary(summary: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _experiment(
-    corpus: str, root: Path, model: str, recipe: str, protocol: str, epochs: int | None, seed: int
+def make_experiment(
+    corpus: str,
+    root: Path | None,
+    labels: str | None,
+    only: Sequence[str],
+    model: str,
+    recipe: str,
+    protocol: str | None,
+    folds: Path | None,
+    epochs: int | None,
+    seed: int,
 ) -> Experiment:
-    """Check all names before any work begins."""
+    """Check all names and deal the folds before any work begins.
+
+    Raises:
+        EmofocusError: Something does not exist, or does not fit; the message says what would.
+    """
     if model not in MODELS:
         raise ModelError(f"unknown model {model!r} ({one_of(MODELS)})")
     name, settings = load_recipe(recipe, epochs=epochs)
-    experiment = Experiment(read_corpus(corpus, root), model, name, settings, protocol, seed)
-    experiment.folds()
-    return experiment
+    read = read_corpus(corpus, root, labels, only)
+    say(describe(read))
+    dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
+    return Experiment(read, model, name, settings, dealt, seed)
+
+
+def describe(corpus: Corpus) -> str:
+    """One line: how much of a corpus is used, and which labels are left out."""
+    line = f"{corpus.name}: {len(corpus)} utterances of {len(corpus.classes)} classes"
+    if not corpus.left_out:
+        return line
+    listed = ", ".join(f"{label} {count}" for label, count in corpus.left_out.items())
+    return f"{line}; left out, because no class takes their label: {listed}"

@@ -5,141 +5,290 @@ version of every library.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TypeVar
 
-from emofocus.corpora import Corpus, Utterance
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from emofocus.corpora import Corpus
+from emofocus.corpora.recordings import recordings
 from emofocus.errors import SplitError, one_of
+from emofocus.folds import Fold, Folds
 
-Item = TypeVar("Item")
+Groups = NDArray[np.int64]
+"""Group of each utterance (U,)."""
 
+USUAL_FOLDS = {"ravdess": 5, "iemocap": 10}
+"""Folds of the paper's random protocol; other corpora take five, or as many as they have groups for."""
 
-@dataclass(frozen=True)
-class Fold:
-    """Utterance numbers (positions in the corpus) of the three parts of one fold."""
+VALIDATION_GROUPS = 5
+"""Groups that a training part is dealt into, when one of them is to become its validation part."""
 
-    train: tuple[int, ...]
-    valid: tuple[int, ...]
-    test: tuple[int, ...]
+ATTEMPTS = 200
+"""Deals that are tried until every part of every fold holds every class."""
+
+ACTORS5_TEST = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
+ACTORS5_VALID = ((3, 6), (10, 11), (8, 17), (1, 14), (2, 5))
+EMOBOX6_TEST = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
+# EmoBox has no validation part; ours is a man and a woman of the next fold's test actors, or of the one after.
+EMOBOX6_VALID = ((4, 9), (8, 19), (3, 24), (2, 15), (6, 13), (1, 20))
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way of dealing a corpus into groups; fold k tests group k and validates on group k + 1.
+    """A way of dealing a corpus into folds.
 
     Attributes:
         note: What a reader of a number made with it must know.
-        groups: Corpus, number of groups, seed → group of each utterance.
+        speakers_shared: Whether the parts share speakers, by intent.
+        deal: Corpus, number of folds or None for the usual one, seed → folds.
     """
 
     note: str
     speakers_shared: bool
-    groups: Callable[[Corpus, int, int], list[int]]
+    deal: Callable[[Corpus, int | None, int], list[Fold]]
 
 
-FOLDS = {"ravdess": 5, "iemocap": 10}
-"""Folds of the paper's protocol; other corpora take five."""
-
-
-def make_folds(corpus: Corpus, protocol: str, seed: int, count: int | None = None) -> list[Fold]:
+def make_folds(corpus: Corpus, protocol: str, seed: int, count: int | None = None) -> Folds:
     """Deal a corpus into folds.
 
     Args:
         corpus: What to deal.
         protocol: A name in `PROTOCOLS`.
-        seed: Other seeds deal otherwise.
-        count: Number of folds, the corpus' usual one by default.
+        seed: Other seeds deal otherwise, where the protocol does not fix the folds.
+        count: Number of folds (of speaker groups, for ``content``); the usual one by default.
 
     Raises:
-        SplitError: An unknown protocol, fewer than three folds, or more than there are speakers.
+        SplitError: An unknown protocol, or a corpus that it cannot deal, with the reason.
     """
     if protocol not in PROTOCOLS:
         raise SplitError(f"unknown protocol {protocol!r} ({one_of(PROTOCOLS)})")
-    count = count or FOLDS.get(corpus.name, 5)
-    if count < 3:
+    if count is not None and count < 3:
         raise SplitError(f"{count} folds cannot give a training, a validation and a test part; at least 3 can")
-    groups = PROTOCOLS[protocol].groups(corpus, count, seed)
-    folds = [_fold(groups, test, (test + 1) % count) for test in range(count)]
+    how = PROTOCOLS[protocol]
+    folds = how.deal(corpus, count, seed)
+    labels = corpus.labels()
     for number, fold in enumerate(folds):
-        _check(corpus, PROTOCOLS[protocol], number, fold)
-    return folds
+        _check(corpus, labels, number, fold)
+    return Folds(protocol, how.note, how.speakers_shared, seed, tuple(folds))
 
 
-def _fold(groups: list[int], test: int, valid: int) -> Fold:
-    def members(chosen: Callable[[int], bool]) -> tuple[int, ...]:
-        return tuple(index for index, group in enumerate(groups) if chosen(group))
-
-    return Fold(
-        train=members(lambda group: group not in (test, valid)),
-        valid=members(lambda group: group == valid),
-        test=members(lambda group: group == test),
-    )
-
-
-def _check(corpus: Corpus, protocol: Protocol, number: int, fold: Fold) -> None:
-    parts = {"train": fold.train, "valid": fold.valid, "test": fold.test}
-    empty = [name for name, part in parts.items() if not part]
-    if empty:
-        raise SplitError(f"fold {number} of {corpus.name} has an empty {empty[0]} part")
-    missing = set(corpus.classes) - {corpus.utterances[index].emotion for index in fold.train}
+def _check(corpus: Corpus, labels: NDArray[np.int64], number: int, fold: Fold) -> None:
+    for name, part in fold.parts().items():
+        if not len(part):
+            raise SplitError(f"fold {number} of {corpus.name} has an empty {name} part")
+    missing = sorted(set(range(len(corpus.classes))) - set(np.unique(labels[fold.train]).tolist()))
     if missing:
-        raise SplitError(f"fold {number} of {corpus.name} trains without {', '.join(sorted(missing))}")
-    if protocol.speakers_shared:
-        return
-    heard = {name: {corpus.utterances[index].speaker for index in part} for name, part in parts.items()}
-    shared = (heard["train"] & heard["valid"]) | (heard["train"] & heard["test"]) | (heard["valid"] & heard["test"])
-    if shared:
-        raise SplitError(f"fold {number} of {corpus.name} leaks speakers {', '.join(sorted(shared))}")
+        raise SplitError(f"fold {number} of {corpus.name} trains without {corpus.classes[missing[0]]}")
 
 
-def _by_utterance(corpus: Corpus, count: int, seed: int) -> list[int]:
-    """Stratified: each class is dealt in turn, going on where the class before it stopped."""
-    dealt = [
-        index
-        for emotion in corpus.classes
-        for index in _shuffled(
-            (i for i, item in enumerate(corpus.utterances) if item.emotion == emotion),
-            seed,
-            lambda i: PurePosixPath(corpus.utterances[i].file).stem,
+def rotate(groups: Groups, count: int) -> list[Fold]:
+    """Fold k tests group k, validates on group k + 1 and trains on the others."""
+    return [
+        Fold(
+            train=np.flatnonzero((groups != test) & (groups != (test + 1) % count)),
+            valid=np.flatnonzero(groups == (test + 1) % count),
+            test=np.flatnonzero(groups == test),
         )
+        for test in range(count)
     ]
-    groups = [0] * len(corpus.utterances)
-    for position, index in enumerate(dealt):
-        groups[index] = position % count
-    return groups
 
 
-def _by_speaker(corpus: Corpus, count: int, seed: int) -> list[int]:
-    """Whole speakers, women and men dealt in turn."""
-    members: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in corpus.utterances:
-        members[utterance.speaker].append(utterance)
-    if len(members) < count:
-        raise SplitError(
-            f"{corpus.name} has {len(members)} speakers; {count} speaker-disjoint folds need at least {count}"
-        )
-    genders = sorted({item.gender for item in corpus.utterances})
+def _random(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    """Stratified: each class is dealt in turn, going on where the class before it stopped.
+
+    Copies and cuts of one recording go together: even a split that shares speakers must not test on what it trained.
+    """
+    count = count or USUAL_FOLDS.get(corpus.name, 5)
+    _need(corpus, "recordings", len(corpus), count)
+    table = corpus.table.select("key", "emotion", recording=recordings(corpus.table))
+    firsts = table.unique("recording", keep="first", maintain_order=True)
+    by_class = dict(firsts.group_by("emotion", maintain_order=True).agg("recording").iter_rows())
+    dealt = [name for emotion in corpus.classes for name in _shuffled(by_class.get(emotion, []), seed)]
+    group = pl.DataFrame({"recording": dealt, "group": np.arange(len(dealt)) % count})
+    groups = table.join(group, on="recording", how="left", maintain_order="left")["group"]
+    return rotate(groups.to_numpy(), count)
+
+
+def speaker_groups(corpus: Corpus, count: int, seed: object) -> Groups:
+    """Deal whole speakers, with all who share a session with them, women and men in turn.
+
+    Deals are tried in a fixed order until each group holds every class; when none does, the first stands.
+    """
+    units, numbers = np.unique(_speaker_units(corpus), return_inverse=True)
+    _need(corpus, "groups of speakers who share no session" if corpus.has("session") else "speakers", len(units), count)
+    genders = _genders(corpus, numbers, len(units))
+    holds = np.zeros((len(units), len(corpus.classes)), dtype=bool)
+    holds[numbers, corpus.labels()] = True
+    first: Groups | None = None
+    for attempt in range(ATTEMPTS):
+        group = _deal_units(units, genders, count, f"{seed}" if attempt == 0 else f"{seed}/{attempt}")
+        first = group if first is None else first
+        if all(holds[group == k].any(axis=0).all() for k in range(count)):
+            return group[numbers]
+    assert first is not None
+    return first[numbers]
+
+
+def _deal_units(units: NDArray[np.str_], genders: list[str], count: int, seed: str) -> Groups:
+    """Group of each unit (N,)."""
+    position = {str(unit): index for index, unit in enumerate(units)}
     dealt = [
-        speaker
-        for gender in genders
-        for speaker in _shuffled((s for s in members if members[s][0].gender == gender), seed, str)
+        name
+        for gender in sorted(set(genders))
+        for name in _shuffled([str(u) for u, g in zip(units, genders, strict=True) if g == gender], seed)
     ]
-    group = {speaker: position % count for position, speaker in enumerate(dealt)}
-    return [group[utterance.speaker] for utterance in corpus.utterances]
+    group = np.zeros(len(units), dtype=np.int64)
+    for turn, name in enumerate(dealt):
+        group[position[name]] = turn % count
+    return group
+
+
+def _genders(corpus: Corpus, numbers: Groups, units: int) -> list[str]:
+    """Gender of each unit; of a unit of both, both."""
+    pairs = corpus.table.select("gender", unit=pl.Series(numbers)).unique()
+    found: list[set[str]] = [set() for _ in range(units)]
+    for gender, unit in pairs.iter_rows():
+        found[unit].add(gender)
+    return ["+".join(sorted(genders)) for genders in found]
+
+
+def _speaker_units(corpus: Corpus) -> NDArray[np.str_]:
+    """Who must stay together, for each utterance (U,): a speaker, and all whom sessions tie to that speaker.
+
+    Raises:
+        SplitError: Utterances whose speaker is not known.
+    """
+    unknown = int((corpus.table["speaker"] == "").sum())
+    if unknown:
+        raise SplitError(f"{corpus.name}: the speaker of {unknown} utterances is not known, so none can be kept apart")
+    speakers, who = np.unique(corpus.table["speaker"].to_numpy().astype(str), return_inverse=True)
+    sessions, when = np.unique(corpus.table["session"].to_numpy().astype(str), return_inverse=True)
+    known = sessions[when] != ""
+    size = len(speakers) + len(sessions)
+    ties = coo_array((np.ones(known.sum()), (who[known], len(speakers) + when[known])), shape=(size, size))
+    tied = connected_components(ties, directed=False)[1][: len(speakers)]
+    # A unit has the name of its first speaker, so that without sessions units are speakers.
+    first = np.unique(tied, return_index=True)[1]
+    names: NDArray[np.str_] = speakers[first][np.searchsorted(np.unique(tied), tied)][who]
+    return names
+
+
+def _speaker(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    count = count or max(3, min(5, len(np.unique(_speaker_units(corpus)))))
+    return rotate(speaker_groups(corpus, count, seed), count)
+
+
+def _session(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    """Fold k tests the k-th session and validates on the next one, so no speaker is in two parts."""
+    sessions = corpus.table["session"]
+    if not corpus.has("session"):
+        raise SplitError(f"{corpus.name} does not tell the session of every utterance; protocol speaker needs none")
+    units = _speaker_units(corpus)
+    tied = pl.DataFrame({"unit": units, "session": sessions}).unique().sort("session")
+    names = tied.unique("unit", keep="first", maintain_order=True)["unit"].to_list()
+    _need(corpus, "sessions that share no speaker", len(names), count or 3)
+    group = {name: position % (count or len(names)) for position, name in enumerate(names)}
+    return rotate(pl.Series(units).replace_strict(group, return_dtype=pl.Int64).to_numpy(), count or len(names))
+
+
+def _actors(
+    name: str, tests: Sequence[Sequence[int]], valids: Sequence[Sequence[int]]
+) -> Callable[[Corpus, int | None, int], list[Fold]]:
+    """Published lists of RAVDESS' actors."""
+
+    def deal(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+        if not corpus.name.startswith("ravdess"):
+            raise SplitError(f"protocol {name} lists the actors of ravdess; {corpus.name} has others")
+        if count not in (None, len(tests)):
+            raise SplitError(f"protocol {name} has {len(tests)} folds, not {count}")
+        actors = corpus.table["speaker"].cast(pl.Int64).to_numpy()
+        return [
+            Fold(
+                train=np.flatnonzero(~np.isin(actors, [*test, *valid])),
+                valid=np.flatnonzero(np.isin(actors, valid)),
+                test=np.flatnonzero(np.isin(actors, test)),
+            )
+            for test, valid in zip(tests, valids, strict=True)
+        ]
+
+    return deal
+
+
+def _content(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    """Test other sentences and other speakers than train; validate on other speakers with the training sentences.
+
+    Each half of the sentences is tested once with each group of speakers, so there are twice as many folds as groups.
+    Other halves and groups are tried, in a fixed order, until every part holds every class.
+    """
+    texts = corpus.table["text"].unique().sort().to_list()
+    if len(texts) < 2 or "" in texts:
+        raise SplitError(f"protocol content needs the text of every utterance, which {corpus.name} does not tell")
+    if 2 * len(texts) > len(corpus):
+        raise SplitError(f"{corpus.name} has {len(texts)} texts in {len(corpus)} utterances: few are said twice")
+    count = count or max(3, min(5, len(np.unique(_speaker_units(corpus)))))
+    first: list[Fold] | None = None
+    for attempt in range(ATTEMPTS):
+        halves = _shuffled(texts, f"{seed}/{attempt}") if attempt else texts
+        second = corpus.table["text"].is_in(halves[1::2]).to_numpy()
+        groups = speaker_groups(corpus, count, f"{seed}/{attempt}" if attempt else seed)
+        folds = _across(groups, count, second)
+        first = first or folds
+        if _complete(corpus, folds):
+            return folds
+    return first or []
+
+
+def _across(groups: Groups, count: int, second: NDArray[np.bool_]) -> list[Fold]:
+    """Folds that test one half of the sentences and train and validate on the other."""
+    return [
+        Fold(fold.train[~tested[fold.train]], fold.valid[~tested[fold.valid]], fold.test[tested[fold.test]])
+        for tested in (second, ~second)
+        for fold in rotate(groups, count)
+    ]
+
+
+def _complete(corpus: Corpus, folds: list[Fold]) -> bool:
+    """Whether every part of every fold holds every class."""
+    labels = corpus.labels()
+    return all(len(np.unique(labels[part])) == len(corpus.classes) for fold in folds for part in fold.parts().values())
+
+
+def _need(corpus: Corpus, what: str, there: int, count: int) -> None:
+    if there < count:
+        reason = f"{corpus.name} has {there} {what}"
+        if count <= 3:
+            raise SplitError(f"{reason}: three disjoint parts (train, validation, test) cannot exist")
+        raise SplitError(f"{reason}; {count} disjoint folds need at least {count}")
+
+
+def _shuffled(names: Iterable[str], seed: object) -> list[str]:
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "speaker": Protocol("no speaker is in two of train, validation and test", False, _by_speaker),
+    "speaker": Protocol("no speaker is in two of train, validation and test", False, _speaker),
     "random": Protocol(
         "random over utterances: speakers are SHARED by train, validation and test, so numbers are optimistic",
         True,
-        _by_utterance,
+        _random,
+    ),
+    "session": Protocol("tests one session, validates on another; no speaker is in two parts", False, _session),
+    "actors5": Protocol(
+        "five lists of test actors (as ResLSTM-SA has them); no speaker is in two parts",
+        False,
+        _actors("actors5", ACTORS5_TEST, ACTORS5_VALID),
+    ),
+    "emobox6": Protocol(
+        "EmoBox' six lists of test actors, with a validation part of ours; no speaker is in two parts",
+        False,
+        _actors("emobox6", EMOBOX6_TEST, EMOBOX6_VALID),
+    ),
+    "content": Protocol(
+        "tests other sentences and other speakers than train; validation has the training sentences", False, _content
     ),
 }
-
-
-def _shuffled(items: Iterable[Item], seed: int, name: Callable[[Item], str]) -> list[Item]:
-    return sorted(items, key=lambda item: hashlib.sha256(f"{seed}/{name(item)}".encode()).digest())

@@ -1,23 +1,107 @@
-"""One reader for each corpus, and the one record that all of them become."""
+"""One reader for each corpus, manifests for all others, and the one table that all of them become."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from emofocus.corpora.base import Corpus, Reader, Utterance
-from emofocus.corpora.emodb import EMODB
-from emofocus.corpora.ravdess import RAVDESS
-from emofocus.errors import CorpusError, one_of
+import polars as pl
 
-CORPORA: dict[str, Reader] = {"ravdess": RAVDESS, "emodb": EMODB}
+from emofocus.corpora.base import Corpus, Reader, Utterance, differences
+from emofocus.corpora.cremad import CREMA_D
+from emofocus.corpora.emodb import EMODB
+from emofocus.corpora.emovo import EMOVO
+from emofocus.corpora.iemocap import IEMOCAP
+from emofocus.corpora.labels import FOUR, apply_labels, classes_of, label_map, presets_of
+from emofocus.corpora.manifest import is_manifest, read_manifest
+from emofocus.corpora.ravdess import RAVDESS, RAVDESS_SONG
+from emofocus.corpora.savee import SAVEE
+from emofocus.corpora.tess import TESS
+from emofocus.corpora.urdu import URDU
+from emofocus.errors import CorpusError, one_of
+from emofocus.progress import say
+
+CORPORA: dict[str, Reader] = {
+    "ravdess": RAVDESS,
+    "ravdess-song": RAVDESS_SONG,
+    "iemocap": IEMOCAP,
+    "emodb": EMODB,
+    "crema-d": CREMA_D,
+    "tess": TESS,
+    "savee": SAVEE,
+    "emovo": EMOVO,
+    "urdu": URDU,
+}
+
+FILTERS = ("speaker", "session", "gender", "language", "style", "text")
+"""Columns that `--only` takes."""
 
 __all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpus"]
 
 
-def read_corpus(name: str, root: str | Path) -> Corpus:
-    """Read a corpus from its owner's layout below ``root``.
+def read_corpus(
+    name: str, root: str | Path | None = None, labels: str | None = None, only: Iterable[str] = ()
+) -> Corpus:
+    """Read a corpus from its owner's layout, or from a manifest.
+
+    Args:
+        name: A name in `CORPORA`, the path of a CSV or JSONL manifest, or the folder of an audformat database.
+        root: Folder of the corpus; of a manifest, what its paths are below: its own folder by default.
+        labels: A preset's name, or ``"happy=hap,exc sad=sad"``; the corpus' usual classes by default.
+        only: Filters such as ``style=improvised``; several are all kept to.
 
     Raises:
-        CorpusError: An unknown corpus, or a folder that does not hold it.
+        CorpusError: An unknown corpus, a folder that does not hold it, or a filter that keeps nothing.
     """
+    if is_manifest(name):
+        return _read_manifest(Path(name), root, labels, only)
     if name not in CORPORA:
-        raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)})")
-    return CORPORA[name].read(name, Path(root))
+        raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; or a manifest that ends in .csv or .jsonl)")
+    if root is None:
+        raise CorpusError(f"the corpus {name} needs --root, the folder it is in")
+    reader = CORPORA[name]
+    whole = reader.read(Path(root))
+    _say_differences(name, differences(whole, reader))
+    table = filtered(whole, only)
+    mapping = label_map(labels, presets_of(reader))
+    _refuse_unknown_labels(name, mapping, reader.expected.labels)
+    kept, left_out = apply_labels(table, mapping)
+    return Corpus(name, Path(root), classes_of(mapping), kept, reader.license, left_out)
+
+
+def _read_manifest(path: Path, root: str | Path | None, labels: str | None, only: Iterable[str]) -> Corpus:
+    root = Path(root) if root is not None else path if path.is_dir() else path.parent
+    table = filtered(read_manifest(path, check_files=root), only)
+    own = {label: label for label in table["emotion"].unique().sort()}
+    four = {label: label for label in own if label in FOUR}
+    mapping = label_map(labels, {"default": own, "four": four})
+    kept, left_out = apply_labels(table, mapping)
+    return Corpus(path.stem, root, classes_of(mapping), kept, "unknown", left_out)
+
+
+def filtered(table: pl.DataFrame, only: Iterable[str]) -> pl.DataFrame:
+    """Rows that filters such as ``style=improvised`` keep.
+
+    Raises:
+        CorpusError: An unknown column, or a value that no row has.
+    """
+    for item in only:
+        column, _, value = item.partition("=")
+        if column not in FILTERS:
+            raise CorpusError(f"--only {item}: no such column ({one_of(FILTERS)})")
+        kept = table.filter(pl.col(column) == value)
+        if not len(kept):
+            raise CorpusError(f"--only {item} keeps nothing ({one_of(table[column].unique().sort()[:20])})")
+        table = kept
+    return table
+
+
+def _say_differences(name: str, lines: list[str], at_most: int = 3) -> None:
+    for line in lines[:at_most]:
+        say(f"{name}: {line}")
+    if len(lines) > at_most:
+        say(f"{name}: ... and {len(lines) - at_most} more: emofocus corpora check")
+
+
+def _refuse_unknown_labels(name: str, mapping: Mapping[str, str], known: Mapping[str, int]) -> None:
+    unknown = [label for label in mapping if label not in known]
+    if unknown:
+        raise CorpusError(f"{name} has no label {unknown[0]!r} ({one_of(known)})")

@@ -1,96 +1,305 @@
-"""What every corpus becomes: one record an utterance."""
+"""What every corpus becomes: a table with one row an utterance, and the reader that makes it."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 
-from emofocus.errors import CorpusError
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emofocus.errors import CorpusError, one_of
+
+SUFFIXES = (".wav", ".flac")
+"""Audio files that a corpus may be kept in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled stretch of speech.
+    """One labelled stretch of speech; what is not known is empty.
 
     Attributes:
         file: Path below the corpus' root, with forward slashes.
-        emotion: One of the corpus' classes.
+        emotion: As its owner labels it when it comes from a reader; one of the classes when it is in a corpus.
         speaker: Who speaks; unique within the corpus.
-        gender: ``female``, ``male`` or empty when unknown.
-        text: What is said, or a code of it; empty when unknown.
+        key: Name that nothing else in the corpus has; by default the file without its suffix, and the times.
+        start: Where it begins in the file, in seconds; None for a whole file.
+        end: Where it ends in the file, in seconds; None for the file's end.
+        session: The recording session, if speakers of one session were recorded together.
+        text: What is said, or a code of it.
+        gender: ``female``, ``male`` or empty.
+        language: ISO 639 code.
+        style: How it was elicited, in the corpus' own words (``improvised``, ``scripted``).
+        source: Key of the utterance that this one is a copy, an altered copy or a cut of.
     """
 
     file: str
     emotion: str
     speaker: str
-    gender: str = ""
+    key: str = ""
+    start: float | None = None
+    end: float | None = None
+    session: str = ""
     text: str = ""
+    gender: str = ""
+    language: str = ""
+    style: str = ""
+    source: str = ""
 
 
-@dataclass(frozen=True)
+SCHEMA = pl.Schema(
+    {name: pl.Float64() if name in ("start", "end") else pl.String() for name in Utterance.__dataclass_fields__}
+)
+"""Columns of a corpus' table: the fields of `Utterance`."""
+
+
+class Utterances(Sequence[Utterance]):
+    """Rows of a table, made into records when they are looked at."""
+
+    def __init__(self, table: pl.DataFrame) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Utterance:  # type: ignore[override]
+        return Utterance(*self._table.row(int(index)))
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return (Utterance(*row) for row in self._table.iter_rows())
+
+
+@dataclass(frozen=True, eq=False)
 class Corpus:
-    """Utterances of one corpus, its root folder and its classes in the order of the logits."""
+    """Utterances of one corpus.
+
+    Attributes:
+        name: Short name.
+        root: Folder that the files are below.
+        classes: Emotions in the order of the logits.
+        table: One row an utterance, columns as in `SCHEMA`.
+        license: SPDX name, or words.
+        left_out: Owner's labels that no class takes, and how many utterances have them.
+    """
 
     name: str
     root: Path
     classes: tuple[str, ...]
-    utterances: tuple[Utterance, ...]
+    table: pl.DataFrame
     license: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
-    def paths(self) -> list[Path]:
-        """Files, in the order of the utterances."""
-        return [self.root / utterance.file for utterance in self.utterances]
+    def __post_init__(self) -> None:
+        _refuse_strangers(self)
+        _refuse_wrong_times(self)
+        _refuse_repeated_keys(self)
 
-    def labels(self) -> list[int]:
-        """Class numbers, in the order of the utterances."""
-        number = {label: index for index, label in enumerate(self.classes)}
-        return [number[utterance.emotion] for utterance in self.utterances]
+    @classmethod
+    def of(
+        cls, name: str, root: Path, classes: Sequence[str], utterances: Iterable[Utterance], license: str = "unknown"
+    ) -> "Corpus":
+        """A corpus of records whose emotions are classes.
+
+        Raises:
+            CorpusError: An emotion that is no class, equal keys, negative or reversed times.
+        """
+        return cls(name, root, tuple(classes), to_table(utterances), license)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def utterances(self) -> Utterances:
+        """The rows as records."""
+        return Utterances(self.table)
+
+    def has(self, column: str) -> bool:
+        """Whether every utterance says something in this column."""
+        return not bool((self.table[column] == "").any())
+
+    def path(self, index: int) -> Path:
+        """File of one utterance."""
+        return self.root / str(self.table["file"][index])
+
+    def labels(self) -> NDArray[np.int64]:
+        """Class numbers (U,), in the order of the utterances."""
+        numbers = self.table["emotion"].replace_strict(list(self.classes), list(range(len(self.classes))))
+        return numbers.cast(pl.Int64).to_numpy()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a whole corpus holds, for `emofocus corpora check`.
+
+    Attributes:
+        labels: Utterances of each of the owner's labels.
+        speakers: Number of speakers.
+        keys: Every utterance's key, where names follow a rule; empty where they do not.
+        sessions: Utterances of each session and class (of the reader's ``labels``), where the corpus has sessions:
+            owners and publications count classes, such as the happy and the excited together.
+    """
+
+    labels: Mapping[str, int]
+    speakers: int
+    keys: Callable[[], Iterable[str]] = tuple
+    sessions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def utterances(self) -> int:
+        """Number of all utterances."""
+        return sum(self.labels.values())
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How one corpus is recognised and read from its owner's layout.
+    """How one corpus is read from its owner's layout.
 
     Attributes:
         title: Full name.
-        classes: Emotions, in the order of the logits.
-        expected: Utterances of the whole corpus.
+        language: ISO 639 code.
         license: SPDX name, or words.
+        citation: Whom to cite.
+        obtain: How to get it: its owner's page.
         layout: What a file looks like, for messages.
-        parse: Relative path → utterance, or None for files that are not the corpus' own.
+        labels: Owner's labels → classes, in the order of the logits; every label the owner uses and no class
+            takes is in ``expected.labels``.
+        presets: Other label maps, by name.
+        expected: What the whole corpus holds.
+        find: Root → utterances with their owner's labels, in the order of the files' names.
     """
 
     title: str
-    classes: tuple[str, ...]
-    expected: int
+    language: str
     license: str
-    layout: str
     citation: str
-    parse: Callable[[Path], Utterance | None]
-    suffixes: Sequence[str] = field(default=(".wav", ".flac"))
+    obtain: str
+    layout: str
+    labels: Mapping[str, str]
+    expected: Expected
+    find: Callable[[Path], Iterable[Utterance]]
+    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def read(self, name: str, root: Path) -> Corpus:
+    def read(self, root: Path) -> pl.DataFrame:
         """Read the corpus below ``root``; a folder that holds only a part of it is read as far as it goes.
 
+        Returns:
+            A table with the columns of `SCHEMA`; emotions are the owner's labels.
+
         Raises:
-            CorpusError: ``root`` is no folder, or holds no file of this corpus.
+            CorpusError: ``root`` is no folder, holds no file of this corpus, or something in it is damaged.
         """
         if not root.is_dir():
             raise CorpusError(f"{root}: no such folder; {self.title} is expected there as {self.layout}")
-        files = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in self.suffixes)
-        found = [item for item in map(self.parse, files) if item is not None]
-        if not found:
+        table = to_table(self.find(root))
+        if not len(table):
+            audio = len(audio_files(root))
             raise CorpusError(
-                f"{root}: not a {self.title} folder: none of its {len(files)} audio files is named like {self.layout}"
+                f"{root}: not a {self.title} folder: none of its {audio} audio files is named like {self.layout}"
             )
-        _refuse_duplicates(root, found)
-        return Corpus(name, root, self.classes, tuple(found), self.license)
+        repeated = table.filter(table["key"].is_duplicated())["key"].unique().sort()
+        if len(repeated):
+            raise CorpusError(
+                f"{root}: {len(repeated)} utterances are there twice, for example {repeated[0]!r}; "
+                "point --root at one copy of the corpus"
+            )
+        strange = table.filter(~table["emotion"].is_in(list(self.expected.labels)))
+        if len(strange):
+            raise CorpusError(
+                f"{root / strange['file'][0]}: {strange['emotion'][0]!r} is no emotion of {self.title} "
+                f"({one_of(self.expected.labels)})"
+            )
+        return table.with_columns(language=pl.lit(self.language))
 
 
-def _refuse_duplicates(root: Path, utterances: list[Utterance]) -> None:
-    repeated = [stem for stem, n in Counter(Path(item.file).stem for item in utterances).items() if n > 1]
-    if repeated:
+def differences(table: pl.DataFrame, reader: Reader) -> list[str]:
+    """Where a corpus that was read is not what its owner says, one short sentence each; empty for a whole corpus.
+
+    Args:
+        table: What `Reader.read` returned, all of it.
+        reader: The corpus' reader.
+    """
+    expected = reader.expected
+    labels = dict.fromkeys(expected.labels, 0) | dict(table["emotion"].value_counts().iter_rows())
+    lines = [
+        _difference(len(table), expected.utterances, "utterances"),
+        _difference(table["speaker"].n_unique(), expected.speakers, "speakers"),
+        *_session_differences(table, reader),
+        *(_difference(n, expected.labels.get(label, 0), f"utterances labelled {label}") for label, n in labels.items()),
+    ]
+    return [line for line in lines if line]
+
+
+def _session_differences(table: pl.DataFrame, reader: Reader) -> Iterator[str]:
+    kept = table.filter(table["emotion"].is_in(list(reader.labels)))
+    names = kept["emotion"].replace_strict(dict(reader.labels), return_dtype=pl.String)
+    found = {(session, name): n for session, name, n in kept.group_by("session", names).len().iter_rows()}
+    for session, counts in reader.expected.sessions.items():
+        for name, n in counts.items():
+            yield _difference(found.get((session, name), 0), n, f"{name} utterances", f"Session {session} has ")
+
+
+def _difference(found: int, whole: int, what: str, where: str = "") -> str:
+    if found == whole:
+        return ""
+    return f"{where}{found} {what}, its owner says {whole}" if where or found > whole else f"{found} of {whole} {what}"
+
+
+def read_by_name(parse: Callable[[PurePosixPath], Utterance | None]) -> Callable[[Path], Iterator[Utterance]]:
+    """Find for a corpus whose file names say everything.
+
+    Args:
+        parse: Path below the root → utterance, or None for a file that is not the corpus' own.
+    """
+
+    def find(root: Path) -> Iterator[Utterance]:
+        for path in audio_files(root):
+            utterance = parse(path)
+            if utterance is not None:
+                yield utterance
+
+    return find
+
+
+def audio_files(root: Path) -> list[PurePosixPath]:
+    """Paths below ``root`` of all files that may be a corpus' own, in the order of their names."""
+    return sorted(
+        PurePosixPath(path.relative_to(root).as_posix())
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+    )
+
+
+def to_table(utterances: Iterable[Utterance]) -> pl.DataFrame:
+    """Records → table, with a key for each that has none."""
+    return with_keys(pl.DataFrame([tuple(asdict(item).values()) for item in utterances], schema=SCHEMA, orient="row"))
+
+
+def with_keys(table: pl.DataFrame) -> pl.DataFrame:
+    """Give each row without a key the name of its file without the suffix, and its times when it has some."""
+    times = pl.format("@{}-{}", pl.col("start").fill_null(0.0), pl.col("end").cast(pl.String).fill_null(""))
+    whole = pl.col("start").is_null() & pl.col("end").is_null()
+    default = pl.col("file").str.replace(r"\.[A-Za-z0-9]+$", "") + pl.when(whole).then(pl.lit("")).otherwise(times)
+    return table.with_columns(key=pl.when(pl.col("key") == "").then(default).otherwise(pl.col("key")))
+
+
+def _refuse_strangers(corpus: Corpus) -> None:
+    strange = corpus.table.filter(~pl.col("emotion").is_in(list(corpus.classes)))
+    if len(strange):
         raise CorpusError(
-            f"{root}: {len(repeated)} utterances are there twice, for example {repeated[0]!r}; "
-            "point --root at one copy of the corpus"
+            f"{corpus.name}: {strange['key'][0]}: {strange['emotion'][0]!r} is no class of it "
+            f"({one_of(corpus.classes)}); {len(strange)} utterances are like this"
         )
+
+
+def _refuse_wrong_times(corpus: Corpus) -> None:
+    start = pl.col("start").fill_null(0.0)
+    wrong = corpus.table.filter(~(start >= 0) | (pl.col("end").is_not_null() & ~(pl.col("end") > start)))
+    if len(wrong):
+        key, start_of, end_of = wrong.select("key", "start", "end").row(0)
+        raise CorpusError(f"{corpus.name}: {key}: times from {start_of} to {end_of} s are negative or reversed")
+
+
+def _refuse_repeated_keys(corpus: Corpus) -> None:
+    repeated = corpus.table.filter(pl.col("key").is_duplicated())
+    if len(repeated):
+        raise CorpusError(f"{corpus.name}: the key {repeated['key'][0]!r} is there more than once")

@@ -1,11 +1,12 @@
 """EmoDB, the Berlin database of emotional speech: Burkhardt et al., Interspeech 2005."""
 
 import re
-from pathlib import Path
+from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Reader, Utterance
+from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.errors import CorpusError, one_of
 
-# The letter is the German word's first: Ärger/Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral.
+# The letter is the German word's first: neutral, Freude, Trauer, Wut, Angst, Ekel, Langeweile.
 EMOTIONS = {
     "N": "neutral",
     "F": "happy",
@@ -15,27 +16,38 @@ EMOTIONS = {
     "E": "disgust",
     "L": "bored",
 }
+COUNTS = {"neutral": 79, "happy": 71, "sad": 62, "angry": 127, "fearful": 69, "disgust": 46, "bored": 81}
 MEN = {"03", "10", "11", "12", "15"}
 WOMEN = {"08", "09", "13", "14", "16"}
 
-_NAME = re.compile(r"(\d\d)([ab]\d\d)([NFTWAEL])[a-z]")
+_NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])[a-z]")
 
 
-def parse(path: Path) -> Utterance | None:
+def parse(path: PurePosixPath) -> Utterance | None:
     """`wav/SSTTTEv`: speaker, text, emotion's letter, version → utterance."""
     match = _NAME.fullmatch(path.stem)
     if match is None or match[1] not in MEN | WOMEN:
         return None
-    gender = "male" if match[1] in MEN else "female"
-    return Utterance(path.as_posix(), EMOTIONS[match[3]], match[1], gender, text=match[2])
+    if match[3] not in EMOTIONS:
+        raise CorpusError(f"{path}: emotion {match[3]!r} does not exist in EmoDB ({one_of(EMOTIONS)})")
+    return Utterance(
+        file=path.as_posix(),
+        emotion=EMOTIONS[match[3]],
+        speaker=match[1],
+        key=path.stem,
+        gender="male" if match[1] in MEN else "female",
+        text=match[2],
+    )
 
 
 EMODB = Reader(
     title="EmoDB",
-    classes=tuple(EMOTIONS.values()),
-    expected=535,
+    language="de",
     license="free to use with citation",
-    layout="wav/03a01Fa.wav",
     citation="Burkhardt et al., A Database of German Emotional Speech, Interspeech 2005",
-    parse=parse,
+    obtain="http://emodb.bilderbar.info",
+    layout="wav/03a01Fa.wav",
+    labels={label: label for label in EMOTIONS.values()},
+    expected=Expected(labels=COUNTS, speakers=10),
+    find=read_by_name(parse),
 )

@@ -1,0 +1,165 @@
+"""Does a split leak? What two parts of a fold share that they must not, and what a part lacks."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from emofocus.corpora.recordings import recordings
+from emofocus.duplicates import Pair, Sound, altered_copies
+from emofocus.folds import PARTS, Fold
+
+LEAKS = {
+    "speaker": "speaker in two parts",
+    "session": "session in two parts",
+    "recording": "cuts or altered copies of one recording in two parts",
+    "audio": "the same audio in two parts",
+    "altered": "altered audio of one recording in two parts",
+}
+"""What must not be shared, and how it is called; ``altered`` is heard, ``recording`` is told by names and times."""
+
+WARNINGS = {"text": "sentence in two parts"}
+"""What may be shared, though a reader should know it."""
+
+EXAMPLES = 2
+"""Offenders that a line of the report names."""
+
+
+@dataclass(frozen=True)
+class Offence:
+    """One thing wrong with one fold.
+
+    Attributes:
+        fold: Its number, from 0.
+        kind: A key of `LEAKS` or `WARNINGS`, ``class`` (absent from a part) or ``empty`` (a part without utterances).
+        value: The speaker, session, recording, text, class or part.
+        parts: Utterances in each part that has some.
+        fails: Whether the split fails for it; otherwise it is a warning.
+    """
+
+    fold: int
+    kind: str
+    value: str
+    parts: dict[str, int]
+    fails: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All offences of a split, and what could not be looked at."""
+
+    folds: int
+    offences: tuple[Offence, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing fails."""
+        return not any(offence.fails for offence in self.offences)
+
+    def counts(self) -> dict[str, int]:
+        """Number of different offenders of each kind, over all folds."""
+        kinds = dict.fromkeys(offence.kind for offence in self.offences)
+        return {kind: len({o.value for o in self.offences if o.kind == kind}) for kind in kinds}
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "passed": self.passed,
+            "folds": self.folds,
+            "not_looked_at": list(self.unseen),
+            "offences": [vars(offence) for offence in self.offences],
+        }
+
+    def summary(self) -> str:
+        """One line: what is shared."""
+        found = self.counts()
+        return ", ".join(f"{kind} ({number})" for kind, number in found.items()) or "nothing"
+
+
+def audit(table: pl.DataFrame, folds: Sequence[Fold], sounds: Sequence[Sound] | None = None) -> Audit:
+    """Look for leaks between the parts of each fold, for absent classes and for empty parts.
+
+    Args:
+        table: Utterances with the columns of `emofocus.corpora.base.SCHEMA`; what is empty there is not looked at.
+        folds: Positions in the table.
+        sounds: What each utterance sounds like; without it, equal and altered audio go unseen.
+    """
+    traits = _traits(table, sounds)
+    heard = () if sounds is None else ("audio", "altered")
+    unseen = [name for name in (*LEAKS, *WARNINGS) if name not in (*traits.columns, *heard)]
+    offences = [offence for number, fold in enumerate(folds) for offence in _of_fold(traits, number, fold)]
+    return Audit(len(folds), tuple(offences), tuple(unseen))
+
+
+def _traits(table: pl.DataFrame, sounds: Sequence[Sound] | None) -> pl.DataFrame:
+    """What utterances may share: a categorical column for each trait that is known, null where it is not."""
+    columns = {name: table[name] for name in ("speaker", "session", "text", "emotion")}
+    columns["recording"] = recordings(table)
+    if sounds is not None:
+        columns["audio"] = pl.Series([sound.digest for sound in sounds], dtype=pl.String)
+        columns["altered"] = _clusters(table["key"], altered_copies([sound.prints for sound in sounds]))
+    traits = pl.DataFrame({name: column for name, column in columns.items() if (column != "").any()})
+    names = pl.all().replace("", None)
+    # Equal audio is called by the first utterance that has it, not by its hash.
+    if "audio" in traits.columns:
+        names_of_audio = table["key"].to_frame().with_columns(traits["audio"])
+        traits = traits.with_columns(audio=names_of_audio.select(pl.col("key").first().over("audio")).to_series())
+    return traits.with_columns(names).cast(pl.Categorical)
+
+
+def _clusters(keys: pl.Series, pairs: Iterable[Pair]) -> pl.Series:
+    """Name of the first of the utterances that sound alike, "" for those that nothing sounds like."""
+    edges = np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).reshape(-1, 2)
+    size = len(keys)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(size, size))
+    cluster = connected_components(graph, directed=False)[1]
+    first = np.unique(cluster, return_index=True)[1][cluster]
+    alike = np.isin(cluster, cluster[edges.reshape(-1)])
+    return pl.select(pl.when(pl.Series(alike)).then(keys.gather(first)).otherwise(pl.lit(""))).to_series()
+
+
+def _of_fold(traits: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
+    positions = np.concatenate([np.unique(part) for part in fold.parts().values()])
+    part = np.repeat(np.arange(len(PARTS)), [len(np.unique(part)) for part in fold.parts().values()])
+    used = traits[positions].with_columns(part=pl.Series(part))  # an utterance in two parts has two rows
+    shared = [
+        Offence(number, kind, value, parts, kind in LEAKS)
+        for kind in (*LEAKS, *WARNINGS)
+        if kind in used.columns
+        for value, parts in _shared(used, kind)
+    ]
+    return [*_empty(number, fold), *_absent(used, number, fold), *shared]
+
+
+def _shared(used: pl.DataFrame, kind: str) -> list[tuple[str, dict[str, int]]]:
+    """Values that two parts have, with the number of utterances in each."""
+    counts = used.drop_nulls(kind).group_by(kind, "part").len().filter(pl.len().over(kind) > 1).sort(kind, "part")
+    found: dict[str, dict[str, int]] = {}
+    for value, part, count in counts.with_columns(pl.col(kind).cast(pl.String)).iter_rows():
+        found.setdefault(value, {})[PARTS[part]] = count
+    return sorted(found.items())
+
+
+def _empty(number: int, fold: Fold) -> list[Offence]:
+    return [Offence(number, "empty", name, {}, fails=True) for name, part in fold.parts().items() if not len(part)]
+
+
+def _absent(used: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
+    """Classes that a part lacks and the corpus has."""
+    if "emotion" not in used.columns:
+        return []
+    pairs = used.select(pl.col("emotion").cast(pl.String), "part").unique().drop_nulls()
+    there = set(pairs.iter_rows())
+    classes = sorted({emotion for emotion, _ in there})
+    return [
+        Offence(number, "class", f"{emotion} absent from {name}", {}, fails=True)
+        for index, (name, part) in enumerate(fold.parts().items())
+        if len(part)
+        for emotion in classes
+        if (emotion, index) not in there
+    ]

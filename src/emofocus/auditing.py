@@ -1,0 +1,115 @@
+"""What `emofocus audit` does: read a split, look for leaks, show them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from emofocus.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
+from emofocus.cache import Cache
+from emofocus.corpora import Corpus, read_corpus
+from emofocus.datasets import sounds_of
+from emofocus.duplicates import Sound
+from emofocus.errors import SplitError
+from emofocus.files import write_text
+from emofocus.split_files import read_split
+
+WORDS = {
+    **LEAKS,
+    **WARNINGS,
+    "class": "class absent from a part",
+    "empty": "part without utterances",
+}
+
+
+def audit_split(
+    path: Path,
+    corpus: str | None,
+    root: Path | None,
+    labels: str | None,
+    only: Sequence[str],
+    listen: bool,
+    json_file: Path | None,
+    cache: Path | None,
+) -> bool:
+    """`emofocus audit`: print a table of offenders.
+
+    Returns:
+        Whether the split passes.
+
+    Raises:
+        EmofocusError: The split or the corpus cannot be read, or do not match.
+    """
+    split = read_split(path)
+    if corpus is None:
+        if (split.table["speaker"] == "").all():
+            raise SplitError(f"{path} does not tell who speaks; say what it splits with --corpus NAME --root DIR")
+        found = audit(split.table, split.folds)
+    else:
+        read = read_corpus(corpus, root, labels, only)
+        folds = split.within(read)
+        found = audit(read.table, folds, _sounds(read, cache) if listen else None)
+    show(found, f"{path.name}: {found.folds} {'fold' if found.folds == 1 else 'folds'}")
+    if json_file:
+        write_text(json_file, json.dumps({"split": path.name, **found.to_plain()}, indent=1) + "\n")
+    return found.passed
+
+
+def _sounds(corpus: Corpus, cache: Path | None) -> list[Sound]:
+    store = Cache(cache)
+    try:
+        return sounds_of(corpus, store)
+    finally:
+        store.close()
+
+
+def show(found: Audit, title: str) -> None:
+    """Print offenders, one line for each fold and kind, and the verdict."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("folds")
+    table.add_column("what")
+    table.add_column("how many", justify="right")
+    table.add_column("for example")
+    for folds, offences in _alike(found.offences):
+        colour = "red" if offences[0].fails else "yellow"
+        where = "all" if len(folds) == found.folds > 1 else " ".join(map(str, folds))
+        what = f"[{colour}]{'leak' if offences[0].fails else 'warning'}[/]: {WORDS[offences[0].kind]}"
+        table.add_row(where, what, str(len(offences)), _examples(offences))
+    if found.offences:
+        console.print(table)
+    if found.unseen:
+        console.print(f"not looked at, for want of data: {', '.join(found.unseen)}", style="dim", highlight=False)
+    console.print(verdict(found), style="bold green" if found.passed else "bold red", highlight=False)
+
+
+def verdict(found: Audit) -> str:
+    """One sentence."""
+    failing = [offence.fold for offence in found.offences if offence.fails]
+    if not failing:
+        return f"passed: none of {found.folds} folds leaks"
+    return f"failed: {len(set(failing))} of {found.folds} folds leak, or lack something"
+
+
+def _alike(offences: Sequence[Offence]) -> list[tuple[list[int], list[Offence]]]:
+    """Folds with the same offenders of one kind, and these in the first of the folds; what fails comes first."""
+    by_fold: dict[tuple[int, str], list[Offence]] = {}
+    for offence in sorted(offences, key=lambda offence: not offence.fails):
+        by_fold.setdefault((offence.fold, offence.kind), []).append(offence)
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for (fold, kind), found in by_fold.items():
+        alike.setdefault((kind, *(offence.value for offence in found)), []).append(fold)
+    return [(folds, by_fold[folds[0], kind]) for (kind, *_), folds in alike.items()]
+
+
+def _examples(offences: Sequence[Offence]) -> str:
+    shown = [
+        f"{offence.value} ({', '.join(f'{part} {count}' for part, count in offence.parts.items())})"
+        if offence.parts
+        else offence.value
+        for offence in offences[:EXAMPLES]
+    ]
+    return "; ".join(shown) + ("; …" if len(offences) > EXAMPLES else "")

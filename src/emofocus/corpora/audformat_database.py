@@ -1,0 +1,283 @@
+"""Databases in audformat, audEERING's format: a header ``db.yaml`` and a file for each table.
+
+The header is read as plain data, and tables from Parquet or CSV only: by itself the library would also run code that a
+header or a pickled table may carry.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from emofocus.corpora.base import SCHEMA, with_keys
+from emofocus.errors import CorpusError, MissingExtraError, one_of
+
+TABLE = "emotion"
+"""The table that `write_audformat` makes."""
+
+_NAMES = {
+    **{name: (name,) for name in SCHEMA if name not in ("file", "start", "end")},
+    "text": ("text", "transcription"),
+    "gender": ("gender", "sex"),
+}  # what databases call the columns or schemes that we need
+_TIMEDELTA = r"^(?:(?<days>-?\d+) days? ?)?\+?(?:(?<h>\d+):(?<m>\d\d):(?<s>\d\d)(?:\.(?<fraction>\d{1,9}))?)?$"
+
+
+def is_database(folder: Path) -> bool:
+    """Whether a folder holds an audformat database."""
+    return (folder / "db.yaml").is_file()
+
+
+def read_audformat(folder: Path, table: str | None = None) -> pl.DataFrame:
+    """Read the utterances of an audformat database.
+
+    What the table with the emotions does not say is looked up in the other tables, by file or segment; then in what the
+    database says of each speaker; the language last of all in its header.
+
+    Args:
+        folder: Where ``db.yaml`` is.
+        table: Name of the table; by default the first that has a column of the name or the scheme ``emotion``.
+
+    Returns:
+        A table with the columns of `SCHEMA`; emotions are the labels as written. A segment from 0 to the file's end is
+        the whole file.
+
+    Raises:
+        CorpusError: No database or a damaged one, no such table, or an utterance without emotion or speaker.
+        MissingExtraError: audformat is not installed.
+    """
+    audformat = _library()
+    if not is_database(folder):
+        raise CorpusError(f"{folder}: no audformat database: there is no db.yaml in it")
+    header = _header(audformat, folder)
+    name = _table_with_emotions(folder, header, table)
+    try:
+        found = _utterances(folder, header, name)
+    except (PolarsError, KeyError) as error:
+        raise CorpusError(f"{folder}: a damaged table: {error}") from error
+    for column in ("emotion", "speaker"):
+        without = found.filter(pl.col(column) == "")
+        if len(without):
+            raise CorpusError(
+                f"{folder}: {len(without)} of {len(found)} utterances of the table {name!r} have no {column}, "
+                f"for example {without['file'][0]}"
+            )
+    return found
+
+
+def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, language: str = "") -> None:
+    """Write utterances as an audformat database with one table; it holds times to a nanosecond.
+
+    Args:
+        table: Columns as in `SCHEMA`.
+        folder: Where ``db.yaml`` and the table go; a database that is there is replaced. Audio is not copied.
+        name: Name of the database.
+        license: SPDX name, or words.
+        language: ISO 639 code for the header.
+
+    Raises:
+        CorpusError: Two utterances of the same file and times, which the format cannot hold, or no such language.
+        MissingExtraError: audformat is not installed.
+    """
+    audformat = _library()
+    try:
+        database = audformat.Database(name, usage="other", license=license, languages=[language] if language else None)
+        _fill(audformat, database, table)
+    except ValueError as error:
+        raise CorpusError(f"{folder}: audformat cannot hold this: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        database.save(temporary, storage_format="parquet")
+        for stale in folder.glob(f"db.{TABLE}.*"):
+            stale.unlink()
+        # The header last: without it the folder is no database.
+        for file in (f"db.{TABLE}.parquet", "db.yaml"):
+            (Path(temporary) / file).replace(folder / file)
+
+
+def seconds_of(text: pl.Series) -> pl.Series:
+    """Times as pandas and people write them: ``0 days 00:00:01.5``, ``00:00:01.5``, ``1.5``.
+
+    Args:
+        text: Texts (U,); an empty one and ``NaT`` are no time.
+
+    Returns:
+        Seconds (U,); null for no time, NaN for what cannot be understood.
+    """
+    absent = text.is_in(["", "NaT"])
+    number = text.cast(pl.Float64, strict=False)
+    if (number.is_null() & ~absent).any():
+        number = number.fill_null(_timedeltas(text)).fill_null(float("nan"))
+    return pl.select(pl.when(~absent).then(number)).to_series()
+
+
+def _timedeltas(text: pl.Series) -> pl.Series:
+    part = text.str.extract_groups(_TIMEDELTA).struct
+    days, hours, minutes, seconds = (part.field(name).cast(pl.Int64).fill_null(0) for name in ("days", "h", "m", "s"))
+    fraction = part.field("fraction").str.pad_end(9, "0").cast(pl.Int64).fill_null(0)
+    nanoseconds = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000_000 + fraction
+    return _from_nanoseconds(pl.select(pl.when(text.str.contains(_TIMEDELTA)).then(nanoseconds)).to_series())
+
+
+def _from_nanoseconds(times: pl.Series) -> pl.Series:
+    # NumPy divides; polars multiplies by 1e-9, which may give a neighbour of the number that was meant.
+    seconds = pl.Series(times.fill_null(0).to_numpy() / 1e9)
+    return pl.select(pl.when(times.is_not_null()).then(seconds)).to_series()
+
+
+def _library() -> Any:
+    try:
+        import audformat
+    except ImportError as error:
+        raise MissingExtraError("audformat", "audformat") from error
+    return audformat
+
+
+def _header(audformat: Any, folder: Path) -> Any:
+    import yaml  # audformat needs it, too
+
+    try:
+        with (folder / "db.yaml").open(encoding="utf-8") as file:
+            return audformat.Database.load_header_from_yaml(yaml.safe_load(file))
+    except Exception as error:  # it may be anything, as the library takes the header for right
+        raise CorpusError(f"{folder / 'db.yaml'}: no header of an audformat database: {error}") from error
+
+
+def _table_with_emotions(folder: Path, header: Any, name: str | None) -> str:
+    if name is not None and name not in header.tables:
+        raise CorpusError(f"{folder}: there is no table {name!r} ({one_of(header.tables)})")
+    for candidate in header.tables if name is None else [name]:
+        if "emotion" in _columns(header.tables[candidate]):
+            return str(candidate)
+    raise CorpusError(
+        f"{folder}: no column of the {'tables ' + ', '.join(header.tables) if name is None else 'table ' + name} "
+        "has the name or the scheme 'emotion'"
+    )
+
+
+def _columns(table: Any) -> dict[str, str]:
+    """Our columns that a table has → its own, which has the name or the scheme."""
+    schemes = {str(column): str(table.columns[column].scheme_id) for column in table.columns}
+    found = {}
+    for ours, names in _NAMES.items():
+        theirs = [column for column in schemes if column in names] + [c for c in schemes if schemes[c] in names]
+        if theirs:
+            found[ours] = theirs[0]
+    return found
+
+
+def _utterances(folder: Path, header: Any, name: str) -> pl.DataFrame:
+    found = _rows(folder, name, header.tables[name])
+    for other, table in header.tables.items():
+        missing = [column for column in _columns(table) if column not in found.columns]
+        if missing and (not table.is_segmented or "start" in found.columns):
+            index = ["file", "start", "end"] if table.is_segmented else ["file"]
+            found = _joined(found, _rows(folder, other, table).select(*index, *missing), index)
+    if "speaker" in found.columns:
+        found = _joined(found, _speakers(folder, header, name), ["speaker"])
+    if "language" not in found.columns and len(header.languages) == 1:
+        found = found.with_columns(language=pl.lit(header.languages[0]))
+    absent = {column: None if column in ("start", "end") else "" for column in SCHEMA if column not in found.columns}
+    found = found.with_columns(pl.lit(value).alias(column) for column, value in absent.items())
+    whole = (pl.col("start").fill_null(0.0) == 0) & pl.col("end").is_null()
+    found = found.with_columns(start=pl.when(~whole).then("start"))
+    return with_keys(found.select(*SCHEMA).cast(dict(SCHEMA)))  # type: ignore[arg-type]
+
+
+def _joined(table: pl.DataFrame, more: pl.DataFrame, index: list[str]) -> pl.DataFrame:
+    """A table with what it does not have yet; no row comes twice, and none goes."""
+    new = [column for column in more.columns if column not in table.columns]
+    more = more.select(*index, *new).unique(index, keep="first", maintain_order=True)
+    joined = table.join(more, on=index, how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(pl.col(name).fill_null("") for name in new)
+
+
+def _rows(folder: Path, name: str, table: Any) -> pl.DataFrame:
+    """Index and columns of a table, by our names and in our types."""
+    frame = _stored(folder, name)
+    index = ["file", *(["start", "end"] if table.is_segmented else [])]
+    times = {column: _time(frame[column]) for column in index[1:]}
+    wrong = [column for column, seconds in times.items() if seconds.is_nan().any()]
+    if wrong:
+        raise CorpusError(f"{folder}: the table {name!r} has a {wrong[0]} that is no time")
+    return frame.select("file", *_texts(_columns(table))).with_columns(**times)
+
+
+def _texts(columns: Mapping[str, str]) -> list[pl.Expr]:
+    return [pl.col(theirs).cast(pl.String).fill_null("").alias(ours) for ours, theirs in columns.items()]
+
+
+def _time(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Duration:
+        return _from_nanoseconds(column.dt.total_nanoseconds())
+    return seconds_of(column.cast(pl.String).fill_null(""))
+
+
+def _stored(folder: Path, name: str) -> pl.DataFrame:
+    path = folder / f"db.{name}.parquet"
+    if path.is_file():
+        return pl.read_parquet(path, glob=False)
+    path = path.with_suffix(".csv")
+    if path.is_file():
+        return pl.read_csv(path, infer_schema=False, glob=False).fill_null("")
+    kept = "is only kept as a pickle, which could run code" if path.with_suffix(".pkl").is_file() else "is missing"
+    raise CorpusError(f"{folder}: the table {name!r} {kept} (valid: {path.stem}.parquet, {path.name})")
+
+
+def _speakers(folder: Path, header: Any, name: str) -> pl.DataFrame:
+    """What a database says of each speaker: the labels of the scheme, which may be a table of their own."""
+    tables = [header.tables[name], *header.tables.values()]
+    column = next(table.columns[_columns(table)["speaker"]] for table in tables if "speaker" in _columns(table))
+    labels = header.schemes[column.scheme_id].labels if column.scheme_id else None
+    if isinstance(labels, str):
+        table = header.misc_tables[labels]
+        return _stored(folder, labels).select(_texts({**_columns(table), "speaker": next(iter(table.levels))}))
+    facts = {str(speaker): said for speaker, said in labels.items()} if isinstance(labels, dict) else {}
+    known = {name: _facts(facts, _NAMES[name]) for name in ("gender", "language")}
+    columns = {"speaker": list(facts)} | {name: said for name, said in known.items() if any(said)}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def _facts(speakers: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
+    said = [facts if isinstance(facts, dict) else {} for facts in speakers.values()]
+    return [next((str(facts[name]) for name in names if facts.get(name)), "") for facts in said]
+
+
+def _fill(audformat: Any, database: Any, table: pl.DataFrame) -> None:
+    """Make the one table of a database, with a scheme for each column."""
+    if table["key"].equals(with_keys(table.with_columns(key=pl.lit("")))["key"]):
+        table = table.drop("key")
+    speakers = _genders(table)
+    if speakers is not None:
+        table = table.drop("gender")
+    database.tables[TABLE] = audformat.Table(_index(audformat, table))
+    for name in (column for column in _NAMES if column in table.columns):
+        values = table[name].replace("", None)
+        if name not in ("emotion", "speaker") and values.null_count() == len(values):
+            continue
+        labels: Any = values.drop_nulls().unique().sort().to_list() if name in ("emotion", "gender") else None
+        database.schemes[name] = audformat.Scheme("str", labels=speakers if name == "speaker" else labels)
+        database[TABLE][name] = audformat.Column(scheme_id=name)
+        database[TABLE][name].set(values.to_list())
+
+
+def _genders(table: pl.DataFrame) -> dict[str, dict[str, str]] | None:
+    """Each speaker with the gender, if that says all that the table does."""
+    pairs = table.select("speaker", "gender").unique(maintain_order=True).sort("speaker")
+    if pairs["speaker"].is_duplicated().any() or (pairs["speaker"] == "").any():
+        return None
+    return {speaker: {"gender": gender} if gender else {} for speaker, gender in pairs.iter_rows()}
+
+
+def _index(audformat: Any, table: pl.DataFrame) -> Any:
+    whole = table["start"].is_null() & table["end"].is_null()
+    if whole.all():
+        return audformat.filewise_index(table["file"].to_list())
+    start, end = (
+        (column * 1e9).round().cast(pl.Int64).cast(pl.Duration("ns")).to_numpy()
+        for column in (table["start"].fill_null(0.0), table["end"])
+    )
+    return audformat.segmented_index(table["file"].to_list(), list(start), list(end))

@@ -1,0 +1,69 @@
+"""Owner's labels → classes: explicit, and with a count of what no class takes."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from emofocus.corpora.base import Reader
+from emofocus.errors import CorpusError, one_of
+
+FOUR = ("neutral", "happy", "sad", "angry")
+"""The classes of the preset `four`, which every corpus has."""
+
+LabelMap = Mapping[str, str]
+"""Owner's label → class."""
+
+
+def presets_of(reader: Reader) -> dict[str, LabelMap]:
+    """Label maps of a corpus, by name."""
+    four = {label: name for label, name in reader.labels.items() if name in FOUR}
+    return {"default": reader.labels, "four": four, **reader.presets}
+
+
+def label_map(text: str | None, presets: Mapping[str, LabelMap]) -> LabelMap:
+    """What `--labels` says.
+
+    Args:
+        text: A preset's name, or classes with the labels they take: ``"happy=hap,exc sad=sad"``; None for the
+            preset ``default``.
+        presets: Label maps that have names.
+
+    Raises:
+        CorpusError: No such preset, or a label that two classes take.
+    """
+    text = text or "default"
+    if text in presets:
+        return presets[text]
+    found: dict[str, str] = {}
+    for item in text.split():
+        name, equals, labels = item.partition("=")
+        if not (name and equals and labels):
+            raise CorpusError(f"labels {item!r} are no preset ({one_of(presets)}) and not of the form happy=hap,exc")
+        for label in labels.split(","):
+            if label in found:
+                raise CorpusError(f"the label {label!r} is given to both {found[label]!r} and {name!r}")
+            found[label] = name
+    return found
+
+
+def apply_labels(table: pl.DataFrame, labels: LabelMap) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Replace labels by classes.
+
+    Returns:
+        The rows whose label a class takes, and the count of each label that none takes, largest first.
+
+    Raises:
+        CorpusError: A label of the map that no utterance has.
+    """
+    counts = {str(label): int(n) for label, n in table["emotion"].value_counts(sort=True).iter_rows()}
+    absent = [label for label in labels if label not in counts]
+    if len(absent) == len(labels):
+        raise CorpusError(f"no utterance has a label that a class takes: {', '.join(absent)} ({one_of(counts)})")
+    kept = table.filter(pl.col("emotion").is_in(list(labels)))
+    kept = kept.with_columns(emotion=pl.col("emotion").replace_strict(dict(labels)))
+    return kept, {label: n for label, n in counts.items() if label not in labels}
+
+
+def classes_of(labels: LabelMap) -> tuple[str, ...]:
+    """Classes of a label map, in its order."""
+    return tuple(dict.fromkeys(labels.values()))

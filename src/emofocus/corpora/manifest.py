@@ -1,0 +1,330 @@
+"""Manifests: tables of utterances as CSV or JSON lines, ours and those of EmoBox and nkululeko.
+
+A manifest is read in one go; only when something is wrong does a second, slower pass find the line. Paths have forward
+slashes; a manifest whose paths have only backslashes was made on Windows, and they are turned round.
+"""
+
+import codecs
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import polars as pl
+from polars.exceptions import PolarsError
+
+from emofocus.corpora.audformat_database import is_database, read_audformat, seconds_of
+from emofocus.corpora.base import SCHEMA, with_keys
+from emofocus.errors import CorpusError, one_of
+from emofocus.files import replacing
+
+REQUIRED = ("file", "emotion", "speaker")
+SPLIT_COLUMNS = ("split", "fold")  # only `read_split_table` keeps them
+COLUMNS = (*SCHEMA, *SPLIT_COLUMNS)
+SUFFIXES = (".csv", ".jsonl")
+
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "devel", "development"), "valid"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
+}
+"""What others call the three parts → what we call them."""
+
+_NKULULEKO = ("age", "country", "duration")  # its further columns, which we do not need
+_EMOBOX = {"file": ("wav", "audio"), "emotion": ("emo", "label"), "speaker": ("spk",)}  # its names for our columns
+_JSON_OBJECT = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a name is that of a manifest or of a folder with an audformat database, not of a corpus."""
+    return name.lower().endswith(SUFFIXES) or is_database(Path(name))
+
+
+def read_manifest(
+    path: Path, check_files: Path | None = None, speaker_of: Callable[[str], str] | None = None
+) -> pl.DataFrame:
+    """Read a manifest; its kind is seen from its suffix and its columns.
+
+    Args:
+        path: A CSV or JSONL file, or the folder of an audformat database.
+        check_files: Folder that the paths are below; every file must be there. Absolute paths are allowed.
+        speaker_of: File → speaker or an empty string, for EmoBox's manifests, which do not say who speaks.
+
+    Returns:
+        A table with the columns of `SCHEMA`; emotions are the labels as written.
+
+    Raises:
+        CorpusError: A file that is not there or no manifest, or a bad line in it; the message names the line.
+        MissingExtraError: An audformat database, and audformat is not installed.
+    """
+    if is_database(path):
+        return _existing(None, path, read_audformat(path), check_files)
+    manifest = _load(path)
+    required = REQUIRED[:2] if manifest.emobox else REQUIRED
+    manifest.require(required)
+    table = manifest.typed()
+    for name in required:
+        manifest.refuse(table, pl.col(name) == "", f"the {name} is empty")
+    _refuse_repeated_keys(manifest, table)
+    if manifest.emobox and speaker_of is not None:
+        pairs = table.select("file", "speaker").iter_rows()
+        table = table.with_columns(speaker=pl.Series([speaker or speaker_of(file) for file, speaker in pairs]))
+    return _existing(manifest, path, table.select(*SCHEMA), check_files)
+
+
+def read_split_table(path: Path) -> pl.DataFrame:
+    """Read somebody's split: a manifest that says which part each utterance is in.
+
+    Only ``split`` and one of ``file`` and ``key`` are required. An utterance may be there more than once: that is for
+    an audit to judge.
+
+    Returns:
+        A table with the columns of `SCHEMA`, ``split`` (train, valid or test) and, if it is there, ``fold``.
+
+    Raises:
+        CorpusError: A file that is not there or no manifest, or a bad line in it; the message names the line.
+    """
+    manifest = _load(path)
+    manifest.require(("key" if "key" in manifest.table.columns else "file", "split"))
+    table = manifest.typed()
+    manifest.refuse(table, pl.col("key") == "", "there is neither a file nor a key")
+    split = pl.col("split").str.strip_chars().str.to_lowercase().replace_strict(SPLITS, default=None)
+    manifest.refuse(table, split.is_null(), f"{{split!r}} is no part of a split ({one_of(SPLITS)})")
+    return table.with_columns(split=split).select(*SCHEMA, *(name for name in SPLIT_COLUMNS if name in table.columns))
+
+
+def read_listing(path: Path) -> pl.DataFrame:
+    """Read a list of one part of somebody's split: a manifest of which only ``file`` or ``key`` is required.
+
+    Returns:
+        A table with the columns of `SCHEMA`.
+
+    Raises:
+        CorpusError: As `read_split_table`.
+    """
+    manifest = _load(path)
+    manifest.require(("key" if "key" in manifest.table.columns else "file",))
+    return manifest.typed().select(*SCHEMA)
+
+
+def write_manifest(table: pl.DataFrame, path: Path) -> None:
+    """Write a manifest as CSV or JSON lines, as the suffix says; columns that hold nothing are left out.
+
+    Args:
+        table: Columns as in `SCHEMA`, and perhaps ``split`` and ``fold``.
+        path: Where to; a file that is there is replaced.
+
+    Raises:
+        CorpusError: Another suffix.
+    """
+    _refuse_suffix(path)
+    # What a reader fills in again needs no column.
+    plain = table.with_columns(pl.col(pl.String).replace("", None))
+    if table["key"].equals(with_keys(table.with_columns(key=pl.lit("")))["key"]):
+        plain = plain.drop("key")
+    held = {name for name in plain.columns if plain[name].null_count() < len(plain)}.union(REQUIRED)
+    plain = plain.select(name for name in dict.fromkeys((*REQUIRED, *COLUMNS)) if name in held)
+    with replacing(path) as temporary:
+        (plain.write_csv if path.suffix.lower() == ".csv" else plain.write_ndjson)(temporary)
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What a file says, as text: one row an utterance, without blank lines."""
+
+    path: Path
+    table: pl.DataFrame
+    emobox: bool = False
+
+    def lines(self, rows: Sequence[int]) -> list[int]:
+        """Line numbers of some rows."""
+        numbers = list(islice(_first_lines(self.path), max(rows) + 1))
+        return [numbers[row] for row in rows]
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise an error if a column is not there."""
+        for name in names:
+            if name not in self.table.columns:
+                raise CorpusError(f"{self.path}, line 1: the column {name!r} is missing ({one_of(COLUMNS)})")
+
+    def refuse(self, table: pl.DataFrame, wrong: pl.Expr | pl.Series, problem: str) -> None:
+        """Raise an error that names the line of the first wrong row, and its values where ``problem`` has fields."""
+        for row in table.select(wrong).to_series().fill_null(value=False).arg_true().head(1):
+            values = table.row(row, named=True)
+            raise CorpusError(f"{self.path}, line {self.lines([row])[0]}: {problem.format_map(values)}")
+
+    def typed(self) -> pl.DataFrame:
+        """The columns of `SCHEMA`, and those of a split that are there."""
+        table = self.table.with_columns(pl.lit("").alias(name) for name in SCHEMA if name not in self.table.columns)
+        if not table["file"].str.contains("/", literal=True).any():
+            table = table.with_columns(pl.col("file").str.replace_all("\\", "/", literal=True))
+        times = {name: seconds_of(table[name]) for name in ("start", "end")}
+        for name, seconds in times.items():
+            wrong = seconds.is_nan() | seconds.is_infinite()
+            self.refuse(table, wrong, f"the {name} {{{name}!r}} is no number of seconds")
+        table = table.with_columns(**times)
+        wrong_times = (pl.col("start") < 0) | (pl.col("end") <= pl.col("start").fill_null(0.0))
+        self.refuse(table, wrong_times, "times from {start} to {end} s are negative or reversed")
+        return with_keys(table)
+
+
+def _load(path: Path) -> _Manifest:
+    if not path.is_file():
+        problem = "a folder without an audformat database (db.yaml)" if path.is_dir() else "no such manifest"
+        raise CorpusError(f"{path}: {problem}")
+    _refuse_suffix(path)
+    manifest = _load_csv(path) if path.suffix.lower() == ".csv" else _load_json_lines(path)
+    if not len(manifest.table):
+        raise CorpusError(f"{path}: an empty manifest")
+    return manifest
+
+
+def _refuse_suffix(path: Path) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        raise CorpusError(f"{path}: {path.suffix or 'no suffix'!r} is no kind of manifest ({one_of(SUFFIXES)})")
+
+
+def _refuse_unknown(path: Path, lines: Mapping[str, int]) -> None:
+    for name, line in lines.items():
+        if name not in COLUMNS and name not in _NKULULEKO:
+            raise CorpusError(f"{path}, line {line}: there is no column {name!r} ({one_of(COLUMNS)})")
+
+
+def _load_csv(path: Path) -> _Manifest:
+    line, columns = next(_records(path), (1, ["file"]))
+    repeated = [name for name in columns if columns.count(name) > 1]
+    if repeated:
+        raise CorpusError(f"{path}, line {line}: the column {repeated[0]!r} is there more than once")
+    _refuse_unknown(path, dict.fromkeys(columns, line))
+    try:
+        table = _parsed_csv(path)
+    except PolarsError:
+        table = pl.DataFrame()
+    if not (table.width == len(columns) and _has_all_fields(path, table)):
+        table = _parsed_csv(_rewritten(path, len(columns)))
+    return _Manifest(path, table)
+
+
+def _parsed_csv(source: Path | bytes) -> pl.DataFrame:
+    table = pl.read_csv(source, infer_schema=False, glob=False, raise_if_empty=False).fill_null("")
+    return table.filter(~pl.all_horizontal(pl.all() == ""))
+
+
+def _has_all_fields(path: Path, table: pl.DataFrame) -> bool:
+    """Whether no line is too short, which the fast parser does not mind, from the number of commas."""
+    with path.open("rb") as file:
+        commas = sum(block.count(b",") for block in iter(lambda: file.read(1 << 20), b""))
+    within = sum(int(column.str.count_matches(",", literal=True).sum()) for column in table)
+    return commas == (table.width - 1) * (len(table) + 1) + within
+
+
+def _rewritten(path: Path, width: int) -> bytes:
+    """The records as a more patient parser reads them, in a form that the fast one takes."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for line, fields in _records(path):
+        if len(fields) != width:
+            raise CorpusError(f"{path}, line {line}: {len(fields)} fields, but the header has {width}")
+        writer.writerow(fields)
+    return text.getvalue().encode()
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The line each record begins in, and its fields; blank lines are left out."""
+    reader = csv.reader(_lines(path), strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(f"{path}, line {line}: unreadable: {error}") from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise CorpusError(f"{path}, line {number}: not UTF-8: {error.reason}") from error
+
+
+def _first_lines(path: Path) -> Iterator[int]:
+    """Where each row of a manifest begins."""
+    if path.suffix.lower() == ".csv":
+        return islice((line for line, fields in _records(path) if any(fields)), 1, None)
+    return (number for number, line in enumerate(_lines(path), start=1) if not line.isspace())
+
+
+def _load_json_lines(path: Path) -> _Manifest:
+    found = _json_keys(path)
+    emobox = "file" not in found and bool({"wav", "audio"} & found.keys())
+    if not emobox:
+        _refuse_unknown(path, found)
+    # Neither the path, which would be taken for a pattern, nor a byte order mark, which is no JSON.
+    source = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    table = pl.read_ndjson(source, schema=dict.fromkeys(found, pl.String))
+    table = table.with_columns(pl.all().fill_null(""))
+    return _Manifest(path, _from_emobox(table) if emobox else table, emobox)
+
+
+def _json_keys(path: Path) -> dict[str, int]:
+    """All keys, and the first line that has each."""
+    found: dict[str, int] = {}
+    usual: tuple[str, ...] = ()
+    for number, line in enumerate(_lines(path), start=1):
+        if line.isspace():
+            continue
+        try:
+            keys = tuple(_JSON_OBJECT.decode(line))
+        except msgspec.DecodeError as error:
+            raise CorpusError(f"{path}, line {number}: no JSON object of texts and numbers: {error}") from error
+        if keys != usual:  # most lines have the keys of the one before
+            usual = keys
+            found |= {key: number for key in keys if key not in found}
+    return found
+
+
+def _from_emobox(table: pl.DataFrame) -> pl.DataFrame:
+    for name, others in _EMOBOX.items():
+        there = [other for other in (name, *others) if other in table.columns]
+        value = pl.coalesce(pl.col(there).replace("", None)).fill_null("") if there else pl.lit("")
+        table = table.with_columns(value.alias(name))
+    return table
+
+
+def _refuse_repeated_keys(manifest: _Manifest, table: pl.DataFrame) -> None:
+    again = (~table["key"].is_first_distinct()).arg_true()
+    if len(again):
+        key = table["key"][again[0]]
+        first, second = manifest.lines((table["key"] == key).arg_true().head(2).to_list())
+        raise CorpusError(f"{manifest.path}, lines {first} and {second}: both have the key {key!r}")
+
+
+def _existing(manifest: _Manifest | None, path: Path, table: pl.DataFrame, root: Path | None) -> pl.DataFrame:
+    """The table, if all its files are there. Each folder is listed once, which is faster than asking for each file."""
+    if root is None:
+        return table
+    folders = table.select(pl.col("file").str.extract(r"(?s)^(.*/)").fill_null("").unique()).to_series()
+    there = pl.concat([pl.Series(_files_in(root, folder), dtype=pl.String) for folder in folders])
+    absent = (~table["file"].is_in(there.implode())).arg_true()
+    if len(absent):
+        some = absent.head(3).to_list()
+        lines = [f" (line {line})" for line in manifest.lines(some)] if manifest else [""] * len(some)
+        names = ", ".join(f"{table['file'][row]}{line}" for row, line in zip(some, lines, strict=True))
+        raise CorpusError(f"{path}: {len(absent)} of {len(table)} files are not below {root}: {names}")
+    return table
+
+
+def _files_in(root: Path, folder: str) -> list[str]:
+    try:
+        with os.scandir(root / folder) as entries:
+            return [folder + entry.name for entry in entries if entry.is_file()]
+    except (OSError, ValueError):  # no such folder, or a name that no folder can have
+        return []
