@@ -220,7 +220,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
     return to_table([utterance(number) for number in range(draw(st.integers(1, 4)))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(table=tables())
 def test_what_is_written_is_read_again(table: pl.DataFrame) -> None:
     with tempfile.TemporaryDirectory() as folder:

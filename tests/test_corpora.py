@@ -1,5 +1,6 @@
 """Corpora are read as their owners lay them out, whole and with exact counts."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import soundfile
 
 from emofocus.corpora import CORPORA, read_corpus
 from emofocus.corpora.base import differences
+from emofocus.corpora.manifest import write_manifest
 from emofocus.errors import CorpusError
 from trees import FILES, TREES, iemocap_tree, plant, some_turns
 
@@ -295,3 +297,27 @@ def test_the_whole_of_emodb(data: Path) -> None:
 def test_untouched_recordings_of_ravdess_are_read_at_any_rate_and_channel_count(data: Path) -> None:
     table = CORPORA["ravdess"].read(data / "ravdess-original")
     assert len(table) == 10
+
+
+def test_a_manifest_of_a_corpus_is_the_corpus(tmp_path: Path) -> None:
+    root = TREES["ravdess"](tmp_path / "ravdess")
+    whole = read_corpus("ravdess", root)
+    write_manifest(whole.table, root / "ravdess.csv")
+    again = read_corpus(str(root / "ravdess.csv"))
+    assert again.table.equals(whole.table)
+    assert set(again.classes) == set(whole.classes)
+    four = read_corpus(str(root / "ravdess.csv"), labels="four", only=["gender=female"])
+    assert four.left_out == dict.fromkeys(("calm", "fearful", "disgust", "surprised"), 96)
+    with pytest.raises(CorpusError, match=r"ravdess.csv has no label 'hpy'"):
+        read_corpus(str(root / "ravdess.csv"), labels="happy=hpy")
+
+
+def test_emobox_manifests_learn_their_speakers_from_the_names(tmp_path: Path) -> None:
+    files = list(FILES["ravdess"]())[:40]
+    lines = [
+        {"key": f"r-{n}", "dataset": "ravdess", "wav": f"downloads/{f}", "emo": f[-18:-16]} for n, f in enumerate(files)
+    ]
+    plant(tmp_path / "downloads", files)
+    (tmp_path / "ravdess.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    corpus = read_corpus(str(tmp_path / "ravdess.jsonl"))
+    assert set(corpus.table["speaker"]) == {Path(file).stem[-2:] for file in files}

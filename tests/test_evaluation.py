@@ -7,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus.cache import Cache
+from emofocus.cli import app
 from emofocus.config import NetworkSettings, Recipe
 from emofocus.corpora import read_corpus
-from emofocus.errors import ConfigError
-from emofocus.evaluation import Experiment, cross_validate, measure_rows
+from emofocus.errors import ConfigError, SplitError
+from emofocus.evaluation import Experiment, cross_validate, measure_rows, refuse_leaks
 from emofocus.experiments import make_fabric
+from emofocus.folds import write_folds
 from emofocus.metrics import Metrics, measure
+from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
+from trees import iemocap_tree, some_turns
 
 RESULTS = Path(__file__).parents[1] / "results"
 SUMMARIES = sorted(RESULTS.rglob("summary.json"))
@@ -180,3 +185,45 @@ def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, t
     with pytest.raises(ConfigError, match=r"holds another run .*seed is 0, not 1"):
         cross_validate(experiment_of(small_corpus, seed=1), out, fabric, cache)
     assert (out / "summary.json").read_text() == before
+
+
+def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path: Path) -> None:
+    root = iemocap_tree(tmp_path / "iemocap", some_turns(14), audio=True)
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text("epochs: 1\nbatch_size: 64\n")
+    arguments = ["crossval", "--corpus", "iemocap", "--root", root, "--protocol", "random", "--recipe", recipe]
+    arguments += ["--model", "bmhsa", "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--threads", 1]
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "left out, because no class takes their label" in done.stderr
+    assert "parts share speaker (10)" in done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [item["fold"] for item in summary["folds"]] == list(range(10))
+    assert summary["audit"]["speaker"] == 10
+    assert "SHARED" in summary["protocol"]["note"]
+
+
+def test_crossval_refuses_a_leaking_split_unless_it_is_called_random(small_corpus: Path, tmp_path: Path) -> None:
+    corpus = read_corpus("emodb", small_corpus)
+    write_folds(make_folds(corpus, "random", seed=0), corpus, tmp_path / "folds.json")
+    text = (tmp_path / "folds.json").read_text().replace('"protocol": "random"', '"protocol": "ours"')
+    (tmp_path / "folds.json").write_text(text)
+    arguments = ["crossval", "--corpus", "emodb", "--root", small_corpus, "--folds", tmp_path / "folds.json"]
+    arguments += ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+    with pytest.raises(SplitError, match=r"the ours split of emodb fails its audit: .*speaker \(3\)"):
+        CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+    experiment = Experiment(
+        corpus, "bmhsa", "tiny", RECIPE, read_folds(tmp_path / "folds.json", corpus, "random", 0), 0
+    )
+    assert not refuse_leaks(experiment, Cache(tmp_path / "cache")).passed
+
+
+def test_equal_audio_under_two_speakers_is_refused(small_corpus: Path, tmp_path: Path) -> None:
+    """No list of names shows that somebody copied a file; listening does."""
+    files = sorted((small_corpus / "wav").glob("*.wav"))
+    files[-1].write_bytes(files[0].read_bytes())
+    corpus = read_corpus("emodb", small_corpus)
+    experiment = Experiment(corpus, "bmhsa", "tiny", RECIPE, make_folds(corpus, "speaker", seed=0), 0)
+    with pytest.raises(SplitError, match=r"audio \(1\)"):
+        refuse_leaks(experiment, Cache(tmp_path / "cache"))

@@ -9,7 +9,7 @@ import pytest
 
 from emofocus.corpora import CORPORA, Corpus, read_corpus
 from emofocus.corpora.base import differences
-from emofocus.corpora.iemocap import parse
+from emofocus.corpora.iemocap import parse_line
 from emofocus.errors import CorpusError
 from trees import iemocap_tree, iemocap_turns, some_turns
 
@@ -247,5 +247,5 @@ def test_an_utterance_that_is_annotated_twice_is_refused(small: Path) -> None:
 
 
 def test_the_owners_example_of_a_line_is_understood() -> None:
-    item = parse("[6.2901 - 8.2357]\tSes01F_impro01_M003\tneu\t[2.5000, 2.5000, 2.5000]")
+    item = parse_line("[6.2901 - 8.2357]\tSes01F_impro01_M003\tneu\t[2.5000, 2.5000, 2.5000]")
     assert (item.speaker, item.emotion, item.session, item.style) == ("1M", "neu", "1", "improvised")

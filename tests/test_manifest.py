@@ -77,7 +77,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(table=tables())
 def test_what_is_written_is_read_again(table: pl.DataFrame, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -297,7 +297,7 @@ def test_mistakes_in_json_lines(content: str | bytes, message: str, tmp_path: Pa
     refused(tmp_path, content, message, "m.jsonl")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(texts=st.lists(WILD, min_size=1, max_size=6), mark=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
 def test_the_line_of_a_mistake_is_that_of_an_editor(texts: list[str], mark: bool, end: str) -> None:
     content = io.StringIO(newline="")
@@ -312,7 +312,7 @@ def test_the_line_of_a_mistake_is_that_of_an_editor(texts: list[str], mark: bool
         read_manifest(written(Path(folder), "\ufeff" * mark + content.getvalue()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=60) | st.text(string.ascii_letters + '",\n\r{}:', max_size=60).map(str.encode))
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_rubbish_is_refused_with_our_error(content: bytes, name: str) -> None:

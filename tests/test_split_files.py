@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from trees import TREES
 
 from emofocus.cli import app
 from emofocus.corpora import Corpus, read_corpus
@@ -14,6 +13,7 @@ from emofocus.errors import EmofocusError, SplitError
 from emofocus.folds import write_folds
 from emofocus.split_files import read_folds, read_split
 from emofocus.splits import EMOBOX6_TEST, make_folds
+from trees import TREES
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,18 @@ def test_lists_without_a_corpus_are_refused_because_nobody_knows_who_speaks(tmp_
     code, said = run(tmp_path)
     assert code == 1
     assert "does not tell who speaks; say what it splits with --corpus" in said
+
+
+def test_names_tell_who_speaks_when_the_corpus_is_not_at_hand(corpus: Corpus, tmp_path: Path) -> None:
+    folder = emobox(tmp_path / "emobox", corpus, by_actors(corpus))
+    code, said = run(folder, "--corpus", "ravdess")
+    assert code == 1
+    assert "part without utterances" in said  # and no other leak
+    assert "speaker in two parts" not in said
+    emobox(folder, corpus, [(np.arange(0, 1440, 2), np.arange(1, 1440, 2))])
+    assert "speaker in two parts" in run(folder, "--corpus", "ravdess")[1]
+    code, said = run(folder, "--corpus", "emodb")
+    assert "1440 names are not like wav/03a01Fa.wav" in said
 
 
 @pytest.mark.parametrize(

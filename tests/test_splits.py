@@ -35,7 +35,7 @@ def corpus_of(speakers: int, each: int, classes: tuple[str, ...] = CLASSES) -> C
 
 def ravdess_like(suffix: str = ".wav") -> Corpus:
     reader = CORPORA["ravdess"]
-    files = [PurePosixPath(f"Actor_{key[-2:]}/{key}{suffix}") for key in reader.expected.keys()]
+    files = [PurePosixPath(f"Actor_{key[-2:]}/{key}{suffix}") for key in reader.expected.keys()]  # noqa: SIM118
     return Corpus.of("ravdess", Path(), tuple(reader.labels), [parse(file, "01") for file in files])
 
 

@@ -94,7 +94,7 @@ def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[
             `check_length` and `check_level` judge the whole.
     """
     if isinstance(audio, str | Path):
-        yield from _resampled(_decode(Path(audio), block_seconds), str(audio))
+        yield from _resampled(decode(Path(audio), block_seconds), str(audio))
     else:
         rate, samples = _checked_array(audio)
         size = max(1, int(block_seconds * rate))
@@ -155,7 +155,15 @@ def _files(path: Path) -> list[Path]:
 # Decoding: each decoder yields (rate, samples of shape (T_k,)), already mono.
 
 
-def _decode(path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+def decode(path: Path, block_seconds: float = BLOCK_SECONDS) -> Iterator[tuple[int, Waveform]]:
+    """Decode a file at its own rate.
+
+    Yields:
+        The rate in hertz, and consecutive mono blocks of shape (T_k,).
+
+    Raises:
+        AudioError: The file is missing, empty, not audio, or truncated.
+    """
     if path.is_dir():
         raise AudioError(f"{path}: is a folder, not an audio file")
     if not path.exists():

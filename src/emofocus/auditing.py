@@ -7,11 +7,12 @@ from pathlib import Path
 from emofocus.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
 from emofocus.cache import Cache
 from emofocus.corpora import Corpus, read_corpus
+from emofocus.corpora.manifest import is_manifest
 from emofocus.datasets import sounds_of
 from emofocus.duplicates import Sound
 from emofocus.errors import SplitError
 from emofocus.files import write_text
-from emofocus.split_files import read_split
+from emofocus.split_files import read_split, told_by_names
 
 WORDS = {
     **LEAKS,
@@ -42,8 +43,10 @@ def audit_split(
     split = read_split(path)
     if corpus is None:
         if (split.table["speaker"] == "").all():
-            raise SplitError(f"{path} does not tell who speaks; say what it splits with --corpus NAME --root DIR")
+            raise SplitError(f"{path} does not tell who speaks; say what it splits with --corpus NAME, --root DIR")
         found = audit(split.table, split.folds)
+    elif root is None and not is_manifest(corpus):
+        found = audit(told_by_names(split, corpus), split.folds)
     else:
         read = read_corpus(corpus, root, labels, only)
         folds = split.within(read)

@@ -4,13 +4,13 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import polars as pl
 
-from emofocus.corpora import Corpus
-from emofocus.corpora.base import SCHEMA, with_keys
+from emofocus.corpora import Corpus, reader_of
+from emofocus.corpora.base import SCHEMA, to_table, with_keys
 from emofocus.corpora.manifest import SPLITS, read_listing, read_split_table
 from emofocus.errors import SplitError, one_of
 from emofocus.folds import PARTS, Fold, Folds, locate
@@ -51,6 +51,29 @@ class Split:
         files = self.table["file"].to_list()
         where = locate(files, corpus, str(self.source)) if files else np.zeros(0, np.int64)
         return tuple(Fold(*(where[part] for part in fold.parts().values())) for fold in self.folds)
+
+
+def told_by_names(split: Split, name: str) -> pl.DataFrame:
+    """Table of a split's utterances as far as their file names tell, for a corpus that is not at hand.
+
+    Args:
+        split: Whose utterances.
+        name: A corpus in `CORPORA`.
+
+    Raises:
+        CorpusError: An unknown corpus.
+        SplitError: Names that are not of this corpus.
+    """
+    reader = reader_of(name)
+    rows = [reader.parse(PurePosixPath(file)) for file in split.table["file"]]
+    strange = [file for file, row in zip(split.table["file"], rows, strict=True) if row is None]
+    if strange:
+        raise SplitError(
+            f"{split.source}: {len(strange)} names are not like {reader.layout}, for example {strange[0]!r}"
+        )
+    told = to_table(row for row in rows if row is not None)
+    listed = split.table["emotion"]
+    return told.with_columns(emotion=pl.when(listed == "").then(told["emotion"]).otherwise(listed))
 
 
 def read_split(path: Path) -> Split:
@@ -114,7 +137,7 @@ def _read_json(path: Path) -> Split:
         parts = [{name: [str(key) for key in fold.get(name, [])] for name in PARTS} for fold in values["folds"]]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SplitError(
-            f'{path}: no folds: {{"folds": [{{"train": [...], "valid": [...], "test": [...]}}, …]}} is expected ({error})'
+            f'{path}: no folds; {{"folds": [{{"train": […], "valid": […], "test": […]}}, …]}} is expected ({error})'
         ) from error
     names = list(dict.fromkeys(key for fold in parts for keys in fold.values() for key in keys))
     position = {name: index for index, name in enumerate(names)}

@@ -1,7 +1,8 @@
 """One reader for each corpus, manifests for all others, and the one table that all of them become."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 
@@ -34,7 +35,7 @@ CORPORA: dict[str, Reader] = {
 FILTERS = ("speaker", "session", "gender", "language", "style", "text")
 """Columns that `--only` takes."""
 
-__all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpus"]
+__all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpus", "reader_of"]
 
 
 def read_corpus(
@@ -53,11 +54,9 @@ def read_corpus(
     """
     if is_manifest(name):
         return _read_manifest(Path(name), root, labels, only)
-    if name not in CORPORA:
-        raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; or a manifest that ends in .csv or .jsonl)")
+    reader = reader_of(name)
     if root is None:
         raise CorpusError(f"the corpus {name} needs --root, the folder it is in")
-    reader = CORPORA[name]
     whole = reader.read(Path(root))
     _say_differences(name, differences(whole, reader))
     table = filtered(whole, only)
@@ -67,14 +66,36 @@ def read_corpus(
     return Corpus(name, Path(root), classes_of(mapping), kept, reader.license, left_out)
 
 
+def reader_of(name: str) -> Reader:
+    """The reader of a corpus.
+
+    Raises:
+        CorpusError: An unknown one.
+    """
+    if name not in CORPORA:
+        raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; or a manifest that ends in .csv or .jsonl)")
+    return CORPORA[name]
+
+
 def _read_manifest(path: Path, root: str | Path | None, labels: str | None, only: Iterable[str]) -> Corpus:
     root = Path(root) if root is not None else path if path.is_dir() else path.parent
-    table = filtered(read_manifest(path, check_files=root), only)
+    table = filtered(read_manifest(path, check_files=root, speaker_of=speaker_by_name), only)
     own = {label: label for label in table["emotion"].unique().sort()}
     four = {label: label for label in own if label in FOUR}
     mapping = label_map(labels, {"default": own, "four": four})
+    _refuse_unknown_labels(path.name, mapping, own)
     kept, left_out = apply_labels(table, mapping)
     return Corpus(path.stem, root, classes_of(mapping), kept, "unknown", left_out)
+
+
+def speaker_by_name(file: str) -> str:
+    """Who speaks in a file that is named as one of the corpora names its own; empty if none does."""
+    for reader in CORPORA.values():
+        with suppress(CorpusError):
+            utterance = reader.parse(PurePosixPath(file))
+            if utterance is not None:
+                return utterance.speaker
+    return ""
 
 
 def filtered(table: pl.DataFrame, only: Iterable[str]) -> pl.DataFrame:
@@ -101,7 +122,7 @@ def _say_differences(name: str, lines: list[str], at_most: int = 3) -> None:
         say(f"{name}: ... and {len(lines) - at_most} more: emofocus corpora check")
 
 
-def _refuse_unknown_labels(name: str, mapping: Mapping[str, str], known: Mapping[str, int]) -> None:
+def _refuse_unknown_labels(name: str, mapping: Mapping[str, str], known: Iterable[str]) -> None:
     unknown = [label for label in mapping if label not in known]
     if unknown:
         raise CorpusError(f"{name} has no label {unknown[0]!r} ({one_of(known)})")

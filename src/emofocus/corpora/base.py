@@ -165,7 +165,10 @@ class Reader:
             takes is in ``expected.labels``.
         presets: Other label maps, by name.
         expected: What the whole corpus holds.
-        find: Root → utterances with their owner's labels, in the order of the files' names.
+        parse: Path below the root → what its name says, with its owner's label where it says that, or None for a file
+            that is not the corpus' own.
+        find: Root → utterances with their owner's labels, in the order of the files' names, for a corpus whose names
+            do not say everything.
     """
 
     title: str
@@ -176,7 +179,8 @@ class Reader:
     layout: str
     labels: Mapping[str, str]
     expected: Expected
-    find: Callable[[Path], Iterable[Utterance]]
+    parse: Callable[[PurePosixPath], Utterance | None]
+    find: Callable[[Path], Iterable[Utterance]] | None = None
     presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def read(self, root: Path) -> pl.DataFrame:
@@ -190,7 +194,7 @@ class Reader:
         """
         if not root.is_dir():
             raise CorpusError(f"{root}: no such folder; {self.title} is expected there as {self.layout}")
-        table = to_table(self.find(root))
+        table = to_table(self.find(root) if self.find else read_by_name(self.parse)(root))
         if not len(table):
             audio = len(audio_files(root))
             raise CorpusError(

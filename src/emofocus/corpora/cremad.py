@@ -80,5 +80,6 @@ CREMA_D = Reader(
     labels=EMOTIONS,
     # 91 actors say 12 sentences, one of them in three intensities except neutrally; twenty recordings are missing.
     expected=Expected(labels={label: 1087 if label == "NEU" else 1271 for label in EMOTIONS}, speakers=91),
+    parse=parse,
     find=find,
 )

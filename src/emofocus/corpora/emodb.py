@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.base import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 # The letter is the German word's first: neutral, Freude, Trauer, Wut, Angst, Ekel, Langeweile.
@@ -49,5 +49,5 @@ EMODB = Reader(
     layout="wav/03a01Fa.wav",
     labels={label: label for label in EMOTIONS.values()},
     expected=Expected(labels=COUNTS, speakers=10),
-    find=read_by_name(parse),
+    parse=parse,
 )

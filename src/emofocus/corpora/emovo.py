@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.base import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 # The code is the Italian word's start: neutro, gioia, tristezza, rabbia, paura, disgusto, sorpresa.
@@ -65,5 +65,5 @@ EMOVO = Reader(
     expected=Expected(
         labels=dict.fromkeys(EMOTIONS, len(SPEAKERS) * len(SENTENCES)), speakers=len(SPEAKERS), keys=names
     ),
-    find=read_by_name(parse),
+    parse=parse,
 )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from emofocus.corpora.base import SUFFIXES, Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
@@ -84,7 +84,24 @@ def find(root: Path) -> Iterator[Utterance]:
         yield replace(turn, file=audio[turn.key].relative_to(root).as_posix())
 
 
-def parse(line: str) -> Utterance:
+def parse(path: PurePosixPath) -> Utterance | None:
+    """What the name of an utterance says: all but the emotion."""
+    turn = _TURN.fullmatch(path.stem)
+    if turn is None:
+        return None
+    session, style, letter = turn.groups()
+    return Utterance(
+        file=path.as_posix(),
+        emotion="",
+        speaker=session + letter,
+        key=path.stem,
+        session=session,
+        gender="female" if letter == "F" else "male",
+        style=STYLES[style],
+    )
+
+
+def parse_line(line: str) -> Utterance:
     """One line of an annotation: ``[6.2901 - 8.2357]⇥Ses01F_impro01_F000⇥neu⇥[2.5, 2.5, 2.5]`` → utterance.
 
     Its file is not known yet.
@@ -96,7 +113,7 @@ def parse(line: str) -> Utterance:
     if len(fields) != 4:
         raise ValueError(f"damaged line {line!r}: {len(fields)} fields between tabs, not 4")
     times, name, label, ratings = fields
-    turn = _TURN.fullmatch(name)
+    turn = parse(PurePosixPath(name))
     _refuse_wrong_times(line, times)
     if turn is None:
         raise ValueError(f"damaged line {line!r}: {name!r} is not like Ses01F_impro01_F000")
@@ -104,16 +121,7 @@ def parse(line: str) -> Utterance:
         raise ValueError(f"{label!r} is no emotion of IEMOCAP ({one_of(LABELS)})")
     if not _RATINGS.fullmatch(ratings):
         raise ValueError(f"damaged line {line!r}: {ratings!r} are not three ratings")
-    session, style, letter = turn.groups()
-    return Utterance(
-        file="",
-        emotion=label,
-        speaker=session + letter,
-        key=name,
-        session=session,
-        gender="female" if letter == "F" else "male",
-        style=STYLES[style],
-    )
+    return replace(turn, emotion=label)
 
 
 def _session(home: Path, number: str) -> Iterator[Utterance]:
@@ -134,7 +142,7 @@ def _annotation(path: Path, number: str) -> Iterator[Utterance]:
         if not (line.startswith("[") or "\tSes0" in line):
             continue
         try:
-            utterance = parse(line)
+            utterance = parse_line(line)
         except ValueError as error:
             raise CorpusError(f"{path}, line {position}: {error}") from None
         if utterance.session != number:
@@ -199,5 +207,6 @@ IEMOCAP = Reader(
     labels=FOUR,
     presets=PRESETS,
     expected=Expected(labels=LABELS, speakers=10, sessions=SESSIONS),
+    parse=parse,
     find=find,
 )

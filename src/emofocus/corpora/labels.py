@@ -53,7 +53,7 @@ def apply_labels(table: pl.DataFrame, labels: LabelMap) -> tuple[pl.DataFrame, d
         The rows whose label a class takes, and the count of each label that none takes, largest first.
 
     Raises:
-        CorpusError: A label of the map that no utterance has.
+        CorpusError: No utterance has any label of the map.
     """
     counts = {str(label): int(n) for label, n in table["emotion"].value_counts(sort=True).iter_rows()}
     absent = [label for label in labels if label not in counts]

@@ -1,7 +1,7 @@
 """Manifests: tables of utterances as CSV or JSON lines, ours and those of EmoBox and nkululeko.
 
-A manifest is read in one go; only when something is wrong does a second, slower pass find the line. Paths have forward
-slashes; a manifest whose paths have only backslashes was made on Windows, and they are turned round.
+Only when something is wrong does a second, slower pass find the line. A manifest whose paths have backslashes and no
+forward slashes was made on Windows, and they are turned round.
 """
 
 import codecs
@@ -26,7 +26,6 @@ REQUIRED = ("file", "emotion", "speaker")
 SPLIT_COLUMNS = ("split", "fold")  # only `read_split_table` keeps them
 COLUMNS = (*SCHEMA, *SPLIT_COLUMNS)
 SUFFIXES = (".csv", ".jsonl")
-
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev", "devel", "development"), "valid"),
@@ -142,20 +141,18 @@ class _Manifest:
 
     def lines(self, rows: Sequence[int]) -> list[int]:
         """Line numbers of some rows."""
-        numbers = list(islice(_first_lines(self.path), max(rows) + 1))
-        return [numbers[row] for row in rows]
+        return [next(islice(_first_lines(self.path), row, None)) for row in rows]
 
     def require(self, names: Iterable[str]) -> None:
         """Raise an error if a column is not there."""
-        for name in names:
-            if name not in self.table.columns:
-                raise CorpusError(f"{self.path}, line 1: the column {name!r} is missing ({one_of(COLUMNS)})")
+        for name in (name for name in names if name not in self.table.columns):
+            raise CorpusError(f"{self.path}, line 1: the column {name!r} is missing ({one_of(COLUMNS)})")
 
     def refuse(self, table: pl.DataFrame, wrong: pl.Expr | pl.Series, problem: str) -> None:
         """Raise an error that names the line of the first wrong row, and its values where ``problem`` has fields."""
         for row in table.select(wrong).to_series().fill_null(value=False).arg_true().head(1):
-            values = table.row(row, named=True)
-            raise CorpusError(f"{self.path}, line {self.lines([row])[0]}: {problem.format_map(values)}")
+            said = problem.format_map(table.row(row, named=True))
+            raise CorpusError(f"{self.path}, line {self.lines([row])[0]}: {said}")
 
     def typed(self) -> pl.DataFrame:
         """The columns of `SCHEMA`, and those of a split that are there."""
@@ -177,7 +174,10 @@ def _load(path: Path) -> _Manifest:
         problem = "a folder without an audformat database (db.yaml)" if path.is_dir() else "no such manifest"
         raise CorpusError(f"{path}: {problem}")
     _refuse_suffix(path)
-    manifest = _load_csv(path) if path.suffix.lower() == ".csv" else _load_json_lines(path)
+    try:
+        manifest = _load_csv(path) if path.suffix.lower() == ".csv" else _load_json_lines(path)
+    except PolarsError as error:  # a number of hundreds of digits, for one
+        raise CorpusError(f"{path}: unreadable: {error}") from error
     if not len(manifest.table):
         raise CorpusError(f"{path}: an empty manifest")
     return manifest
@@ -259,7 +259,7 @@ def _first_lines(path: Path) -> Iterator[int]:
     """Where each row of a manifest begins."""
     if path.suffix.lower() == ".csv":
         return islice((line for line, fields in _records(path) if any(fields)), 1, None)
-    return (number for number, line in enumerate(_lines(path), start=1) if not line.isspace())
+    return (number for number, line in enumerate(_lines(path), start=1) if line.strip(" \t\r\n"))
 
 
 def _load_json_lines(path: Path) -> _Manifest:
@@ -279,7 +279,7 @@ def _json_keys(path: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     usual: tuple[str, ...] = ()
     for number, line in enumerate(_lines(path), start=1):
-        if line.isspace():
+        if not line.strip(" \t\r\n"):
             continue
         try:
             keys = tuple(_JSON_OBJECT.decode(line))

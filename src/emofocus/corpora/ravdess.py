@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.base import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 EMOTIONS = {
@@ -85,7 +85,7 @@ def _reader(channel: str, title: str, emotions: int, actors: list[int]) -> Reade
             speakers=len(actors),
             keys=names(channel, emotions, actors),
         ),
-        find=read_by_name(lambda path: parse(path, channel)),
+        parse=lambda path: parse(path, channel),
     )
 
 

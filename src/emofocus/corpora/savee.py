@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.base import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 EMOTIONS = {
@@ -67,5 +67,5 @@ SAVEE = Reader(
         speakers=len(SPEAKERS),
         keys=names,
     ),
-    find=read_by_name(parse),
+    parse=parse,
 )

@@ -123,7 +123,7 @@ def _hear(file: File, root: Path) -> File:
 def _hear_blocks(file: File, path: Path) -> float:
     """Let every utterance of a file hear it; its length in seconds."""
     position, rate = 0, 1
-    for rate, block in audio._decode(path, audio.BLOCK_SECONDS):
+    for rate, block in audio.decode(path):
         if not np.isfinite(block).all():
             raise AudioError("holds NaN or infinite samples")
         for sound in file.sounds:

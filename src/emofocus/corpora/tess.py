@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.base import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 EMOTIONS = {
@@ -54,5 +54,5 @@ TESS = Reader(
     layout="OAF_back_angry.wav",
     labels=EMOTIONS,
     expected=Expected(labels=dict.fromkeys(EMOTIONS, 400), speakers=2),
-    find=read_by_name(parse),
+    parse=parse,
 )

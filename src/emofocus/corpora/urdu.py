@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.base import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 LETTERS = {"N": "Neutral", "H": "Happy", "S": "Sad", "A": "Angry"}
@@ -38,5 +38,5 @@ URDU = Reader(
     labels={label: label.lower() for label in LETTERS.values()},
     # Its paper says 38 speakers; the files tell 29 apart.
     expected=Expected(labels=dict.fromkeys(LETTERS.values(), 100), speakers=29),
-    find=read_by_name(parse),
+    parse=parse,
 )
