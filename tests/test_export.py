@@ -91,9 +91,10 @@ def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds
 
 def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
-    from emofocus.datasets import SegmentDataset, Speech
+    from emofocus.datasets import SegmentDataset
     from emofocus.features import FrontEnd
     from emofocus.metrics import score
+    from emofocus.store import Speech
 
     network, config = load_network(model_folder(None))
     recognizer = Recognizer.from_pretrained()

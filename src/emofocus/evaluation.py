@@ -20,13 +20,14 @@ from emofocus.cache import Cache
 from emofocus.checkpoint import save_config
 from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
-from emofocus.datasets import SegmentDataset, Speech, SpeechStore, sounds_of
+from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, SplitError
 from emofocus.files import write_text
 from emofocus.folds import Fold, Folds, Positions, write_folds
 from emofocus.metrics import Metrics, measure, score
 from emofocus.models import build
 from emofocus.progress import say
+from emofocus.store import Speech, SpeechStore, sounds_of
 from emofocus.training import Fitted, fit
 
 SELECTION = "best validation UA; test scored once"
@@ -122,11 +123,13 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Cac
     return summary
 
 
-def load_speech(experiment: Experiment, cache: Cache) -> SpeechStore:
-    """Features of the whole corpus, in the cache."""
-    store = SpeechStore(experiment.corpus, experiment.recipe.features, cache)
-    store.fill()
-    return store
+def load_speech(experiment: Experiment, cache: Cache) -> list[SpeechStore]:
+    """Features of the whole corpus, in the cache: as it is, then at the recipe's further speeds."""
+    speeds = (1.0, *experiment.recipe.speeds)
+    stores = [SpeechStore(experiment.corpus, experiment.recipe.features, cache, speed) for speed in speeds]
+    for store in stores:
+        store.fill()
+    return stores
 
 
 def refuse_leaks(experiment: Experiment, cache: Cache) -> Audit:
@@ -150,17 +153,20 @@ def refuse_leaks(experiment: Experiment, cache: Cache) -> Audit:
 
 
 def run_fold(
-    experiment: Experiment, number: int, fold: Fold, speech: Sequence[Speech], folder: Path, fabric: Fabric
+    experiment: Experiment, number: int, fold: Fold, speech: Sequence[Sequence[Speech]], folder: Path, fabric: Fabric
 ) -> tuple[dict[str, Any], list[Row]]:
     """Train on a fold, then score its test part, once.
 
-    ``folder`` then holds the network as a model directory without its ONNX file.
+    ``speech`` is what `load_speech` returns: only training hears the altered speeds. ``folder`` then holds the
+    network as a model directory without its ONNX file.
 
     Returns:
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
     """
     labels, settings = experiment.corpus.labels(), experiment.recipe.segment
-    train, valid, test = (SegmentDataset(speech, labels, settings, part) for part in fold.parts().values())
+    heard, *altered = speech
+    train = SegmentDataset(heard, labels, settings, fold.train, variants=altered)
+    valid, test = (SegmentDataset(heard, labels, settings, part) for part in (fold.valid, fold.test))
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
