@@ -164,7 +164,7 @@ def _valid_keys(kind: type[Settings], message: str) -> str:
 
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as plain data, ready for JSON."""
-    plain: dict[str, Any] = msgspec.to_builtins(settings, str_keys=True)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
     return plain
 
 

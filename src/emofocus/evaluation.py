@@ -18,7 +18,7 @@ from emofocus import __version__
 from emofocus.audit import Audit, audit
 from emofocus.cache import Cache
 from emofocus.checkpoint import save_config
-from emofocus.config import ModelConfig, Recipe, to_plain
+from emofocus.config import ModelConfig, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, SplitError
@@ -263,6 +263,8 @@ def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[R
         write_text(path, json.dumps(summary, indent=1) + "\n")
         return summary, []
     summary = json.loads(path.read_text(encoding="utf-8"))
+    # Settings that a recipe did not have yet when it ran are at their defaults.
+    summary["recipe_settings"] = to_plain(parse(Recipe, summary.get("recipe_settings", {}), str(path)))
     _refuse_difference(out, {key: summary.get(key) for key in identity}, identity)
     done = {str(item["fold"]) for item in summary["folds"]}
     if not done:
