@@ -77,8 +77,12 @@ class SquaredSpectrum(nn.Module):
         """Frames (…, N) → (…, N + 2) in float32, transformed in the frames' own precision."""
         if torch.onnx.is_in_onnx_export():
             return self.table_transform(frames * self.window).float().square()
-        window = self.rounded_window if frames.dtype == torch.float32 else self.window
-        return torch.view_as_real(torch.fft.rfft(frames * window)).flatten(-2).float().square_()
+        return self.transform(frames * (self.rounded_window if frames.dtype == torch.float32 else self.window))
+
+    @staticmethod
+    def transform(windowed: Tensor) -> Tensor:
+        """Windowed frames (…, N) → (…, N + 2) in float32, by a transform in their precision."""
+        return torch.view_as_real(torch.fft.rfft(windowed)).flatten(-2).float().square_()
 
     def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
         """(B, T) → frames (B, n, N), in consecutive blocks so that long recordings need little memory."""
@@ -122,6 +126,7 @@ class LogMel(nn.Module):
     """
 
     peaks: Tensor
+    filters: Tensor
 
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
@@ -139,6 +144,7 @@ class LogMel(nn.Module):
             first, last = (int(seen[0]), int(seen[-1])) if len(seen) else (0, 0)
             self.groups.append((f"filters_{number}", first, last + 1 - first))
             self.register_buffer(f"filters_{number}", torch.tensor(group[first : last + 1]).float(), persistent=False)
+        self.register_buffer("filters", torch.tensor(filters.repeat(2, axis=0)).float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """See the class."""
@@ -169,7 +175,10 @@ class LogMel(nn.Module):
         variance = (mels.reciprocal() @ self.peaks) * power
         blurred = (variance > self.blur_limit).nonzero().flatten()
         if len(blurred):
-            mels.index_copy_(0, blurred, self.mels(self.spectrum.squares(frames.index_select(0, blurred).double())))
+            windowed = frames.index_select(0, blurred) * self.spectrum.window  # float64
+            # Few frames: one product with the whole matrix costs less than the groups' calls.
+            sharp = (self.spectrum.transform(windowed) @ self.filters).clamp_(min=POWER_FLOOR)
+            mels.index_copy_(0, blurred, sharp)
 
     def from_mels(self, mels: Tensor) -> Tensor:
         """Power (n, mels), which is overwritten, → features (n, F)."""
