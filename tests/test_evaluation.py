@@ -192,7 +192,18 @@ def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text("epochs: 1\nbatch_size: 64\n")
     arguments = ["crossval", "--corpus", "iemocap", "--root", root, "--protocol", "random", "--recipe", recipe]
-    arguments += ["--model", "bmhsa", "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--threads", 1]
+    arguments += [
+        "--model",
+        "bmhsa",
+        "--out",
+        tmp_path / "out",
+        "--cache",
+        tmp_path / "cache",
+        "--threads",
+        1,
+        "--log",
+        "tensorboard",
+    ]
     done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
     assert done.exit_code == 0
     assert "left out, because no class takes their label" in done.stderr
@@ -201,6 +212,7 @@ def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path:
     assert [item["fold"] for item in summary["folds"]] == list(range(10))
     assert summary["audit"]["speaker"] == 10
     assert "SHARED" in summary["protocol"]["note"]
+    assert list((tmp_path / "out" / "tensorboard").glob("events.out.tfevents.*"))
 
 
 def test_crossval_refuses_a_leaking_split_unless_it_is_called_random(small_corpus: Path, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def experiment_options(command: Command) -> Command:
             show_default="all cores",
             help="Equal threads give equal bits.",
         ),
+        click.option("--log", help="tensorboard: write each epoch's figures for it below OUT."),
     ]
     return with_options(options)(command)
 

@@ -12,6 +12,7 @@ from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 try:
     import torch
     from lightning_fabric import Fabric
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train") from error
 
@@ -24,6 +25,7 @@ from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 
 ACCELERATORS = ("cpu", "gpu", "auto")
+LOGS = ("tensorboard",)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -34,11 +36,12 @@ def crossval(
     devices: int,
     precision: str,
     threads: int | None,
+    log: str | None,
     **choices: Any,
 ) -> None:
     """`emofocus crossval`; ``choices`` are `make_experiment`'s."""
     experiment = make_experiment(**choices)
-    fabric = make_fabric(accelerator, devices, precision, threads)
+    fabric = make_fabric(accelerator, devices, precision, threads, log, out)
     summary = cross_validate(experiment, out, fabric, Cache(cache))
     if fabric.is_global_zero:
         print_summary(summary)
@@ -52,6 +55,7 @@ def train(
     devices: int,
     precision: str,
     threads: int | None,
+    log: str | None,
     **choices: Any,
 ) -> None:
     """`emofocus train`; ``choices`` are `make_experiment`'s."""
@@ -59,7 +63,7 @@ def train(
     folds = experiment.folds
     if fold >= len(folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
-    fabric = make_fabric(accelerator, devices, precision, threads)
+    fabric = make_fabric(accelerator, devices, precision, threads, log, out)
     store = Cache(cache)
     speech = load_speech(experiment, store)
     refuse_leaks(experiment, store)
@@ -76,11 +80,14 @@ def export_model(source: Path, out: Path, packed: bool) -> None:
     say(f"model directory: {out}")
 
 
-def make_fabric(accelerator: str, devices: int, precision: str, threads: int | None) -> Fabric:
-    """Device, precision and processes of a run.
+def make_fabric(
+    accelerator: str, devices: int, precision: str, threads: int | None, log: str | None = None, out: Path = Path()
+) -> Fabric:
+    """Device, precision and processes of a run, and where its figures are logged.
 
     Raises:
-        ConfigError: An unknown or absent accelerator, or an unknown precision.
+        ConfigError: An unknown or absent accelerator, or an unknown precision or log.
+        MissingExtraError: ``log`` is tensorboard, which is not installed.
     """
     if accelerator not in ACCELERATORS:
         raise ConfigError(f"unknown accelerator {accelerator!r} ({one_of(ACCELERATORS)})")
@@ -88,11 +95,21 @@ def make_fabric(accelerator: str, devices: int, precision: str, threads: int | N
         raise ConfigError(f"unknown precision {precision!r} ({one_of(PRECISIONS)})")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("accelerator 'gpu' is not there: torch finds no CUDA device; use cpu or auto")
+    if log not in (None, *LOGS):
+        raise ConfigError(f"unknown log {log!r} ({one_of(LOGS)})")
     if threads:
         torch.set_num_threads(threads)
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    loggers = [_tensorboard(out)] if log else []
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, loggers=loggers)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+def _tensorboard(out: Path) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(out, name="tensorboard", version="")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("tensorboard", "tensorboard") from error
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -67,6 +67,8 @@ def fit(
         fabric: Device, precision and number of processes; one CPU in fp32 by default.
         title: Name of this run in progress messages.
         after_epoch: Called with each new epoch's figures.
+
+    A TensorBoard logger that the fabric has gets each epoch's figures, too.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,9 @@ def fit(
     valid.to(fabric.device)
     run.average.to(fabric.device)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
-        loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, title)
+        so_far = f", validation UA {run.history[-1].valid_ua:.1%}" if run.history else ""
+        shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
+        loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
         figures = _validate(run.judged(), valid, epoch, loss)
         run.history.append(figures)
         if fabric.is_global_zero:
@@ -87,6 +91,7 @@ def fit(
                 save_tensors(folder / "model.safetensors", run.judged().state_dict())
             run.save(folder / "last.safetensors")
         say(f"{title}: epoch {epoch}/{recipe.epochs}, loss {loss:.4f}, validation UA {figures.valid_ua:.2%}")
+        fabric.log_dict({f"{title}/{name}": value for name, value in asdict(figures).items()}, step=epoch)
         if after_epoch:
             after_epoch(figures)
     fabric.barrier()
@@ -117,8 +122,9 @@ def _train_epoch(
     order = generator.permutation(len(data))
     torch.manual_seed(_mix(seed, epoch, fabric.global_rank))
     starts = _batch_starts(len(data), recipe.batch_size)
-    total = torch.zeros((), device=fabric.device)
-    for number, start in enumerate(track(starts, f"{title}: epoch {epoch}/{recipe.epochs}", unit="step")):
+    total, done = torch.zeros((), device=fabric.device), 0
+    steps = track(starts, title, "step", lambda: f"loss {float(total) / max(1, done):.3f}")
+    for number, start in enumerate(steps):
         rate = learning_rate(recipe, (epoch - 1 + number / len(starts)) / recipe.epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -132,6 +138,7 @@ def _train_epoch(
         if recipe.weight_average:
             average.update_parameters(model)
         total += loss.detach()
+        done = number + 1
     mean = cast(Tensor, fabric.all_reduce(total / len(starts), reduce_op="mean"))
     return float(mean)
 
