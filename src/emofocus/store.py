@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.cache import Cache
-from emofocus.config import FeatureSettings, to_plain
+from emofocus.config import FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.duplicates import Sound, sound_of
 from emofocus.errors import AudioError
@@ -117,6 +117,42 @@ def _sound_key(content: str) -> str:
 
 def _packed_sound(sound: Sound) -> bytes:
     return bytes.fromhex(sound.digest) + sound.prints.astype("<u4").tobytes()
+
+
+class SpeechSource(Protocol):
+    """Where training has a corpus' features from: the cache, or a file of them."""
+
+    @property
+    def corpus(self) -> Corpus:
+        """Whose features."""
+
+    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+        """Features of all utterances: as they are, then at the recipe's further speeds."""
+
+    def sounds(self) -> list[Sound]:
+        """What each utterance sounds like, for the audit."""
+
+
+class CachedSpeech:
+    """Features of a corpus by way of the cache, computed from its audio where they are missing."""
+
+    def __init__(self, corpus: Corpus, cache: Cache) -> None:
+        self.corpus, self._cache = corpus, cache
+
+    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+        """See `SpeechSource`.
+
+        Raises:
+            AudioError: A file cannot be read; what was computed before it stays in the cache.
+        """
+        stores = [SpeechStore(self.corpus, recipe.features, self._cache, speed) for speed in (1.0, *recipe.speeds)]
+        for store in stores:
+            store.fill()
+        return list(stores)
+
+    def sounds(self) -> list[Sound]:
+        """See `SpeechSource`."""
+        return sounds_of(self.corpus, self._cache)
 
 
 def faster(waveform: audio.Waveform, speed: float) -> audio.Waveform:
