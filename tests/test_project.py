@@ -23,7 +23,7 @@ ORDER = [
     ["split_files", "audit"],
     ["models", "datasets"],
     ["checkpoint", "metrics"],
-    ["training"],
+    ["training", "calibration"],
     ["evaluation", "engine", "model_card"],
     ["export", "recognizer"],
     ["predicting", "experiments", "auditing", "cli_corpora"],
