@@ -106,7 +106,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         box=box.SIMPLE_HEAD,
         title=f"{summary['corpus']} · {summary['model']} · {summary['recipe']} · protocol {protocol['name']}",
         caption="utterances: train/valid/test; mean ± sample standard deviation over folds; "
-        f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}",
+        f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}{_calibration(summary)}",
     )
     for name in ("fold", "utterances", "epoch", "WA %", "UA %", "macro-F1 %"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -118,6 +118,15 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_section()
     table.add_row("mean", "", "", *spread)
     Console().print(table)
+
+
+def _calibration(summary: dict[str, Any]) -> str:
+    """What temperature and threshold did on the test parts, as far as a summary has it."""
+    if "ece" not in summary:
+        return ""
+    before, after, coverage = (f"{summary[name]['mean']:.1%}" for name in ("ece_before", "ece", "coverage"))
+    right = f" with {summary['selective_wa']['mean']:.1%} of them right" if "selective_wa" in summary else ""
+    return f"; calibration error {before} → {after}; answers above the threshold: {coverage}{right}"
 
 
 def make_experiment(
