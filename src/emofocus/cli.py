@@ -32,15 +32,18 @@ def app() -> None:
 @click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
 @click.option("-f", "--format", default="table", help="table, json, jsonl or csv.")
 @click.option("-o", "--out", type=ANY_PATH, show_default="the terminal", help="File to write.")
-def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path | None) -> None:
+@click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path | None, threshold: float | None) -> None:
     """Recognise the emotion in audio files.
 
     PATHS are audio files, and folders that are searched for some. A file that cannot be recognised is named on
     stderr and makes the exit code 1; the others are recognised all the same.
+
+    An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
     """
     from emofocus.predicting import predict_files
 
-    if predict_files(paths, model, format, out):
+    if predict_files(paths, model, format, out, threshold):
         sys.exit(1)
 
 
