@@ -25,7 +25,7 @@ ORDER = [
     ["models", "datasets"],
     ["augmentation"],
     ["checkpoint", "metrics"],
-    ["training"],
+    ["training", "calibration", "features_file"],
     ["evaluation", "engine", "model_card"],
     ["export", "recognizer"],
     ["predicting", "experiments", "auditing", "cli_corpora"],

@@ -66,6 +66,8 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     """`config.json` of a model directory: all that is needed to rebuild and to run the model.
 
     Attributes:
+        temperature: Divides logits before the softmax, which calibrates probabilities; 1 when none was fitted.
+        threshold: Top probability from which on an answer counts as confident; 0 when none was chosen.
         training: Where it comes from: corpus, protocol, recipe, seed, figures.
     """
 
@@ -76,6 +78,8 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
+    temperature: Positive = 1.0
+    threshold: Share = 0.0
     license: str = "unknown"
     training: dict[str, Any] = {}
 
