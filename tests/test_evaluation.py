@@ -283,6 +283,7 @@ def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [item["fold"] for item in summary["folds"]] == list(range(10))
     assert summary["audit"]["speaker"] == 10
+    assert not json.loads((tmp_path / "out" / "audit.json").read_text())["passed"]
     assert "SHARED" in summary["protocol"]["note"]
     assert list((tmp_path / "out" / "tensorboard").glob("events.out.tfevents.*"))
 

@@ -93,7 +93,9 @@ def parameter_count(config: ModelConfig) -> int:
 
 
 def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, source: SpeechSource) -> dict[str, Any]:
-    """Audit the folds, train and test every one; write `summary.json`, `predictions.csv` and `folds.json`.
+    """Audit the folds, train and test every one; write what recomputes it.
+
+    That is `summary.json`, `predictions.csv`, `folds.json` and `audit.json`, below ``out``.
 
     Both results are rewritten after each fold. When ``out`` holds finished folds of the same experiment already,
     they are kept, and an unfinished one goes on from its last epoch.
@@ -110,7 +112,9 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, source: Sp
     if len(done) < len(experiment.folds):
         write_folds(experiment.folds, experiment.corpus, out / "folds.json")
         speech = source.speech(experiment.recipe)
-        summary["audit"] = refuse_leaks(experiment, source.sounds()).counts()
+        audited = refuse_leaks(experiment, source.sounds())
+        write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
+        summary["audit"] = audited.counts()
     for number, fold in enumerate(experiment.folds):
         if number in done:
             continue
