@@ -22,11 +22,11 @@ ORDER = [
     ["splits"],
     ["split_files", "audit"],
     ["models", "datasets"],
-    ["checkpoint", "metrics"],
+    ["checkpoint", "metrics", "statistics"],
     ["training"],
-    ["evaluation", "engine", "model_card"],
+    ["evaluation", "engine", "model_card", "report"],
     ["export", "recognizer"],
-    ["predicting", "experiments", "auditing", "cli_corpora"],
+    ["predicting", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
