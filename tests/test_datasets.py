@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from emofocus.cache import Cache, clear
 from emofocus.config import FeatureSettings, SegmentSettings
 from emofocus.corpora import Corpus, Utterance, read_corpus
-from emofocus.datasets import SegmentDataset, Speech, SpeechStore, sounds_of
+from emofocus.datasets import SegmentDataset
 from emofocus.errors import AudioError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
+from emofocus.store import Speech, SpeechStore, sounds_of
 
 SEGMENTS = SegmentSettings()
 FEATURES = FeatureSettings()

@@ -4,6 +4,7 @@ import csv
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus.cache import Cache
+from emofocus.calibration import (
+    CalibrationFigures,
+    calibrate,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
+from emofocus.checkpoint import load_network
 from emofocus.cli import app
-from emofocus.config import NetworkSettings, Recipe
+from emofocus.config import NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
+from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, SplitError
-from emofocus.evaluation import Experiment, cross_validate, measure_rows, refuse_leaks
+from emofocus.evaluation import (
+    Experiment,
+    averages,
+    cross_validate,
+    measure_row_calibration,
+    measure_rows,
+    refuse_leaks,
+)
 from emofocus.experiments import make_fabric
 from emofocus.folds import write_folds
-from emofocus.metrics import Metrics, measure
+from emofocus.metrics import Metrics, mean_logits, measure, score
+from emofocus.model_card import model_card
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
+from emofocus.store import CachedSpeech, sounds_of
 from trees import iemocap_tree, some_turns
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -63,14 +81,20 @@ def test_every_committed_summary_recomputes_from_its_predictions(path: Path) -> 
         assert len(part) == item["test"]
         for name, value in measure_rows(part, summary["classes"])._asdict().items():
             assert item[name] == pytest.approx(value, abs=1e-6)
+        if "temperature" in item:  # older results have none
+            figures = measure_row_calibration(part, summary["classes"], item["temperature"], item["threshold"])
+            for name, value in figures._asdict().items():
+                assert item[name] == (value if value is None else pytest.approx(value, abs=1e-6))
         for row in part:
             scores = {name: float(row[f"p_{name}"]) for name in summary["classes"]}
             assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
             assert scores[row["prediction"]] == max(scores.values())
-    for name in Metrics._fields:
-        values = [item[name] for item in summary["folds"]]
+    assert set(Metrics._fields) <= set(summary)
+    for name in set(summary) & {*Metrics._fields, *CalibrationFigures._fields}:
+        values = [item[name] for item in summary["folds"] if item.get(name) is not None]
         assert summary[name]["mean"] == pytest.approx(statistics.fmean(values), abs=1e-6)
-        assert summary[name]["std"] == pytest.approx(statistics.stdev(values), abs=1e-6)
+        deviation = statistics.stdev(values) if len(values) > 1 else 0
+        assert summary[name]["std"] == pytest.approx(deviation, abs=1e-6)
 
 
 @pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: "/".join(path.relative_to(RESULTS).parts[:-1]))
@@ -114,6 +138,10 @@ def small_corpus(tmp_path: Path):
     return tmp_path / "audio"
 
 
+def source_of(root: Path, cache: Cache) -> CachedSpeech:
+    return CachedSpeech(read_corpus("emodb", root), cache)
+
+
 def experiment_of(root: Path, seed: int = 0) -> Experiment:
     corpus = read_corpus("emodb", root)
     return Experiment(corpus, "bmhsa", "tiny", RECIPE, make_folds(corpus, "random", seed), seed)
@@ -140,12 +168,12 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
 
     monkeypatch.setattr(module, "run_fold", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cross_validate(experiment_of(small_corpus), out, fabric, cache)
+        cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache))
     assert [item["fold"] for item in json.loads((out / "summary.json").read_text())["folds"]] == [0, 1]
     monkeypatch.setattr(
         module, "run_fold", lambda e, number, *rest: (trained.append(number), real(e, number, *rest))[1]
     )
-    summary = cross_validate(experiment_of(small_corpus), out, fabric, cache)
+    summary = cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache))
     assert trained == [0, 1, 2, 3, 4]
     assert summary == json.loads((out / "summary.json").read_text())
     keys = {
@@ -168,9 +196,53 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:5] == ["fold", "file", "speaker", "label", "prediction"]
     assert len(rows) == 42
+    assert_calibrated(summary, rows, out)
+    assert_fitted_on_validation_alone(summary, experiment_of(small_corpus), out, cache)
     # A third call finds everything done.
     monkeypatch.setattr(module, "run_fold", lambda *_: pytest.fail("trained again"))
-    assert cross_validate(experiment_of(small_corpus), out, fabric, cache) == summary
+    assert cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache)) == summary
+
+
+def assert_calibrated(summary: dict[str, Any], rows: list[dict[str, str]], out: Path) -> None:
+    """Figures follow from predictions.csv and the temperature, and the fold's config.json holds what was fitted."""
+    for item in summary["folds"]:
+        part = [row for row in rows if row["fold"] == str(item["fold"])]
+        found = measure_row_calibration(part, summary["classes"], item["temperature"], item["threshold"])
+        for name, value in found._asdict().items():
+            assert item[name] == (value if value is None else pytest.approx(value, abs=1e-6))
+        config = load_model_config(out / f"fold-{item['fold']}" / "config.json")
+        assert (config.temperature, config.threshold) == (item["temperature"], item["threshold"])
+        card = model_card(config, graph_bytes=1)
+        assert f"**{item['temperature']:.3f}**" in card
+        assert f"{item['ece_before']:.1%} before, **{item['ece']:.1%}** after" in card
+        assert f"threshold **{item['threshold']:g}**" in card
+    for name in ("ece_before", "ece", "nll_before", "nll", "coverage"):
+        assert summary[name]["mean"] == pytest.approx(
+            statistics.fmean(item[name] for item in summary["folds"]), abs=1e-6
+        )
+
+
+def assert_fitted_on_validation_alone(summary: dict[str, Any], experiment: Experiment, out: Path, cache: Cache) -> None:
+    """From the kept weights and the logits, without predictions.csv: the same numbers, to the digits that it keeps."""
+    corpus, item, fold = experiment.corpus, summary["folds"][0], experiment.folds[0]
+    network, config = load_network(out / "fold-0")
+    (speech,), labels = CachedSpeech(corpus, cache).speech(experiment.recipe), corpus.labels()
+    valid, test = (SegmentDataset(speech, labels, config.segment, part) for part in (fold.valid, fold.test))
+    fitted = calibrate(mean_logits(network, valid), valid.labels)
+    assert fitted.temperature == pytest.approx(item["temperature"], rel=1e-3)
+    assert fitted.threshold == item["threshold"]
+    assert fitted.valid == pytest.approx((item["valid_coverage"], item["valid_selective_wa"]), abs=1e-6)
+    before = score(network, test)
+    correct = before.argmax(axis=1) == test.labels
+    assert expected_calibration_error(before.max(axis=1), correct) == pytest.approx(item["ece_before"], abs=1e-4)
+    assert negative_log_likelihood(before, test.labels) == pytest.approx(item["nll_before"], abs=1e-4)
+
+
+def test_averages_pass_over_folds_that_answer_nothing_and_older_ones_without_calibration() -> None:
+    figures = {"wa": 0.5, "ua": 0.5, "macro_f1": 0.5}
+    found = averages([figures, figures | {"ece": 0.1, "selective_wa": None}, figures | {"ece": 0.3}])
+    assert found["ece"]["mean"] == pytest.approx(0.2)
+    assert set(found) == {"wa", "ua", "macro_f1", "ece"}
 
 
 def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, tmp_path: Path) -> None:
@@ -183,7 +255,7 @@ def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, t
     (out / "summary.json").write_text(json.dumps(experiment_of(small_corpus).identity() | {"folds": []}))
     before = (out / "summary.json").read_text()
     with pytest.raises(ConfigError, match=r"holds another run .*seed is 0, not 1"):
-        cross_validate(experiment_of(small_corpus, seed=1), out, fabric, cache)
+        cross_validate(experiment_of(small_corpus, seed=1), out, fabric, source_of(small_corpus, cache))
     assert (out / "summary.json").read_text() == before
 
 
@@ -192,7 +264,18 @@ def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text("epochs: 1\nbatch_size: 64\n")
     arguments = ["crossval", "--corpus", "iemocap", "--root", root, "--protocol", "random", "--recipe", recipe]
-    arguments += ["--model", "bmhsa", "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--threads", 1]
+    arguments += [
+        "--model",
+        "bmhsa",
+        "--out",
+        tmp_path / "out",
+        "--cache",
+        tmp_path / "cache",
+        "--threads",
+        1,
+        "--log",
+        "tensorboard",
+    ]
     done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
     assert done.exit_code == 0
     assert "left out, because no class takes their label" in done.stderr
@@ -200,7 +283,9 @@ def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [item["fold"] for item in summary["folds"]] == list(range(10))
     assert summary["audit"]["speaker"] == 10
+    assert not json.loads((tmp_path / "out" / "audit.json").read_text())["passed"]
     assert "SHARED" in summary["protocol"]["note"]
+    assert list((tmp_path / "out" / "tensorboard").glob("events.out.tfevents.*"))
 
 
 def test_crossval_refuses_a_leaking_split_unless_it_is_called_random(small_corpus: Path, tmp_path: Path) -> None:
@@ -216,7 +301,7 @@ def test_crossval_refuses_a_leaking_split_unless_it_is_called_random(small_corpu
     experiment = Experiment(
         corpus, "bmhsa", "tiny", RECIPE, read_folds(tmp_path / "folds.json", corpus, "random", 0), 0
     )
-    assert not refuse_leaks(experiment, Cache(tmp_path / "cache")).passed
+    assert not refuse_leaks(experiment, sounds_of(corpus, Cache(tmp_path / "cache"))).passed
 
 
 def test_equal_audio_under_two_speakers_is_refused(small_corpus: Path, tmp_path: Path) -> None:
@@ -226,4 +311,24 @@ def test_equal_audio_under_two_speakers_is_refused(small_corpus: Path, tmp_path:
     corpus = read_corpus("emodb", small_corpus)
     experiment = Experiment(corpus, "bmhsa", "tiny", RECIPE, make_folds(corpus, "speaker", seed=0), 0)
     with pytest.raises(SplitError, match=r"audio \(1\)"):
-        refuse_leaks(experiment, Cache(tmp_path / "cache"))
+        refuse_leaks(experiment, sounds_of(corpus, Cache(tmp_path / "cache")))
+
+
+def test_crossval_from_a_file_of_features_equals_that_from_the_audio(small_corpus: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text("epochs: 1\nbatch_size: 32\nspeeds: [0.9]\n")
+    corpus = ["--corpus", "emodb", "--root", small_corpus, "--recipe", recipe, "--cache", tmp_path / "cache"]
+
+    def run(*arguments: object) -> None:
+        done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+        assert done.exit_code == 0, done.stderr
+
+    common = ["--protocol", "random", "--model", "bmhsa", "--threads", 1]
+    run("features", *corpus, "--out", tmp_path / "made.safetensors")
+    run("crossval", *corpus, *common, "--out", tmp_path / "audio-out")
+    file = ["--features", tmp_path / "made.safetensors", "--recipe", recipe]
+    run("crossval", *file, *common, "--out", tmp_path / "file-out")
+    for name in ("summary.json", "predictions.csv", "folds.json"):
+        assert (tmp_path / "audio-out" / name).read_text() == (tmp_path / "file-out" / name).read_text()
+    with pytest.raises(ConfigError, match="name either --corpus"):
+        run("crossval", *file, "--corpus", "emodb", "--out", tmp_path / "neither")

@@ -1,14 +1,17 @@
 """torch and ONNX agree, and model directories are whole or refused."""
 
+import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from emofocus import audio
+from emofocus.calibration import probabilities
 from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
-from emofocus.config import ModelConfig
+from emofocus.config import ModelConfig, load_model_config
 from emofocus.engine import Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
@@ -91,9 +94,10 @@ def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds
 
 def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
-    from emofocus.datasets import SegmentDataset, Speech
+    from emofocus.datasets import SegmentDataset
     from emofocus.features import FrontEnd
-    from emofocus.metrics import score
+    from emofocus.metrics import mean_logits, score
+    from emofocus.store import Speech
 
     network, config = load_network(model_folder(None))
     recognizer = Recognizer.from_pretrained()
@@ -102,6 +106,10 @@ def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
         data = SegmentDataset([Speech(frames[0].numpy(), level[0].numpy())], [0], config.segment)
         scores = list(recognizer(file).scores.values())
         np.testing.assert_allclose(scores, score(network, data)[0], atol=1e-4)
+        # … and calibrate alike, once there is a temperature.
+        warm = Recognizer(recognizer.engine, msgspec.structs.replace(config, temperature=1.7))
+        expected = probabilities(mean_logits(network, data), 1.7)[0]
+        np.testing.assert_allclose(list(warm(file).scores.values()), expected, atol=1e-4)
 
 
 def test_packed_weights_are_a_quarter_and_keep_their_parity(tmp_path: Path) -> None:
@@ -124,6 +132,21 @@ def test_the_shipped_model_is_whole_and_light() -> None:
     for word in ("CC-BY-NC-SA-4.0", "ravdess", "protocol", "recall", "Limits"):
         assert word in card
     assert load_network(folder)[1].labels == LABELS
+
+
+def test_export_keeps_temperature_and_threshold_and_takes_models_that_have_none(tmp_path: Path) -> None:
+    fold = trained(tmp_path / "fold", "bmhsa")
+    values = json.loads((fold / "config.json").read_text())
+    del values["temperature"], values["threshold"]  # as older versions wrote it
+    (fold / "config.json").write_text(json.dumps(values))
+    export(fold, tmp_path / "old")
+    old = load_model_config(tmp_path / "old" / "config.json")
+    assert (old.temperature, old.threshold) == (1.0, 0.0)
+    assert "not known to be fitted" in (tmp_path / "old" / "README.md").read_text()
+    save_config(fold, msgspec.structs.replace(old, temperature=1.25, threshold=0.62))
+    export(fold, tmp_path / "new", packed=True)
+    new = load_model_config(tmp_path / "new" / "config.json")
+    assert (new.temperature, new.threshold) == (1.25, 0.62)
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "another model's"])

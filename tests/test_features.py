@@ -1,13 +1,12 @@
 """Features have librosa's numbers, in any shape, with gradients."""
 
-import math
-
 import librosa
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from emofocus import audio
 from emofocus.config import FeatureSettings
@@ -67,16 +66,98 @@ def test_mfcc_equals_librosa_on_speech(speech) -> None:
     np.testing.assert_allclose(mfcc(waveform), librosa_mfcc(waveform), atol=1e-3)
 
 
-def test_mfcc_equals_librosa_on_clean_studio_speech(ravdess) -> None:
-    for file in sorted(ravdess.glob("Actor_*/*.flac"))[::90]:
+@pytest.mark.parametrize("pattern", ["ravdess/Actor_*/*.flac", "emodb/wav/*"])
+def test_mfcc_equals_librosa_on_clean_studio_speech(data, pattern: str) -> None:
+    for file in sorted(data.glob(pattern))[::30]:
         waveform = audio.load(file)
         np.testing.assert_allclose(mfcc(waveform), librosa_mfcc(waveform), atol=1e-3, err_msg=str(file))
+
+
+def tones(generator: np.random.Generator) -> np.ndarray:
+    """One to four of any frequency and of levels 80 dB apart."""
+    rows = [
+        tone(generator.uniform(20, 7_990), 16_000, 10 ** generator.uniform(-4, 0))
+        for _ in range(generator.integers(1, 5))
+    ]
+    return np.sum(rows, axis=0)
+
+
+def filtered_noise(generator: np.random.Generator) -> np.ndarray:
+    """Noise whose quiet side is up to 150 dB below its loud side."""
+    slope, edge, side = generator.integers(2, 10), generator.uniform(200, 6_000), generator.choice(["low", "high"])
+    return signal.sosfilt(signal.butter(slope, edge, side, fs=16_000, output="sos"), generator.normal(size=16_000))
+
+
+WIDE = {
+    "tones": tones,
+    "tones over faint noise": lambda g: tones(g) + 10 ** g.uniform(-8, -2) * g.normal(size=16_000),
+    "clipped tones": lambda g: np.clip(4 * tones(g), -0.5, 0.5),
+    "tones in 16 bits": lambda g: np.round(32_767 * tones(g)) / 32_768,
+    "filtered noise": filtered_noise,
+    "clicks": lambda g: np.where(g.random(16_000) < 2e-3, g.normal(size=16_000), 1e-6 * g.normal(size=16_000)),
+    "bursts in silence": lambda g: np.where(tone(2, 16_000) > 0, g.normal(size=16_000), 0.0),
+    "silence": lambda g: np.zeros(16_000),
+    "faint noise over direct current": lambda g: 1.0 + 10 ** g.uniform(-7, -2) * g.normal(size=16_000),
+}
+"""Sounds whose frames reach further down from their loudest bin than a float32 transform does."""
+
+
+@pytest.mark.parametrize("name", WIDE)
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_mfcc_and_log_mel_equal_librosa_on_frames_of_wide_range(name: str, seed: int) -> None:
+    waveform = WIDE[name](np.random.default_rng(seed)).astype(np.float32)
+    np.testing.assert_allclose(mfcc(waveform), librosa_mfcc(waveform), atol=1e-3)
+    log_mel = LogMel(SETTINGS)(torch.from_numpy(waveform)[None])[0].numpy()
+    np.testing.assert_allclose(log_mel, librosa_log_mel(waveform).T, atol=1e-3)
 
 
 def test_log_mel_equals_librosa() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
     found = LogMel(SETTINGS)(torch.from_numpy(noise)[None])[0].numpy()
     np.testing.assert_allclose(found, librosa_log_mel(noise).T, atol=1e-3)
+
+
+def mixed_batch() -> torch.Tensor:
+    """A tone, of which every frame is transformed twice, noise, of which none is, and both in turn: (3, 16 000)."""
+    noise = torch.randn(16_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    sine = torch.from_numpy(tone(1_000, 16_000))
+    return torch.stack([sine, noise, torch.where(torch.arange(16_000) < 8_000, sine, noise)])
+
+
+@pytest.mark.parametrize("module", [MFCC, LogMel])
+def test_only_frames_of_wide_range_are_transformed_twice(module: type[LogMel], monkeypatch) -> None:
+    features, transformed = module(SETTINGS), []
+    transform = features.spectrum.transform
+    monkeypatch.setattr(features.spectrum, "transform", lambda x: transformed.append((x.dtype, len(x))) or transform(x))
+    sine, noise, both = mixed_batch().split(1)
+    for waveform, expected in ((sine, 101), (noise, 0), (both, 50)):
+        transformed.clear()
+        features(waveform)
+        assert transformed[0] == (torch.float32, 101)
+        assert sum(count for dtype, count in transformed if dtype == torch.float64) == pytest.approx(expected, abs=2)
+
+
+@pytest.mark.parametrize("name", ["mfcc", "log-mel"])
+def test_a_batch_equals_its_rows_alone(name: str) -> None:
+    front_end, batch = FrontEnd(FeatureSettings(name=name)), mixed_batch()
+    together = front_end(batch)
+    for row in range(len(batch)):
+        for found, alone in zip(together, front_end(batch[row : row + 1]), strict=True):
+            torch.testing.assert_close(found[row : row + 1], alone, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["mfcc", "log-mel"])
+def test_gradients_equal_those_of_float64(name: str) -> None:
+    front_end = FrontEnd(FeatureSettings(name=name))
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        waveform = mixed_batch().to(dtype).requires_grad_()
+        features, level = front_end(waveform)
+        (features.sin().sum() + level.sum()).backward()
+        gradients.append(waveform.grad.double())
+    for found, expected in zip(*gradients, strict=True):
+        assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -115,17 +196,17 @@ def test_mfcc_is_differentiable_to_the_samples() -> None:
 
 
 def test_the_exported_transform_equals_the_fast_one() -> None:
-    spectrum, waveform = SquaredSpectrum(), torch.randn(2, 3_333)
+    spectrum, waveform = SquaredSpectrum(), torch.randn(2, 3_333).double()
     padded = torch.nn.functional.pad(waveform, (200, 200))
     table = spectrum.table_transform(spectrum.chunked_frames(padded) * spectrum.window).float().square()
     torch.testing.assert_close(table, spectrum(waveform))
 
 
-def test_parseval_holds_for_the_level() -> None:
+def test_parseval_holds_for_the_power() -> None:
     spectrum, waveform = SquaredSpectrum(), torch.randn(1, 1_600)
     frame = waveform[0, 600:1_000] * spectrum.window  # the frame centred at sample 800
-    expected = 10 * math.log10(float(frame.square().sum() / spectrum.window.square().sum()))
-    assert float(spectrum.level(spectrum(waveform))[0, 5]) == pytest.approx(expected, abs=1e-3)
+    expected = float(frame.square().sum() / spectrum.window.square().sum())
+    assert float(spectrum.power(spectrum(waveform))[0, 5]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_impossible_settings_are_refused() -> None:

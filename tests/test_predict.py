@@ -20,6 +20,7 @@ from emofocus import audio
 from emofocus.cli import app, main
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import AudioError, ConfigError, EmofocusError, ModelError
+from emofocus.predicting import FORMATS
 from emofocus.recognizer import Prediction, Recognizer, model_folder
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -293,7 +294,7 @@ def test_json_of_one_file_is_one_object(command: Command, clips: Path) -> None:
     outcome = command(clips / "a.wav", "--format", "json")
     result = json.loads(outcome.out)
     assert (outcome.code, outcome.err) == (0, "")
-    assert list(result) == ["file", "label", "scores", "duration", "timeline"]
+    assert list(result) == ["file", "label", "confident", "scores", "duration", "timeline"]
     assert result["file"] == str(clips / "a.wav")
     assert result["duration"] == SECONDS
     assert tuple(result["scores"]) == LABELS
@@ -324,20 +325,21 @@ def test_jsonl_has_a_line_for_each_file(command: Command, clips: Path) -> None:
     results = [json.loads(line) for line in outcome.out.splitlines()]
     assert outcome.code == 0
     assert [Path(result["file"]).name for result in results] == ["a.wav", "b.flac", "c.ogg"]
-    assert all(list(result) == ["file", "label", "scores", "duration", "timeline"] for result in results)
+    assert all(list(result) == ["file", "label", "confident", "scores", "duration", "timeline"] for result in results)
 
 
 def test_csv_has_a_column_for_each_emotion(command: Command, clips: Path) -> None:
     outcome = command(clips, "-f", "csv")
     rows = list(csv.DictReader(outcome.out.splitlines()))
     assert outcome.code == 0
-    assert list(rows[0]) == ["file", "label", "duration", *(f"p_{label}" for label in LABELS)]
+    assert list(rows[0]) == ["file", "label", "confident", "duration", *(f"p_{label}" for label in LABELS)]
     assert [Path(row["file"]).name for row in rows] == ["a.wav", "b.flac", "c.ogg"]
     for row in rows:
         scores = {label: float(row[f"p_{label}"]) for label in LABELS}
         assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
         assert row["label"] == max(scores, key=scores.__getitem__)
         assert float(row["duration"]) == SECONDS
+        assert row["confident"] == "true"  # the shipped model has no threshold
 
 
 def test_table_names_each_file_with_its_emotion(command: Command, clips: Path, recognizer: Recognizer) -> None:
@@ -352,6 +354,51 @@ def test_table_names_each_file_with_its_emotion(command: Command, clips: Path, r
         assert row.endswith(str(SECONDS))
         assert f"{prediction.label} " in row
         assert f"{max(prediction.scores.values()):.0%}" in row
+
+
+def test_what_is_below_the_threshold_is_marked_everywhere(
+    command: Command, clips: Path, recognizer: Recognizer
+) -> None:
+    best = {str(file): max(recognizer(file).scores.values()) for file in audio.find([clips])}
+    threshold = sorted(best.values())[1]  # the middle one is reached, so answered
+    expected = {name: score >= threshold for name, score in best.items()}
+    assert sorted(expected.values()) == [False, True, True]
+    found = {kind: command(clips, "-f", kind, "--threshold", threshold).out.splitlines() for kind in FORMATS}
+    for results in (json.loads("".join(found["json"])), [json.loads(line) for line in found["jsonl"]]):
+        assert {result["file"]: result["confident"] for result in results} == expected
+    rows = csv.DictReader(found["csv"])
+    assert {row["file"]: row["confident"] for row in rows} == {k: str(v).lower() for k, v in expected.items()}
+    _, *lines, legend = found["table"]
+    assert {line.split()[0]: not line.split()[1].endswith("?") for line in lines} == expected
+    assert legend == f"? unsure: its probability is below the threshold, {threshold:g}"
+
+
+def test_table_without_unsure_answers_needs_no_legend(command: Command, clips: Path) -> None:
+    assert "?" not in command(clips, "--threshold", 0).out
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, "nan"])
+def test_threshold_that_is_no_probability(threshold: float | str, command: Command, clips: Path) -> None:
+    outcome = command(clips, "--threshold", threshold)
+    assert outcome == (1, "", f"emofocus: threshold {threshold} is no probability (valid: 0 to 1)\n")
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_temperature_and_threshold_of_a_model_are_used(
+    temperature: float, model: Path, clips: Path, recognizer: Recognizer
+) -> None:
+    edit_config(model, lambda values: values | {"temperature": temperature, "threshold": 0.5})
+    plain, found = recognizer(clips / "a.wav"), Recognizer.from_pretrained(model)(clips / "a.wav")
+
+    def expected(probabilities: np.ndarray) -> np.ndarray:
+        powers = probabilities.astype(np.float64) ** (1 / temperature)
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    assert found.label == plain.label
+    assert found.confident == (found.scores[found.label] >= 0.5)
+    assert Recognizer.from_pretrained(model, threshold=0)(clips / "a.wav").confident
+    np.testing.assert_allclose(list(found.scores.values()), expected(np.array(list(plain.scores.values()))), atol=1e-4)
+    np.testing.assert_allclose(found.timeline.probabilities, expected(plain.timeline.probabilities), atol=1e-4)
 
 
 def test_table_on_a_terminal_that_knows_no_blocks(clips: Path) -> None:
@@ -580,6 +627,8 @@ def test_config_that_cannot_be_read(model: Path, clips: Path, command: Command) 
         ),
         (lambda values: values | {"features": {"hop": 0}}, ["$.features.hop", ">= 1"]),
         (lambda values: values | {"features": {"sampling_rate": 8_000}}, ["8000", "$.features.sampling_rate"]),
+        (lambda values: values | {"temperature": 0}, ["$.temperature", "> 0"]),
+        (lambda values: values | {"threshold": 1}, ["$.threshold", "< 1"]),
         (lambda values: values | {"format": "emofocus/2"}, ["emofocus/2", "$.format"]),
         (lambda values: {"format": "emofocus/1"}, ["missing required field `model`"]),
         (lambda values: values | {"label2id": {"calm": 0}}, ["id2label and label2id disagree"]),

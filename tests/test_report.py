@@ -16,11 +16,10 @@ from click.testing import CliRunner
 
 from emofocus.cli_report import report
 from emofocus.errors import EmofocusError, MissingExtraError
-from emofocus.evaluation import averages, measure_rows
+from emofocus.evaluation import averages, measure_row_calibration, measure_rows
 from emofocus.folds import Fold, Folds
 from emofocus.report import ResultError, read_results, write_report
 from emofocus.report.entries import group
-from emofocus.report.reliability import bins, uncalibrated
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "happy", "sad"]
@@ -251,25 +250,27 @@ def test_a_run_without_a_finished_fold_is_left_out(results: Path) -> None:
     assert len(read_results(results)) == 4
 
 
-def test_calibration_is_shown_where_folds_have_a_temperature(results: Path, tmp_path: Path) -> None:
-    def calibrate(summary: dict) -> None:
-        for item in summary["folds"]:
-            item |= {"temperature": 1.0, "threshold": 0.0, "coverage": 1.0, "selective_wa": item["wa"]}
+def calibrate(summary: dict, folder: Path) -> None:
+    """As if a temperature of 1 and a threshold of 0.6 had been fitted."""
+    with (folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for item in summary["folds"]:
+        own = [row for row in rows if row["fold"] == str(item["fold"])]
+        found = measure_row_calibration(own, CLASSES, 1.0, 0.6)._asdict()
+        item |= {"temperature": 1.0, "threshold": 0.6}
+        item |= {name: None if value is None else round(value, 6) for name, value in found.items()}
+    summary |= averages(summary["folds"])
 
-    change(results / "made" / "speaker" / "bmhsa-tiny" / "seed0" / "summary.json", calibrate)
+
+def test_calibration_is_shown_where_folds_have_a_temperature(results: Path, tmp_path: Path) -> None:
+    folder = results / "made" / "speaker" / "bmhsa-tiny" / "seed0"
+    change(folder / "summary.json", lambda summary: calibrate(summary, folder))
     text = text_of(results, tmp_path)
+    ece = json.loads((folder / "summary.json").read_text())["ece"]
     assert "| answered % | WA % of the answered |" in text
+    assert f"| {100 * ece['mean']:.2f} ± {100 * ece['std']:.2f} |" in text
     assert "made-speaker-bmhsa-tiny-reliability.png" in text
     assert "made-random-mhsa-faca-tiny-reliability.png" not in text
-
-
-def test_calibration_error_by_hand() -> None:
-    """Two utterances at 0.9, one of them right, and two at 0.5, both right: (2·0.4 + 2·0.5) / 4."""
-    found = bins(np.array([0.9, 0.9, 0.5, 0.5]), np.array([True, False, True, True]))
-    assert found.error == pytest.approx(0.45)
-    logits = np.array([[2.0, 0.0, -1.0]])
-    hot, cold = (np.exp(logits / t) / np.exp(logits / t).sum() for t in (2.0, 1.0))
-    np.testing.assert_allclose(uncalibrated(hot, 2.0), cold)
 
 
 # What it refuses
@@ -304,7 +305,8 @@ def spoil_digest(summary: dict) -> None:
 
 
 def spoil_calibration(summary: dict) -> None:
-    summary["folds"][0] |= {"temperature": 1.0, "ece": 0.5}
+    for item in summary["folds"]:
+        item |= {"temperature": 1.0, "threshold": 0.6, "ece_before": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def spoil_calibration(summary: dict) -> None:
         (spoil_std, r"the mean wa is None, but"),
         (spoil_size, r"fold 0 has 7 in train, folds.json has 24"),
         (spoil_digest, r"the digest of the folds is 0123456789abcdef, but folds.json gives [0-9a-f]{16}"),
-        (spoil_calibration, r"ece of fold 0 is 0.5, but predictions.csv gives 0\.\d{6}"),
+        (spoil_calibration, r"ece_before of fold 0 is 0.5, but predictions.csv gives 0\.\d{6}"),
     ],
 )
 def test_a_summary_that_disagrees_with_its_predictions_is_refused(results: Path, spoil: Any, message: str) -> None:

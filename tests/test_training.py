@@ -16,9 +16,10 @@ import torch
 
 from emofocus.checkpoint import load_tensors
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
-from emofocus.datasets import Batch, SegmentDataset, Speech
-from emofocus.models import build
-from emofocus.training import Epoch, augment, best_of, fit, learning_rate
+from emofocus.datasets import SegmentDataset
+from emofocus.models import SpeechNetwork, build
+from emofocus.store import Speech
+from emofocus.training import Epoch, best_of, fit, learning_rate
 
 LABELS = ("low", "high")
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=1e-3, time_reversal=0.5, label_smoothing=0.1, schedule="cosine")
@@ -121,8 +122,8 @@ def test_feature_statistics_come_from_the_training_part_alone(tmp_path: Path) ->
 def test_overfits_32_real_utterances(ravdess: Path, tmp_path: Path) -> None:
     from emofocus.cache import Cache
     from emofocus.corpora import read_corpus
-    from emofocus.datasets import SpeechStore
     from emofocus.metrics import score
+    from emofocus.store import SpeechStore
 
     corpus = read_corpus("ravdess", ravdess)
     recipe = Recipe(epochs=40, batch_size=32, learning_rate=3e-4, network=NetworkSettings(dropout=0.0))
@@ -146,14 +147,23 @@ def test_overfits_32_real_utterances(ravdess: Path, tmp_path: Path) -> None:
     assert (score(network, data).argmax(axis=1) == data.labels).all()
 
 
-def test_time_reversal_plays_true_frames_backwards_and_leaves_padding_behind() -> None:
-    features = torch.arange(1.0, 6.0)[None, :, None].repeat(2, 1, 1)
-    features[1, 3:] = 0
-    batch = Batch(features, torch.tensor([5, 3]), torch.zeros(2), torch.zeros(2))
-    reversed_ = augment(batch, Recipe(time_reversal=1.0)).features
-    assert reversed_[0, :, 0].tolist() == [5, 4, 3, 2, 1]
-    assert reversed_[1, :, 0].tolist() == [3, 2, 1, 0, 0]
-    assert augment(batch, Recipe()).features is features
+def test_averaged_weights_are_validated_kept_and_resumed(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=8, learning_rate=1e-3, weight_average=0.9)
+
+    def trained(folder: Path, epochs: int) -> SpeechNetwork:
+        torch.manual_seed(0)
+        network = build(ModelConfig.of("bmhsa", LABELS))
+        chosen = Recipe(**{name: getattr(recipe, name) for name in recipe.__struct_fields__} | {"epochs": epochs})
+        fit(network, speech_of(8, 1), speech_of(4, 2), chosen, seed=0, folder=folder)
+        return network
+
+    whole = trained(tmp_path / "whole", 2)
+    trained(tmp_path / "broken", 1)
+    resumed = trained(tmp_path / "broken", 2)
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    saved = load_tensors(tmp_path / "whole" / "last.safetensors")[0]
+    moved = [name for name in whole.state_dict() if f"network.{name}" in saved and saved[f"network.{name}"].ndim > 1]
+    assert any(not torch.equal(saved[f"network.{name}"], saved[f"average.module.{name}"]) for name in moved)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

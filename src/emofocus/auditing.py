@@ -8,11 +8,11 @@ from emofocus.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
 from emofocus.cache import Cache
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
-from emofocus.datasets import sounds_of
 from emofocus.duplicates import Sound
 from emofocus.errors import SplitError
 from emofocus.files import write_text
 from emofocus.split_files import read_split, told_by_names
+from emofocus.store import sounds_of
 
 WORDS = {
     **LEAKS,

@@ -32,22 +32,25 @@ def app() -> None:
 @click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
 @click.option("-f", "--format", default="table", help="table, json, jsonl or csv.")
 @click.option("-o", "--out", type=ANY_PATH, show_default="the terminal", help="File to write.")
-def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path | None) -> None:
+@click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path | None, threshold: float | None) -> None:
     """Recognise the emotion in audio files.
 
     PATHS are audio files, and folders that are searched for some. A file that cannot be recognised is named on
     stderr and makes the exit code 1; the others are recognised all the same.
+
+    An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
     """
     from emofocus.predicting import predict_files
 
-    if predict_files(paths, model, format, out):
+    if predict_files(paths, model, format, out, threshold):
         sys.exit(1)
 
 
-def corpus_options(required: bool) -> list[Callable[[Command], Command]]:
+def corpus_options() -> list[Callable[[Command], Command]]:
     """Options that say which utterances are meant."""
     return [
-        click.option("--corpus", required=required, help="A corpus (emofocus corpora list), or a manifest."),
+        click.option("--corpus", help="A corpus (emofocus corpora list), or a manifest."),
         click.option("--root", type=ANY_PATH, help="Folder of the corpus; a manifest's own folder by default."),
         click.option("--labels", help="A preset (four, default, …), or: 'happy=hap,exc sad=sad'."),
         click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep a part, such as style=improvised."),
@@ -68,7 +71,8 @@ def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Comma
 def experiment_options(command: Command) -> Command:
     """Options that `crossval` and `train` share."""
     options = [
-        *corpus_options(required=True),
+        *corpus_options(),
+        click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote."),
         click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
         click.option("--model", default="mhsa-faca", help="bmhsa, mhsa-fa, mhsa-ca or mhsa-faca."),
         click.option("--recipe", default="quick", help="A shipped recipe (paper, quick), or a .yaml file."),
@@ -90,6 +94,7 @@ def experiment_options(command: Command) -> Command:
             show_default="all cores",
             help="Equal threads give equal bits.",
         ),
+        click.option("--log", help="tensorboard: write each epoch's figures for it below OUT."),
     ]
     return with_options(options)(command)
 
@@ -128,8 +133,21 @@ def export(source: Path, out: Path, packed: bool) -> None:
 
 
 @app.command()
+@with_options(corpus_options())
+@click.option("--recipe", default="quick", help="Whose features and speeds: a shipped recipe, or a .yaml file.")
+@click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
+@click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
+def features(**arguments: Any) -> None:
+    """Write a corpus' features to one file, to train elsewhere without its audio."""
+    from emofocus.experiments import save_features
+
+    save_features(**arguments)
+
+
+@app.command()
 @click.argument("split", type=ANY_PATH)
-@with_options(corpus_options(required=False))
+@with_options(corpus_options())
 @click.option("--listen/--no-listen", default=True, help="Compare the audio too, when there is a corpus.")
 @click.option("--json", "json_file", type=ANY_PATH, help="File to write the offences to.")
 @click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")

@@ -66,6 +66,8 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     """`config.json` of a model directory: all that is needed to rebuild and to run the model.
 
     Attributes:
+        temperature: Divides logits before the softmax, which calibrates probabilities; 1 when none was fitted.
+        threshold: Top probability from which on an answer counts as confident; 0 when none was chosen.
         training: Where it comes from: corpus, protocol, recipe, seed, figures.
     """
 
@@ -76,6 +78,8 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
+    temperature: Positive = 1.0
+    threshold: Share = 0.0
     license: str = "unknown"
     training: dict[str, Any] = {}
 
@@ -108,6 +112,13 @@ class Recipe(Settings, frozen=True, kw_only=True):
         batch_size: Segments of a step.
         warmup: Share of all steps in which the learning rate rises linearly.
         time_reversal: Share of training segments played backwards.
+        speeds: Further speeds (and pitches) at which training speech is heard, such as 0.9 and 1.1.
+        gain_db: Largest change of a training segment's loudness, up or down.
+        mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
+        mask_coefficients: The same for neighbouring features.
+        mixup: Parameter α of the Beta distribution by which training segments are mixed in pairs; 0 mixes none.
+        weight_average: Decay, a step, of the moving average of the weights that is validated and kept; 0 for the
+            weights themselves.
     """
 
     description: str = ""
@@ -119,6 +130,12 @@ class Recipe(Settings, frozen=True, kw_only=True):
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     label_smoothing: Share = 0.0
     time_reversal: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    speeds: tuple[Annotated[float, Meta(ge=0.5, le=2)], ...] = ()
+    gain_db: Annotated[float, Meta(ge=0)] = 0.0
+    mask_frames: Annotated[int, Meta(ge=0)] = 0
+    mask_coefficients: Annotated[int, Meta(ge=0)] = 0
+    mixup: Annotated[float, Meta(ge=0)] = 0.0
+    weight_average: Share = 0.0
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
@@ -151,7 +168,7 @@ def _valid_keys(kind: type[Settings], message: str) -> str:
 
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as plain data, ready for JSON."""
-    plain: dict[str, Any] = msgspec.to_builtins(settings, str_keys=True)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
     return plain
 
 

@@ -1,163 +1,22 @@
-"""Utterances → features (once, in a cache) → segments → batches."""
+"""Features → segments → batches."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emofocus import audio
-from emofocus.cache import Cache
-from emofocus.config import FeatureSettings, SegmentSettings, to_plain
-from emofocus.corpora import Corpus
-from emofocus.duplicates import Sound, sound_of
-from emofocus.errors import AudioError
-from emofocus.features import FrontEnd
-from emofocus.progress import track
+from emofocus.config import SegmentSettings
 from emofocus.segments import active_segments
+from emofocus.store import Speech
 
-COMMIT_EVERY = 64
-"""Utterances computed between two transactions: what an interruption can cost."""
+RESIDENT_BYTES = 4 << 30
+"""Features of a part that are held in memory; of larger parts, batches are read from the cache."""
 
 NUMBERS_AT_ONCE = 1 << 24
 """Feature values held at a time while statistics are taken."""
-
-
-@dataclass(frozen=True)
-class Speech:
-    """Features of one utterance: frames (n, F) and their level (n,) in dB full scale."""
-
-    frames: NDArray[np.float32]
-    level: NDArray[np.float32]
-
-
-class SpeechStore(Sequence[Speech]):
-    """Features of a corpus' utterances, read from the cache when they are looked at.
-
-    Args:
-        corpus: Whose utterances.
-        settings: Which features.
-        cache: Where they are kept.
-    """
-
-    def __init__(self, corpus: Corpus, settings: FeatureSettings, cache: Cache) -> None:
-        self._corpus, self._cache = corpus, cache
-        self._front_end = FrontEnd(settings).eval()
-        self._contents = content_keys(corpus, cache)
-        variant = hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()
-        self._keys = [f"{content}/{variant}" for content in self._contents]
-
-    def __len__(self) -> int:
-        """Number of utterances."""
-        return len(self._keys)
-
-    def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
-        """One utterance's features; computed again if another process needed the cache's room."""
-        value = self._cache.read(self._keys[index])
-        if value is None:
-            self._compute([index])
-            value = self._cache.read(self._keys[index])
-        assert value is not None
-        shape = np.frombuffer(value, dtype="<i8", count=2)
-        table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
-        return Speech(frames=table[:, 1:], level=table[:, 0])
-
-    def fill(self) -> None:
-        """Compute what is not in the cache.
-
-        Raises:
-            AudioError: A file cannot be read; what was computed before it stays in the cache.
-        """
-        todo = self._cache.missing(self._keys)
-        for start in track(range(0, len(todo), COMMIT_EVERY), "features", unit="batch"):
-            self._compute(todo[start : start + COMMIT_EVERY])
-
-    def _compute(self, todo: Sequence[int]) -> None:
-        done: list[tuple[str, bytes]] = []
-        try:
-            for index in todo:
-                item = self._corpus.utterances[index]
-                waveform = audio.load(self._corpus.path(index), item.start, item.end)
-                done.append((self._keys[index], _packed(waveform, self._front_end)))
-                done.append((_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))))
-        finally:  # a file that cannot be read, or Ctrl-C, costs no other work
-            self._cache.write(done)
-
-
-def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
-    """What each utterance sounds like, for comparison with others; through the cache.
-
-    Raises:
-        AudioError: A file cannot be read; what was computed before it stays in the cache.
-    """
-    contents = content_keys(corpus, cache)
-    keys = [_sound_key(content) for content in contents]
-    todo = cache.missing(keys)
-    for start in track(range(0, len(todo), COMMIT_EVERY), "listening", unit="batch"):
-        done: list[tuple[str, bytes]] = []
-        try:
-            for index in todo[start : start + COMMIT_EVERY]:
-                item = corpus.utterances[index]
-                sound = sound_of(audio.load(corpus.path(index), item.start, item.end))
-                done.append((keys[index], _packed_sound(sound)))
-        finally:
-            cache.write(done)
-    values = [cache.read(key) or b"" for key in keys]
-    return [Sound(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
-
-
-def _sound_key(content: str) -> str:
-    return f"{content}/sound"
-
-
-def _packed_sound(sound: Sound) -> bytes:
-    return bytes.fromhex(sound.digest) + sound.prints.astype("<u4").tobytes()
-
-
-@torch.inference_mode()
-def _packed(waveform: audio.Waveform, front_end: FrontEnd) -> bytes:
-    frames, level = front_end(torch.from_numpy(waveform)[None])
-    table = torch.cat([level[0, :, None], frames[0]], dim=1).numpy()  # (n, 1 + F)
-    return np.array(table.shape, dtype="<i8").tobytes() + table.astype("<f4").tobytes()
-
-
-def content_keys(corpus: Corpus, cache: Cache) -> list[str]:
-    """Name of each utterance's audio: a hash of its file's bytes, and its times if it has some.
-
-    The bytes are hashed again only when a file's size or time of change differs from last time.
-    """
-    hashes: dict[str, str] = {}
-    fresh: dict[str, bytes] = {}
-    try:
-        for file in corpus.table["file"].unique(maintain_order=True):
-            hashes[file] = _content_hash(corpus.root / file, cache, fresh)
-    finally:
-        cache.write(list(fresh.items()))
-    rows = corpus.table.select("file", "start", "end").iter_rows()
-    return [
-        hashes[file] if start is None and end is None else f"{hashes[file]}@{start}-{end}" for file, start, end in rows
-    ]
-
-
-def _content_hash(path: Path, cache: Cache, fresh: dict[str, bytes]) -> str:
-    """Hash of a file's bytes; one that the cache does not know yet is added to ``fresh``."""
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise AudioError(f"{path}: {error.strerror}") from error
-    stamp = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode(errors="surrogateescape")
-    key = f"file/{hashlib.blake2b(stamp, digest_size=16).hexdigest()}"
-    known = cache.read(key)
-    if known is None:
-        with path.open("rb") as file:
-            known = fresh[key] = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-    return known.hex()
 
 
 class Batch(NamedTuple):
@@ -177,6 +36,8 @@ class SegmentDataset:
         labels: Class number of each utterance of the corpus (U,).
         settings: Length and hop of segments.
         chosen: Positions of the utterances in this part (P,); all by default.
+        variants: Altered versions of ``speech``, for training: an epoch takes each utterance from one of them or from
+            ``speech``, as `draw` decides.
 
     Attributes:
         labels: Class number of each utterance of this part (P,).
@@ -189,18 +50,30 @@ class SegmentDataset:
         labels: Sequence[int] | NDArray[np.int64],
         settings: SegmentSettings,
         chosen: NDArray[np.int64] | None = None,
+        variants: Sequence[Sequence[Speech]] = (),
     ) -> None:
         self.speech = speech
         self.settings = settings
         self.chosen = np.arange(len(speech)) if chosen is None else chosen
         self.labels = np.asarray(labels, dtype=np.int64)[self.chosen]
-        starts = [np.flatnonzero(active_segments(speech[i].level, settings)) * settings.hop for i in self.chosen]
-        owners = np.repeat(np.arange(len(self.chosen)), [len(item) for item in starts])
-        self.segments = np.stack([owners, np.concatenate(starts)], axis=1).astype(np.int32)
+        self._tracks = (speech, *variants)
+        self._starts = [[self._active_starts(track[int(i)]) for i in self.chosen] for track in self._tracks]
+        self._table = _FrameTable.of(self._tracks, self.chosen)
+        self._use(np.zeros(len(self.chosen), dtype=np.int64))
 
     def __len__(self) -> int:
         """Number of segments."""
         return len(self.segments)
+
+    def draw(self, generator: np.random.Generator) -> None:
+        """Take each utterance from one of the variants, or as it is."""
+        if len(self._tracks) > 1:
+            self._use(generator.integers(len(self._tracks), size=len(self.chosen)))
+
+    def to(self, device: torch.device) -> None:
+        """Keep the features on a device, if they are held in memory."""
+        if self._table is not None:
+            self._table.frames = self._table.frames.to(device)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (F,) of each feature over all segments' frames."""
@@ -220,15 +93,11 @@ class SegmentDataset:
     def batch(self, numbers: NDArray[np.int64]) -> Batch:
         """Glue segments together; those of utterances shorter than a segment are padded with zeros."""
         chosen = self.segments[numbers]
-        parts = [self._segment(*segment) for segment in chosen]
-        features = np.zeros((len(parts), self.settings.frames, parts[0].shape[1]), np.float32)
-        for row, part in zip(features, parts, strict=True):
-            row[: len(part)] = part
-        lengths = torch.tensor([len(part) for part in parts])
+        features, lengths = self._gather(chosen) if self._table else self._read(chosen)
         owners = chosen[:, 0].astype(np.int64)
         return Batch(
-            torch.from_numpy(features),
-            None if int(lengths.min()) == self.settings.frames else lengths,
+            features,
+            None if int(lengths.min()) == self.settings.frames else torch.from_numpy(lengths),
             torch.from_numpy(self.labels[owners]),
             torch.from_numpy(owners),
         )
@@ -239,5 +108,70 @@ class SegmentDataset:
         for start in range(0, len(order), size):
             yield self.batch(order[start : start + size])
 
+    def _use(self, track_of: NDArray[np.int64]) -> None:
+        """Cut utterance u from track ``track_of[u]``."""
+        starts = [self._starts[track][u] for u, track in enumerate(track_of)]
+        owners = np.repeat(np.arange(len(starts)), [len(item) for item in starts])
+        self._track_of = track_of
+        self.segments = np.stack([owners, np.concatenate(starts)], axis=1).astype(np.int32)
+
+    def _active_starts(self, item: Speech) -> NDArray[np.int32]:
+        return (np.flatnonzero(active_segments(item.level, self.settings)) * self.settings.hop).astype(np.int32)
+
+    def _gather(self, chosen: NDArray[np.int32]) -> tuple[Tensor, NDArray[np.int64]]:
+        """Segments (B, 2) → features (B, m, F) and lengths (B,), from memory."""
+        assert self._table is not None
+        begins, ends = self._table.span(self._track_of[chosen[:, 0]], chosen[:, 0])
+        first = begins + chosen[:, 1]
+        lengths = np.minimum(ends - first, self.settings.frames)
+        frames = self._table.frames
+        offsets = torch.arange(self.settings.frames, device=frames.device)
+        index = torch.from_numpy(first).to(frames.device)[:, None] + offsets  # (B, m)
+        features = frames[index.clamp(max=len(frames) - 1)]  # (B, m, F)
+        if int(lengths.min()) < self.settings.frames:
+            features[offsets >= torch.from_numpy(lengths).to(frames.device)[:, None]] = 0.0
+        return features, lengths
+
+    def _read(self, chosen: NDArray[np.int32]) -> tuple[Tensor, NDArray[np.int64]]:
+        """The same for a corpus that is larger than memory."""
+        parts = [self._segment(*segment) for segment in chosen]
+        features = np.zeros((len(parts), self.settings.frames, parts[0].shape[1]), np.float32)
+        for row, part in zip(features, parts, strict=True):
+            row[: len(part)] = part
+        return torch.from_numpy(features), np.array([len(part) for part in parts])
+
     def _segment(self, utterance: int, start: int) -> NDArray[np.float32]:
-        return self.speech[int(self.chosen[utterance])].frames[start : start + self.settings.frames]
+        speech = self._tracks[self._track_of[utterance]][int(self.chosen[utterance])]
+        segment: NDArray[np.float32] = speech.frames[start : start + self.settings.frames]
+        return segment
+
+
+class _FrameTable:
+    """All frames of a part in memory, so that a batch is one look-up.
+
+    Attributes:
+        frames: All tracks' utterances, one after the other (N, F).
+    """
+
+    def __init__(self, frames: Tensor, edges: NDArray[np.int64], utterances: int) -> None:
+        self.frames = frames
+        self._edges, self._utterances = edges, utterances
+
+    @classmethod
+    def of(cls, tracks: Sequence[Sequence[Speech]], chosen: NDArray[np.int64]) -> "_FrameTable | None":
+        """Copy the frames, unless they are more than `RESIDENT_BYTES`."""
+        parts: list[NDArray[np.float32]] = []
+        size = 0
+        for version in tracks:
+            for index in chosen:
+                parts.append(version[int(index)].frames)
+                size += parts[-1].nbytes
+                if size > RESIDENT_BYTES:
+                    return None
+        edges = np.cumsum([0, *(len(part) for part in parts)])
+        return cls(torch.from_numpy(np.concatenate(parts)), edges, len(chosen))
+
+    def span(self, track: NDArray[np.int64], utterance: NDArray[np.int32]) -> tuple[Any, Any]:
+        """First frame, and the one behind the last, of utterances (B,) of tracks (B,)."""
+        position = track * self._utterances + utterance
+        return self._edges[position], self._edges[position + 1]

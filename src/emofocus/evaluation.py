@@ -1,4 +1,4 @@
-"""Cross-validation: train on each fold, score its test part once, write down everything needed to recompute it."""
+"""Cross-validation: train and calibrate on each fold, score its test part once, write down all that recomputes it."""
 
 import csv
 import io
@@ -13,20 +13,23 @@ import msgspec
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from emofocus import __version__
 from emofocus.audit import Audit, audit
-from emofocus.cache import Cache
+from emofocus.calibration import Calibration, CalibrationFigures, calibrate, measure_calibration, probabilities
 from emofocus.checkpoint import save_config
-from emofocus.config import ModelConfig, Recipe, to_plain
+from emofocus.config import ModelConfig, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
-from emofocus.datasets import SegmentDataset, Speech, SpeechStore, sounds_of
+from emofocus.datasets import SegmentDataset
+from emofocus.duplicates import Sound
 from emofocus.errors import ConfigError, SplitError
 from emofocus.files import write_text
 from emofocus.folds import Fold, Folds, Positions, write_folds
-from emofocus.metrics import Metrics, measure, score
+from emofocus.metrics import Metrics, mean_logits, measure
 from emofocus.models import build
 from emofocus.progress import say
+from emofocus.store import Speech, SpeechSource
 from emofocus.training import Fitted, fit
 
 SELECTION = "best validation UA; test scored once"
@@ -89,8 +92,10 @@ def parameter_count(config: ModelConfig) -> int:
         return sum(parameter.numel() for parameter in build(config).parameters())
 
 
-def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Cache) -> dict[str, Any]:
-    """Audit the folds, train and test every one; write `summary.json`, `predictions.csv` and `folds.json`.
+def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, source: SpeechSource) -> dict[str, Any]:
+    """Audit the folds, train and test every one; write what recomputes it.
+
+    That is `summary.json`, `predictions.csv`, `folds.json` and `audit.json`, below ``out``.
 
     Both results are rewritten after each fold. When ``out`` holds finished folds of the same experiment already,
     they are kept, and an unfinished one goes on from its last epoch.
@@ -106,8 +111,10 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Cac
     done = {item["fold"] for item in summary["folds"]}
     if len(done) < len(experiment.folds):
         write_folds(experiment.folds, experiment.corpus, out / "folds.json")
-        speech = load_speech(experiment, cache)
-        summary["audit"] = refuse_leaks(experiment, cache).counts()
+        speech = source.speech(experiment.recipe)
+        audited = refuse_leaks(experiment, source.sounds())
+        write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
+        summary["audit"] = audited.counts()
     for number, fold in enumerate(experiment.folds):
         if number in done:
             continue
@@ -122,20 +129,13 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, cache: Cac
     return summary
 
 
-def load_speech(experiment: Experiment, cache: Cache) -> SpeechStore:
-    """Features of the whole corpus, in the cache."""
-    store = SpeechStore(experiment.corpus, experiment.recipe.features, cache)
-    store.fill()
-    return store
-
-
-def refuse_leaks(experiment: Experiment, cache: Cache) -> Audit:
+def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound]) -> Audit:
     """Audit the folds of an experiment, by what is known of its utterances and by how they sound.
 
     Raises:
         SplitError: They leak, and their protocol does not say so by its name.
     """
-    found = audit(experiment.corpus.table, experiment.folds, sounds_of(experiment.corpus, cache))
+    found = audit(experiment.corpus.table, experiment.folds, sounds)
     if found.passed:
         return found
     if not experiment.folds.speakers_shared:
@@ -150,25 +150,33 @@ def refuse_leaks(experiment: Experiment, cache: Cache) -> Audit:
 
 
 def run_fold(
-    experiment: Experiment, number: int, fold: Fold, speech: Sequence[Speech], folder: Path, fabric: Fabric
+    experiment: Experiment, number: int, fold: Fold, speech: Sequence[Sequence[Speech]], folder: Path, fabric: Fabric
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Train on a fold, then score its test part, once.
+    """Train on a fold, calibrate on its validation part, then score its test part, once.
 
-    ``folder`` then holds the network as a model directory without its ONNX file.
+    ``speech`` is what `SpeechSource.speech` returns: only training hears the altered speeds. ``folder`` then holds the
+    network as a model directory without its ONNX file.
 
     Returns:
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
     """
     labels, settings = experiment.corpus.labels(), experiment.recipe.segment
-    train, valid, test = (SegmentDataset(speech, labels, settings, part) for part in fold.parts().values())
+    heard, *altered = speech
+    train = SegmentDataset(heard, labels, settings, fold.train, variants=altered)
+    valid, test = (SegmentDataset(heard, labels, settings, part) for part in (fold.valid, fold.test))
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
     fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title)
-    rows = _rows(experiment.corpus, number, fold.test, score(network, test))
-    found = measure_rows(rows, experiment.corpus.classes)
-    say(f"{title}: test WA {found.wa:.2%}, UA {found.ua:.2%} (epoch {fitted.best_epoch})")
-    result = _fold_entry(number, fold, fitted, found)
+    calibration = calibrate(mean_logits(network, valid), valid.labels)
+    rows = _rows(experiment.corpus, number, fold.test, mean_logits(network, test), calibration.temperature)
+    classes = experiment.corpus.classes
+    found, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
+    say(
+        f"{title}: test WA {found.wa:.2%}, UA {found.ua:.2%} (epoch {fitted.best_epoch}); temperature "
+        f"{calibration.temperature:.2f}: calibration error {calibrated.ece_before:.2%} → {calibrated.ece:.2%}"
+    )
+    result = _fold_entry(number, fold, fitted, calibration, found._asdict() | calibrated._asdict())
     if fabric.is_global_zero:
         save_config(folder, _with_provenance(experiment, result, rows))
     return result, rows
@@ -179,11 +187,26 @@ def measure_rows(rows: Sequence[Row], classes: Sequence[str]) -> Metrics:
     return measure([row["label"] for row in rows], [row["prediction"] for row in rows], classes)
 
 
+def measure_row_calibration(
+    rows: Sequence[Row], classes: Sequence[str], temperature: float, threshold: float
+) -> CalibrationFigures:
+    """Calibration of lines of `predictions.csv`, whose probabilities were made with this temperature."""
+    scores = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
+    labels = np.array([classes.index(row["label"]) for row in rows])
+    correct = np.array([row["label"] == row["prediction"] for row in rows])
+    return measure_calibration(scores, labels, correct, temperature, threshold)
+
+
 def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and sample standard deviation over folds of each figure."""
+    """Mean and sample standard deviation over folds of each figure, over those that have it.
+
+    A fold in which nothing was answered has no `selective_wa`, and folds of older versions have no calibration.
+    """
     found = {}
-    for name in Metrics._fields:
-        values = [item[name] for item in folds]
+    for name in (*Metrics._fields, *CalibrationFigures._fields):
+        values = [item[name] for item in folds if item.get(name) is not None]
+        if not values:
+            continue
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         found[name] = {"mean": round(statistics.fmean(values), 6), "std": round(deviation, 6)}
     return found
@@ -197,21 +220,27 @@ def recalls(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, float]:
     return {name: round(float(np.mean(found)), 4) for name, found in hits.items() if found}
 
 
-def _fold_entry(number: int, fold: Fold, fitted: Fitted, found: Metrics) -> dict[str, Any]:
+def _fold_entry(
+    number: int, fold: Fold, fitted: Fitted, calibration: Calibration, figures: dict[str, float | None]
+) -> dict[str, Any]:
+    valid = {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
     return {
         "fold": number,
         "train": len(fold.train),
         "valid": len(fold.valid),
         "test": len(fold.test),
         "best_epoch": fitted.best_epoch,
-        **{name: round(value, 6) for name, value in found._asdict().items()},
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        **{name: None if value is None else round(value, 6) for name, value in (figures | valid).items()},
         "version": __version__,
         "history": [[round(item.loss, 5), round(item.valid_wa, 5), round(item.valid_ua, 5)] for item in fitted.history],
     }
 
 
 def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[Row]) -> ModelConfig:
-    training = {key: value for key, value in result.items() if key != "history"} | {
+    fitted = {name: result[name] for name in ("temperature", "threshold")}  # fields of the config itself
+    training = {key: value for key, value in result.items() if key not in {"history", *fitted}} | {
         "corpus": experiment.corpus.name,
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,
@@ -221,12 +250,14 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
         "test_speakers": sorted({row["speaker"] for row in rows}),
         "test_recalls": recalls(rows, experiment.corpus.classes),
     }
-    return msgspec.structs.replace(experiment.config(), training=training)
+    return msgspec.structs.replace(experiment.config(), training=training, **fitted)
 
 
-def _rows(corpus: Corpus, number: int, part: Positions, probabilities: Any) -> list[Row]:
+def _rows(corpus: Corpus, number: int, part: Positions, logits: NDArray[np.float32], temperature: float) -> list[Row]:
     rows = []
-    for index, scores in zip(part, probabilities, strict=True):
+    predictions = logits.argmax(axis=1)
+    for index, best, scores in zip(part, predictions, probabilities(logits, temperature), strict=True):
+        assert scores[best] == scores.max(), "a temperature above 0 keeps the prediction"
         utterance = corpus.utterances[index]
         times = {} if utterance.end is None else {"start": f"{utterance.start or 0:g}", "end": f"{utterance.end:g}"}
         row = {
@@ -236,8 +267,9 @@ def _rows(corpus: Corpus, number: int, part: Positions, probabilities: Any) -> l
             "speaker": utterance.speaker,
             "label": utterance.emotion,
         }
-        row["prediction"] = corpus.classes[int(scores.argmax())]
-        rows.append(row | {f"p_{name}": f"{p:.5f}" for name, p in zip(corpus.classes, scores, strict=True)})
+        row["prediction"] = corpus.classes[int(best)]
+        # Digits that count, not decimals: what is unlikely is needed to undo the temperature.
+        rows.append(row | {f"p_{name}": f"{p:.6g}" for name, p in zip(corpus.classes, scores, strict=True)})
     return rows
 
 
@@ -257,6 +289,8 @@ def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[R
         write_text(path, json.dumps(summary, indent=1) + "\n")
         return summary, []
     summary = json.loads(path.read_text(encoding="utf-8"))
+    # Settings that a recipe did not have yet when it ran are at their defaults.
+    summary["recipe_settings"] = to_plain(parse(Recipe, summary.get("recipe_settings", {}), str(path)))
     _refuse_difference(out, {key: summary.get(key) for key in identity}, identity)
     done = {str(item["fold"]) for item in summary["folds"]}
     if not done:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emofocus.cache import Cache
+from emofocus.cache import Cache, format_size
 from emofocus.config import load_recipe
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
@@ -12,18 +12,22 @@ from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 try:
     import torch
     from lightning_fabric import Fabric
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train") from error
 
-from emofocus.evaluation import Experiment, cross_validate, load_speech, refuse_leaks, run_fold
+from emofocus.evaluation import Experiment, cross_validate, refuse_leaks, run_fold
 from emofocus.export import export
+from emofocus.features_file import FeaturesFile, write_features
 from emofocus.metrics import Metrics
 from emofocus.models import MODELS
 from emofocus.progress import say
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
+from emofocus.store import CachedSpeech, SpeechSource
 
 ACCELERATORS = ("cpu", "gpu", "auto")
+LOGS = ("tensorboard",)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -34,12 +38,13 @@ def crossval(
     devices: int,
     precision: str,
     threads: int | None,
+    log: str | None,
     **choices: Any,
 ) -> None:
     """`emofocus crossval`; ``choices`` are `make_experiment`'s."""
-    experiment = make_experiment(**choices)
-    fabric = make_fabric(accelerator, devices, precision, threads)
-    summary = cross_validate(experiment, out, fabric, Cache(cache))
+    experiment, source = make_experiment(cache=cache, **choices)
+    fabric = make_fabric(accelerator, devices, precision, threads, log, out)
+    summary = cross_validate(experiment, out, fabric, source)
     if fabric.is_global_zero:
         print_summary(summary)
 
@@ -52,17 +57,17 @@ def train(
     devices: int,
     precision: str,
     threads: int | None,
+    log: str | None,
     **choices: Any,
 ) -> None:
     """`emofocus train`; ``choices`` are `make_experiment`'s."""
-    experiment = make_experiment(**choices)
+    experiment, source = make_experiment(cache=cache, **choices)
     folds = experiment.folds
     if fold >= len(folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
-    fabric = make_fabric(accelerator, devices, precision, threads)
-    store = Cache(cache)
-    speech = load_speech(experiment, store)
-    refuse_leaks(experiment, store)
+    fabric = make_fabric(accelerator, devices, precision, threads, log, out)
+    speech = source.speech(experiment.recipe)
+    refuse_leaks(experiment, source.sounds())
     work = out / "training"
     run_fold(experiment, fold, folds[fold], speech, work, fabric)
     if fabric.is_global_zero:
@@ -76,11 +81,14 @@ def export_model(source: Path, out: Path, packed: bool) -> None:
     say(f"model directory: {out}")
 
 
-def make_fabric(accelerator: str, devices: int, precision: str, threads: int | None) -> Fabric:
-    """Device, precision and processes of a run.
+def make_fabric(
+    accelerator: str, devices: int, precision: str, threads: int | None, log: str | None = None, out: Path = Path()
+) -> Fabric:
+    """Device, precision and processes of a run, and where its figures are logged.
 
     Raises:
-        ConfigError: An unknown or absent accelerator, or an unknown precision.
+        ConfigError: An unknown or absent accelerator, or an unknown precision or log.
+        MissingExtraError: ``log`` is tensorboard, which is not installed.
     """
     if accelerator not in ACCELERATORS:
         raise ConfigError(f"unknown accelerator {accelerator!r} ({one_of(ACCELERATORS)})")
@@ -88,11 +96,21 @@ def make_fabric(accelerator: str, devices: int, precision: str, threads: int | N
         raise ConfigError(f"unknown precision {precision!r} ({one_of(PRECISIONS)})")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("accelerator 'gpu' is not there: torch finds no CUDA device; use cpu or auto")
+    if log not in (None, *LOGS):
+        raise ConfigError(f"unknown log {log!r} ({one_of(LOGS)})")
     if threads:
         torch.set_num_threads(threads)
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+    loggers = [_tensorboard(out)] if log else []
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, loggers=loggers)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+def _tensorboard(out: Path) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(out, name="tensorboard", version="")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("tensorboard", "tensorboard") from error
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -106,7 +124,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         box=box.SIMPLE_HEAD,
         title=f"{summary['corpus']} · {summary['model']} · {summary['recipe']} · protocol {protocol['name']}",
         caption="utterances: train/valid/test; mean ± sample standard deviation over folds; "
-        f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}",
+        f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}{_calibration(summary)}",
     )
     for name in ("fold", "utterances", "epoch", "WA %", "UA %", "macro-F1 %"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -120,8 +138,19 @@ def print_summary(summary: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def _calibration(summary: dict[str, Any]) -> str:
+    """What temperature and threshold did on the test parts, as far as a summary has it."""
+    if "ece" not in summary:
+        return ""
+    before, after, coverage = (f"{summary[name]['mean']:.1%}" for name in ("ece_before", "ece", "coverage"))
+    right = f" with {summary['selective_wa']['mean']:.1%} of them right" if "selective_wa" in summary else ""
+    return f"; calibration error {before} → {after}; answers above the threshold: {coverage}{right}"
+
+
 def make_experiment(
-    corpus: str,
+    corpus: str | None,
+    features: Path | None,
+    cache: Path | None,
     root: Path | None,
     labels: str | None,
     only: Sequence[str],
@@ -131,8 +160,11 @@ def make_experiment(
     folds: Path | None,
     epochs: int | None,
     seed: int,
-) -> Experiment:
+) -> tuple[Experiment, SpeechSource]:
     """Check all names and deal the folds before any work begins.
+
+    Returns:
+        The experiment, and where its features come from.
 
     Raises:
         EmofocusError: Something does not exist, or does not fit; the message says what would.
@@ -140,10 +172,42 @@ def make_experiment(
     if model not in MODELS:
         raise ModelError(f"unknown model {model!r} ({one_of(MODELS)})")
     name, settings = load_recipe(recipe, epochs=epochs)
-    read = read_corpus(corpus, root, labels, only)
+    source = find_source(corpus, features, cache, root, labels, only)
+    read = source.corpus
     say(describe(read))
     dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
-    return Experiment(read, model, name, settings, dealt, seed)
+    return Experiment(read, model, name, settings, dealt, seed), source
+
+
+def find_source(
+    corpus: str | None,
+    features: Path | None,
+    cache: Path | None,
+    root: Path | None,
+    labels: str | None,
+    only: Sequence[str],
+) -> SpeechSource:
+    """A corpus by way of the cache, or a file of features.
+
+    Raises:
+        EmofocusError: Neither is named, or both, or it cannot be read.
+    """
+    if (corpus is None) == (features is None):
+        raise ConfigError("name either --corpus (with --root) or --features")
+    if corpus is not None:
+        return CachedSpeech(read_corpus(corpus, root, labels, only), Cache(cache))
+    if root or labels or only:
+        raise ConfigError("--root, --labels and --only were settled when the file of --features was written")
+    assert features is not None
+    return FeaturesFile(features)
+
+
+def save_features(recipe: str, out: Path, half: bool, **choices: Any) -> None:
+    """`emofocus features`; ``choices`` are `find_source`'s."""
+    source = find_source(features=None, **choices)
+    say(describe(source.corpus))
+    write_features(out, source, load_recipe(recipe)[1], half)
+    say(f"{out}: {format_size(out.stat().st_size)}")
 
 
 def describe(corpus: Corpus) -> str:

@@ -43,9 +43,14 @@ def measure(labels: Sequence[str], predictions: Sequence[str], classes: Sequence
     )
 
 
-@torch.inference_mode()
 def score(network: SpeechNetwork, data: SegmentDataset) -> NDArray[np.float32]:
-    """Class probabilities of each utterance, softmax of the mean of its segments' logits: (U, C).
+    """Class probabilities of each utterance, softmax of its mean logits: (U, C). They are not calibrated."""
+    return softmax(mean_logits(network, data))
+
+
+@torch.inference_mode()
+def mean_logits(network: SpeechNetwork, data: SegmentDataset) -> NDArray[np.float32]:
+    """Mean of the logits of each utterance's active segments: (U, C).
 
     The network is left in the mode (training or evaluation) that it was in.
     """
@@ -62,4 +67,4 @@ def score(network: SpeechNetwork, data: SegmentDataset) -> NDArray[np.float32]:
         counts.index_add_(0, batch.utterances, torch.ones(len(logits)))
     network.train(was_training)
     assert sums is not None
-    return softmax((sums / counts[:, None]).numpy())
+    return np.asarray((sums / counts[:, None]).numpy(), dtype=np.float32)

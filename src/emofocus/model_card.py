@@ -3,6 +3,7 @@
 from typing import Any
 
 from emofocus import __version__
+from emofocus.calibration import LEAST_COVERAGE, TARGET_ACCURACY
 from emofocus.config import ModelConfig
 
 CARD = """---
@@ -30,6 +31,9 @@ Weights: **{license}**{license_note}. Code: Apache-2.0.
 ## Data, protocol and results
 
 {results}
+## Calibration
+
+{calibration}
 ## What the numbers mean
 
 WA is the share of test utterances that are recognised. UA is the mean of the classes' recalls, so that rare classes
@@ -42,7 +46,6 @@ count as much as common ones; guessing gives {chance:.1%}. Both are shares of *a
   measured by how much.
 - It hears how something is said, not what is meant or felt. Do not use it to judge people: not for hiring, policing,
   insurance, schooling or medical decisions.
-- Probabilities are not calibrated.
 - {size}; features: {features}; segments of {seconds:g} s every {hop:g} s.
 
 Made with emofocus {version}.
@@ -62,6 +65,7 @@ def model_card(config: ModelConfig, graph_bytes: int) -> str:
         license=config.license,
         license_note=_license_note(config.license),
         results=_results(config.training),
+        calibration=_calibration(config),
         chance=1 / len(config.labels),
         size=f"`model.onnx`: {graph_bytes / 1e6:.1f} MB",
         features=f"{config.features.coefficients} MFCCs" if config.features.name == "mfcc" else config.features.name,
@@ -89,4 +93,44 @@ def _results(training: dict[str, Any]) -> str:
         f"On the {training['test']} test utterances (speakers {', '.join(training['test_speakers'])}): "
         f"WA {training['wa']:.1%}, UA {training['ua']:.1%}, macro-F1 {training['macro_f1']:.1%}.\n\n"
         f"| class | recall |\n|---|---|\n{rows}\n"
+    )
+
+
+def _calibration(config: ModelConfig) -> str:
+    training = config.training
+    if "ece" not in training:
+        return (
+            f"Temperature {config.temperature:g}, threshold {config.threshold:g}: not known to be fitted. Nobody has "
+            f"measured how often an answer with a probability of 70% is right.\n"
+        )
+    return (
+        f"Logits are divided by the temperature **{config.temperature:.3f}** before the softmax. Expected calibration "
+        f"error of the test part (15 bins): {training['ece_before']:.1%} before, **{training['ece']:.1%}** after, "
+        f"negative log-likelihood {training['nll_before']:.3f} before, {training['nll']:.3f} after. Segments' logits "
+        f"are divided by the same temperature, which was fitted on whole utterances. Of a few hundred utterances "
+        f"the calibration error is some percent even if calibration is perfect.\n\n"
+        f"Answers less probable than the threshold **{config.threshold:g}** are marked as unsure. "
+        f"{_threshold_rule(training)} {_answered(training)}\n\n"
+        f"Both are fitted on the {training['valid']} validation utterances, which chose the epoch too, and on their "
+        f"few speakers. Other speakers, rooms and languages may need others.\n"
+    )
+
+
+def _threshold_rule(training: dict[str, Any]) -> str:
+    coverage, accuracy = training["valid_coverage"], training["valid_selective_wa"]
+    rule = (
+        f"It answers as much of the validation part as it can with at least {TARGET_ACCURACY:.0%} of the answers right"
+        if accuracy >= TARGET_ACCURACY
+        else f"No threshold that answers at least {LEAST_COVERAGE:.0%} of the validation part has "
+        f"{TARGET_ACCURACY:.0%} of its answers right; this one has the most"
+    )
+    return f"{rule}: it answers {coverage:.1%} there, of which {accuracy:.1%} are right."
+
+
+def _answered(training: dict[str, Any]) -> str:
+    if training["selective_wa"] is None:
+        return "Of the test utterances it answers none."
+    return (
+        f"Of the test utterances it answers **{training['coverage']:.1%}**, of which "
+        f"**{training['selective_wa']:.1%}** are right, instead of {training['wa']:.1%} of all."
     )

@@ -16,11 +16,14 @@ from emofocus.recognizer import Prediction, Recognizer
 
 FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
+UNSURE = "?"
 UNWRITABLE = "backslashreplace"
 Result = tuple[str, Prediction]
 
 
-def predict_files(paths: Sequence[Path], model: str | None, format: str, out: Path | None) -> int:
+def predict_files(
+    paths: Sequence[Path], model: str | None, format: str, out: Path | None, threshold: float | None = None
+) -> int:
     """Recognise files and folders, and write the results.
 
     A file that cannot be recognised is named on stderr with its reason and does not stop the others.
@@ -30,22 +33,23 @@ def predict_files(paths: Sequence[Path], model: str | None, format: str, out: Pa
         model: As in `Recognizer.from_pretrained`.
         format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
         out: File to write, atomically; stdout when None.
+        threshold: As in `Recognizer.from_pretrained`.
 
     Returns:
         How many failed.
 
     Raises:
-        ConfigError: Unknown format.
+        ConfigError: Unknown format, or a threshold that is no probability.
         ModelError: The model cannot be loaded.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
-    recognizer = Recognizer.from_pretrained(model)
+    recognizer = Recognizer.from_pretrained(model, threshold=threshold)
     failures: list[str] = []
     results = _recognise(recognizer, paths, failures)
     with _output(out) as stream:
         if format == "table":
-            _write_table(results, stream)
+            _write_table(results, stream, recognizer.threshold)
         elif format == "csv":
             _write_csv(results, stream, recognizer.labels)
         elif format == "jsonl":
@@ -106,20 +110,26 @@ def _write_jsonl(results: Iterable[Result], stream: TextIO) -> None:
 
 def _write_csv(results: Iterable[Result], stream: TextIO, labels: Sequence[str]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "label", "duration", *(f"p_{label}" for label in labels)])
+    writer.writerow(["file", "label", "confident", "duration", *(f"p_{label}" for label in labels)])
     for file, prediction in results:
-        writer.writerow([file, prediction.label, prediction.duration, *prediction.scores.values()])
+        confident = str(prediction.confident).lower()  # as JSON spells it
+        writer.writerow([file, prediction.label, confident, prediction.duration, *prediction.scores.values()])
         stream.flush()
 
 
-def _write_table(results: Iterable[Result], stream: TextIO) -> None:
-    rows = [_table_row(file, prediction) for file, prediction in results]
+def _write_table(results: Iterable[Result], stream: TextIO, threshold: float) -> None:
+    rows, sure = [], True
+    for file, prediction in results:  # rows alone are kept: timelines of many files would fill the memory
+        rows.append(_table_row(file, prediction))
+        sure &= prediction.confident
     if rows and stream.isatty():
         _print_rich(rows, stream)
     elif rows:  # rich takes a while to start, and a pipe sees none of it
         widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
         for row in (COLUMNS, *rows):
             stream.write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    if not sure:
+        stream.write(f"{UNSURE} unsure: its probability is below the threshold, {threshold:g}\n")
 
 
 def _table_row(file: str, prediction: Prediction) -> tuple[str, ...]:
@@ -127,7 +137,7 @@ def _table_row(file: str, prediction: Prediction) -> tuple[str, ...]:
     bar = f"{'█' * round(10 * score):░<10} {score:4.0%}"
     return (
         file,
-        label,
+        label if prediction.confident else label + UNSURE,
         bar,
         ", ".join(f"{name} {share:.0%}" for name, share in others[:2]),
         f"{prediction.duration:.1f}",

@@ -6,7 +6,7 @@ Of several processes that train in parallel, the first one speaks.
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,18 +15,17 @@ LINE_EVERY = 15.0
 """Seconds between two plain lines."""
 
 
-def track(items: Sequence[Item], title: str, unit: str = "item") -> Iterator[Item]:
-    """Go through items and show how far it is."""
+def track(
+    items: Sequence[Item], title: str, unit: str = "item", status: Callable[[], str] | None = None
+) -> Iterator[Item]:
+    """Go through items and show how far it is, and what ``status`` says each time it is looked at."""
     if not items:
         return
     if not _is_first():
         yield from items
         return
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track as bar
-
-        yield from bar(items, description=title, console=Console(stderr=True), transient=True)
+        yield from _bar(items, title, status)
         return
     started = shown = time.monotonic()
     for number, item in enumerate(items, start=1):
@@ -34,8 +33,22 @@ def track(items: Sequence[Item], title: str, unit: str = "item") -> Iterator[Ite
         now = time.monotonic()
         if now - shown > LINE_EVERY:
             left = (now - started) / number * (len(items) - number)
-            say(f"{title}: {number}/{len(items)} {unit}, {left:.0f} s left")
+            now_at = f", {status()}" if status else ""
+            say(f"{title}: {number}/{len(items)} {unit}{now_at}, {left:.0f} s left")
             shown = now
+
+
+def _bar(items: Sequence[Item], title: str, status: Callable[[], str] | None) -> Iterator[Item]:
+    """A live bar with the time that is left."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[status]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=len(items), status="")
+        for item in items:
+            yield item
+            progress.update(task, advance=1, status=status() if status else "")
 
 
 def say(text: str) -> None:

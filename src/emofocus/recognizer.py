@@ -14,7 +14,7 @@ from emofocus import audio
 from emofocus.audio import SAMPLING_RATE, AudioInput, Waveform
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.engine import Engine, EngineOutput
-from emofocus.errors import ModelError
+from emofocus.errors import ConfigError, ModelError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
 
 BLOCK_SAMPLES = 10 * SAMPLING_RATE
@@ -29,7 +29,10 @@ Times = NDArray[np.float64]  # float32 cannot tell milliseconds apart after a fe
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One entry of a timeline: seconds, the likeliest label, and the probability of each."""
+    """One entry of a timeline: seconds, the likeliest label, and the probability of each.
+
+    The temperature is that of whole utterances, on which it was fitted: nobody has measured how well it suits segments.
+    """
 
     start: float
     end: float
@@ -89,19 +92,27 @@ class Prediction:
         scores: Probability of each emotion, in the order of the model's labels.
         duration: Seconds.
         timeline: One entry a segment.
+        confident: Whether the probability of the label reaches the threshold.
     """
 
     label: str
     scores: dict[str, float]
     duration: float
     timeline: Timeline
+    confident: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in the JSON output."""
         timeline = [
             {"start": item.start, "end": item.end, "label": item.label, "scores": item.scores} for item in self.timeline
         ]
-        return {"label": self.label, "scores": self.scores, "duration": self.duration, "timeline": timeline}
+        return {
+            "label": self.label,
+            "confident": self.confident,
+            "scores": self.scores,
+            "duration": self.duration,
+            "timeline": timeline,
+        }
 
 
 class Recognizer:
@@ -110,27 +121,41 @@ class Recognizer:
     >>> recognizer = Recognizer.from_pretrained()  # doctest: +SKIP
     >>> recognizer("clip.wav").label  # doctest: +SKIP
     'happy'
+
+    Args:
+        engine: Runs the model.
+        config: Its `config.json`.
+        threshold: Top probability from which on a prediction is confident, 0 … 1; the config's by default.
+
+    Raises:
+        ConfigError: The threshold is no probability.
     """
 
-    def __init__(self, engine: Engine, config: ModelConfig) -> None:
+    def __init__(self, engine: Engine, config: ModelConfig, threshold: float | None = None) -> None:
         self.engine, self.config = engine, config
         self.labels = config.labels
+        self.threshold = config.threshold if threshold is None else threshold
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold {self.threshold} is no probability (valid: 0 to 1)")
 
     @classmethod
-    def from_pretrained(cls, source: str | Path | None = None, threads: int | None = None) -> "Recognizer":
+    def from_pretrained(
+        cls, source: str | Path | None = None, threads: int | None = None, threshold: float | None = None
+    ) -> "Recognizer":
         """Load a model.
 
         Args:
             source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the model that is shipped.
             threads: CPU threads; as many as there are cores by default.
+            threshold: Top probability from which on a prediction is confident; the model's by default.
 
         Raises:
             ModelError: No such model, or a file of it is missing or damaged.
-            ConfigError: Its `config.json` has unknown keys or bad values.
+            ConfigError: Its `config.json` has unknown keys or bad values, or the threshold is no probability.
         """
         folder = model_folder(source)
         config = load_model_config(folder / "config.json")
-        return cls(Engine(folder / "model.onnx", threads), config)
+        return cls(Engine(folder / "model.onnx", threads), config, threshold)
 
     def __call__(self, audio_input: AudioInput) -> Prediction:
         """Recognise one clip of any length.
@@ -143,12 +168,13 @@ class Recognizer:
         """
         logits, level, samples = self._score(audio_input)
         speech = active_segments(level, self.config.segment)
-        scores = softmax(utterance_logits(logits, speech))
+        temperature = self.config.temperature
+        scores = softmax(utterance_logits(logits, speech), temperature)
         duration = samples / SAMPLING_RATE
         starts, ends = self._times(len(logits), duration)
-        timeline = Timeline(starts, ends, softmax(logits), speech, self.labels)
-        named = _named(scores, self.labels)
-        return Prediction(self.labels[int(scores.argmax())], named, round(duration, 3), timeline)
+        timeline = Timeline(starts, ends, softmax(logits, temperature), speech, self.labels)
+        named, label = _named(scores, self.labels), self.labels[int(scores.argmax())]
+        return Prediction(label, named, round(duration, 3), timeline, confident=named[label] >= self.threshold)
 
     def _times(self, count: int, duration: float) -> tuple[Times, Times]:
         """Start and end of each segment in seconds."""

@@ -37,7 +37,7 @@ def utterance_logits(logits: NDArray[np.float32], active: NDArray[np.bool_]) -> 
     return np.asarray(logits[active].mean(axis=0), dtype=np.float32)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities along the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities along the last axis, of logits divided by a temperature above 0."""
+    shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)

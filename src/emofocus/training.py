@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from emofocus.augmentation import augment
 from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import Recipe
 from emofocus.datasets import Batch, SegmentDataset
@@ -65,27 +67,36 @@ def fit(
         fabric: Device, precision and number of processes; one CPU in fp32 by default.
         title: Name of this run in progress messages.
         after_epoch: Called with each new epoch's figures.
+
+    A TensorBoard logger that the fabric has gets each epoch's figures, too.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     folder.mkdir(parents=True, exist_ok=True)
     network.normalize.set(*train.statistics())
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    run = _Run(network, optimizer, _average_of(network, recipe), [])
+    run.resume(folder / "last.safetensors")
     model, wrapped = fabric.setup(network, optimizer)
-    history = _resume(folder / "last.safetensors", network, optimizer)
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
-        loss = _train_epoch(model, wrapped, train, recipe, seed, epoch, fabric, title)
-        figures = _validate(network, valid, epoch, loss)
-        history.append(figures)
+    train.to(fabric.device)
+    valid.to(fabric.device)
+    run.average.to(fabric.device)
+    for epoch in range(len(run.history) + 1, recipe.epochs + 1):
+        so_far = f", validation UA {run.history[-1].valid_ua:.1%}" if run.history else ""
+        shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
+        loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
+        figures = _validate(run.judged(), valid, epoch, loss)
+        run.history.append(figures)
         if fabric.is_global_zero:
-            if best_of(history).epoch == epoch:
-                save_tensors(folder / "model.safetensors", network.state_dict())
-            _save_last(folder / "last.safetensors", network, optimizer, history)
+            if best_of(run.history).epoch == epoch:
+                save_tensors(folder / "model.safetensors", run.judged().state_dict())
+            run.save(folder / "last.safetensors")
         say(f"{title}: epoch {epoch}/{recipe.epochs}, loss {loss:.4f}, validation UA {figures.valid_ua:.2%}")
+        fabric.log_dict({f"{title}/{name}": value for name, value in asdict(figures).items()}, step=epoch)
         if after_epoch:
             after_epoch(figures)
     fabric.barrier()
     network.load_state_dict(load_tensors(folder / "model.safetensors")[0])
-    return Fitted(best_of(history).epoch, tuple(history))
+    return Fitted(best_of(run.history).epoch, tuple(run.history))
 
 
 def best_of(history: list[Epoch]) -> Epoch:
@@ -96,6 +107,7 @@ def best_of(history: list[Epoch]) -> Epoch:
 def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: AveragedModel,
     data: SegmentDataset,
     recipe: Recipe,
     seed: int,
@@ -105,24 +117,36 @@ def _train_epoch(
 ) -> float:
     """One pass over all segments; returns the mean loss."""
     model.train()
-    order = np.random.default_rng([seed, epoch]).permutation(len(data))
+    generator = np.random.default_rng([seed, epoch])
+    data.draw(generator)
+    order = generator.permutation(len(data))
     torch.manual_seed(_mix(seed, epoch, fabric.global_rank))
-    loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     starts = _batch_starts(len(data), recipe.batch_size)
-    total, first_step = torch.zeros(()), (epoch - 1) * len(starts)
-    for number, start in enumerate(track(starts, f"{title}: epoch {epoch}/{recipe.epochs}", unit="step")):
-        rate = learning_rate(recipe, (first_step + number) / (recipe.epochs * len(starts)))
+    total, done = torch.zeros((), device=fabric.device), 0
+    steps = track(starts, title, "step", lambda: f"loss {float(total) / max(1, done):.3f}")
+    for number, start in enumerate(steps):
+        rate = learning_rate(recipe, (epoch - 1 + number / len(starts)) / recipe.epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
         mine = order[start : start + recipe.batch_size][fabric.global_rank :: fabric.world_size]
-        batch = _to_device(augment(data.batch(mine), recipe), fabric)
-        loss = loss_function(model(batch.features, batch.lengths).logits, batch.labels)
+        mixed = augment(_to_device(data.batch(mine), fabric), recipe)
+        logits = model(mixed.batch.features, mixed.batch.lengths).logits
+        loss = mixed.loss(logits, recipe.label_smoothing)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
-        total += loss.detach().cpu()
+        if recipe.weight_average:
+            average.update_parameters(model)
+        total += loss.detach()
+        done = number + 1
     mean = cast(Tensor, fabric.all_reduce(total / len(starts), reduce_op="mean"))
     return float(mean)
+
+
+def _average_of(network: SpeechNetwork, recipe: Recipe) -> AveragedModel:
+    """Exponential moving average of weights and batch statistics."""
+    decay = get_ema_multi_avg_fn(recipe.weight_average)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
 
 
 def _batch_starts(segments: int, size: int) -> range:
@@ -138,19 +162,6 @@ def learning_rate(recipe: Recipe, done: float) -> float:
         return recipe.learning_rate
     left = (done - recipe.warmup) / (1.0 - recipe.warmup)
     return recipe.learning_rate * max(0.5 * (1.0 + math.cos(math.pi * left)), 1e-3)
-
-
-def augment(batch: Batch, recipe: Recipe) -> Batch:
-    """Alter training segments as the recipe says."""
-    if not recipe.time_reversal:
-        return batch
-    size = batch.features.shape[1]
-    frames = torch.arange(size).expand(len(batch.features), size)
-    ends = torch.full((len(frames), 1), size) if batch.lengths is None else batch.lengths[:, None]
-    backwards = torch.where(frames < ends, ends - 1 - frames, frames)  # padding stays at the end
-    chosen = torch.rand(len(frames), 1) < recipe.time_reversal
-    index = torch.where(chosen, backwards, frames)[:, :, None].expand_as(batch.features)
-    return batch._replace(features=batch.features.gather(1, index))
 
 
 def _validate(network: SpeechNetwork, valid: SegmentDataset, epoch: int, loss: float) -> Epoch:
@@ -169,27 +180,45 @@ def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-# A checkpoint is one safetensors file: weights, Adam's moments, and the history as JSON in its metadata.
+@dataclass
+class _Run:
+    """All that a training is at one moment; its checkpoint is one safetensors file, the history in its metadata."""
 
+    network: SpeechNetwork
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel
+    history: list[Epoch]
 
-def _save_last(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    save_tensors(path, tensors, {"history": json.dumps([asdict(item) for item in history])})
+    def judged(self) -> SpeechNetwork:
+        """What is validated and kept: the averaged weights, once there are some, or the weights themselves."""
+        averaged = int(self.average.n_averaged) > 0
+        return cast(SpeechNetwork, self.average.module) if averaged else self.network
 
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if int(self.average.n_averaged):
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        save_tensors(path, tensors, {"history": json.dumps([asdict(item) for item in self.history])})
 
-def _resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
-    if not path.exists():
-        return []
-    tensors, metadata = load_tensors(path)
-    network.load_state_dict(_below("network.", tensors))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below("optimizer.", tensors).items():
-        number, key = name.split(".", 1)
-        state.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return [Epoch(**item) for item in json.loads(metadata["history"])]
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one."""
+        if not path.exists():
+            return
+        tensors, metadata = load_tensors(path)
+        self.network.load_state_dict(_below("network.", tensors))
+        average = _below("average.", tensors)
+        if average:
+            self.average.load_state_dict(average)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below("optimizer.", tensors).items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.history = [Epoch(**item) for item in json.loads(metadata["history"])]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

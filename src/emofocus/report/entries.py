@@ -86,6 +86,11 @@ class Entry:
             return ""
         return f"**only {len(self.first.by_fold)} of {self.first.summary['protocol']['folds']} folds**"
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether all folds of all seeds have calibrated probabilities."""
+        return all(result.calibration for result in self.results)
+
     @cached_property
     def mean(self) -> Array:
         """Mean over seeds of the mean over folds of WA, UA and macro-F1: (3,)."""

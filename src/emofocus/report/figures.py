@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from emofocus.calibration import BINS
 from emofocus.errors import MissingExtraError
 from emofocus.files import replacing
 from emofocus.report.entries import OPTIMISTIC, Entry
-from emofocus.report.reliability import BINS, bins
 from emofocus.statistics import wilson
 
 WIDTH = 8.0
@@ -189,30 +189,26 @@ def reliability(entry: Entry) -> Any:
     """Accuracy against probability of the predicted class, and how many utterances there are of each."""
     results = entry.results
     confidence = np.concatenate([result.probabilities.max(axis=1) for result in results])
-    found = bins(confidence, np.concatenate([result.predictions.correct for result in results]))
-    used = found.size > 0
+    correct = np.concatenate([result.predictions.correct for result in results])
+    number = np.digitize(confidence, np.arange(1, BINS) / BINS, right=True)  # the bins of the calibration error
+    size, hits, total = (np.bincount(number, of, BINS) for of in (None, correct, confidence))
+    used = size > 0
     figure = _figure(4.6, width=5.5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 100], [0, 100], color=GREY, linewidth=1.2, linestyle="--", label="calibrated")
-    reach = [wilson(rate * n, int(n)) for rate, n in zip(found.accuracy[used], found.size[used], strict=True)]
-    x = 100 * found.confidence[used]
+    reach = [wilson(right, int(of)) for right, of in zip(hits[used], size[used], strict=True)]
+    x, y = 100 * total[used] / size[used], 100 * hits[used] / size[used]
     upper.vlines(x, *(100 * np.array(reach).T), color=BLUE, linewidth=1.2, alpha=0.5)
-    upper.plot(
-        x, 100 * found.accuracy[used], color=BLUE, marker="o", markersize=5, clip_on=False, label="pooled over folds"
-    )
+    upper.plot(x, y, color=BLUE, marker="o", markersize=5, clip_on=False, label="pooled over folds")
     upper.set(ylabel="recognised %", ylim=(0, 100), xlim=(0, 100))
     upper.legend(loc="upper left", frameon=False)
-    lower.bar((np.arange(BINS) + 0.5) * 100 / BINS, found.size, width=0.9 * 100 / BINS, color=BLUE)
+    lower.bar((np.arange(BINS) + 0.5) * 100 / BINS, size, width=0.9 * 100 / BINS, color=BLUE)
     lower.set(xlabel="probability of the predicted class, %", ylabel="utterances")
     return figure
 
 
 def _has_history(entry: Entry) -> bool:
     return all(item.get("history") for result in entry.results for item in result.summary["folds"])
-
-
-def _is_calibrated(entry: Entry) -> bool:
-    return all(found for result in entry.results for found in result.calibration)
 
 
 def _always(_: Entry) -> bool:
@@ -227,6 +223,6 @@ FIGURES: dict[str, tuple[Callable[[Entry], Any], Callable[[Entry], bool], str]] 
     "confusion": (confusion, _always, "Confusion, % of each true class"),
     "learning": (learning, _has_history, "Learning curves"),
     "speakers": (speakers, _has_speakers, "Weighted accuracy of each speaker"),
-    "reliability": (reliability, _is_calibrated, "Reliability of the probabilities"),
+    "reliability": (reliability, lambda entry: entry.calibrated, "Reliability of the probabilities"),
 }
 """Kind → how it is drawn, whether it can be, and its title."""

@@ -128,7 +128,7 @@ def details(entry: Entry) -> Iterator[str]:
     yield _pooled(entry)
     yield _by_fold(entry)
     yield _speakers(entry)
-    if all(all(found) for found in _calibrations(entry)):
+    if entry.calibrated:
         yield _calibration(entry)
 
 
@@ -165,10 +165,6 @@ def _speakers(entry: Entry) -> str:
     )
 
 
-def _calibrations(entry: Entry) -> list[list[dict[str, float | None]]]:
-    return [result.calibration for result in entry.results]
-
-
 CALIBRATION = {
     "ece_before": "expected calibration error % before",
     "ece": "after",
@@ -181,12 +177,13 @@ CALIBRATION = {
 
 def _calibration(entry: Entry) -> str:
     """Means over folds and seeds."""
-    entries = [item for found in _calibrations(entry) for item in found]
-    cells = {}
-    for name, words in CALIBRATION.items():
-        values = [value for item in entries if (value := item.get(name)) is not None]
-        if values:
-            mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            shown = f"{mean:.3f} ± {deviation:.3f}" if name.startswith("nll") else spread(mean, deviation)
-            cells[name] = (words, shown)
-    return table([words for words, _ in cells.values()], [[shown for _, shown in cells.values()]])
+    folds = [item for result in entry.results for item in result.calibration]
+    cells = []
+    for name in CALIBRATION:
+        values = [value for item in folds if (value := getattr(item, name)) is not None]
+        mean, deviation = float(np.mean(values or [0])), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        shown = f"{mean:.3f} ± {deviation:.3f}" if name.startswith("nll") else spread(mean, deviation)
+        cells.append(shown if values else NONE)
+    return "Calibrated on each fold's validation part; mean ± std over folds.\n\n" + table(
+        list(CALIBRATION.values()), [cells]
+    )

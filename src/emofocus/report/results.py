@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emofocus.calibration import CalibrationFigures, measure_calibration
 from emofocus.errors import EmofocusError, one_of
-from emofocus.report.reliability import calibration
 from emofocus.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 
 TOLERANCE = 1.5e-6
@@ -79,11 +79,17 @@ class Result:
         return np.stack([figures(self.counts(self.folds == item["fold"])) for item in self.summary["folds"]])
 
     @cached_property
-    def calibration(self) -> list[dict[str, float | None]]:
-        """Calibration figures of each fold; empty where it has none."""
-        found, correct = self.predictions, self.predictions.correct
-        chosen = [(item, self.folds == item["fold"]) for item in self.summary["folds"]]
-        return [calibration(item, self.probabilities[k], found.labels[k], correct[k]) for item, k in chosen]
+    def calibration(self) -> list[CalibrationFigures]:
+        """Calibration figures of each fold; empty where a fold has no temperature, as those of older versions."""
+        folds = self.summary["folds"]
+        if not all("temperature" in item for item in folds):
+            return []
+        return [self._calibration(item, self.folds == item["fold"]) for item in folds]
+
+    def _calibration(self, entry: dict[str, Any], chosen: NDArray[np.bool_]) -> CalibrationFigures:
+        labels, correct = self.predictions.labels[chosen], self.predictions.correct[chosen]
+        fitted = entry["temperature"], entry["threshold"]
+        return measure_calibration(self.probabilities[chosen], labels, correct, *fitted)
 
     def counts(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Numbers:
         """Confusion matrix of some utterances, or of all: (C, C)."""
@@ -268,14 +274,21 @@ def _same(stated: float | None, found: float | None) -> bool:
 
 def _stated(result: Result) -> Iterator[tuple[str, float | None, float | None]]:
     """Each figure of the summary: where it stands, what it says, and what it is."""
-    for item, found in zip(result.summary["folds"], result.by_fold, strict=True):
-        for name, value in zip(FIGURES, found, strict=True):
-            yield f"{name} of fold {item['fold']}", item.get(name), float(value)
-    for item, calibrated in zip(result.summary["folds"], result.calibration, strict=True):
-        for name, number in calibrated.items():
-            yield f"{name} of fold {item['fold']}", item[name], number
-    deviations = result.by_fold.std(axis=0, ddof=1) if len(result.by_fold) > 1 else np.zeros(len(FIGURES))
-    for name, mean, deviation in zip(FIGURES, result.by_fold.mean(axis=0), deviations, strict=True):
-        stated = result.summary.get(name, {})
-        yield f"the mean {name}", stated.get("mean"), float(mean)
-        yield f"the std of {name}", stated.get("std"), float(deviation)
+    columns: dict[str, list[float | None]] = dict(zip(FIGURES, result.by_fold.T.tolist(), strict=True))
+    for name in CalibrationFigures._fields if result.calibration else ():
+        columns[name] = [getattr(item, name) for item in result.calibration]
+    for name, values in columns.items():
+        for item, value in zip(result.summary["folds"], values, strict=True):
+            yield f"{name} of fold {item['fold']}", item.get(name), value
+        yield from _stated_averages(
+            name, result.summary.get(name, {}), [value for value in values if value is not None]
+        )
+
+
+def _stated_averages(
+    name: str, stated: dict[str, float], values: list[float]
+) -> Iterator[tuple[str, float | None, float | None]]:
+    if values:  # where no fold answers anything, there is nothing to average
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        yield f"the mean {name}", stated.get("mean"), float(np.mean(values))
+        yield f"the std of {name}", stated.get("std"), deviation

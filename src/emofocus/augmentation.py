@@ -1,0 +1,96 @@
+"""Alterations of training segments, on features: they cost next to nothing and never touch validation or test."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from emofocus.config import Recipe
+from emofocus.datasets import Batch
+
+
+class Mixed(NamedTuple):
+    """A batch whose segments are each ``share`` themselves and the rest the segment of ``partners`` (B,)."""
+
+    batch: Batch
+    partners: Tensor
+    share: float
+
+    def loss(self, logits: Tensor, label_smoothing: float) -> Tensor:
+        """Cross-entropy with both labels, by their shares."""
+        labels = self.batch.labels
+        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        if self.share == 1.0:
+            return loss
+        other = F.cross_entropy(logits, labels[self.partners], label_smoothing=label_smoothing)
+        return self.share * loss + (1.0 - self.share) * other
+
+
+def augment(batch: Batch, recipe: Recipe) -> Mixed:
+    """Alter training segments as the recipe says; what it does not ask for draws no random number."""
+    if recipe.time_reversal:
+        batch = reverse(batch, recipe.time_reversal)
+    if recipe.gain_db:
+        batch = change_gain(batch, recipe)
+    if recipe.mask_frames:
+        batch = mask(batch, recipe.mask_frames, axis=1)
+    if recipe.mask_coefficients:
+        batch = mask(batch, recipe.mask_coefficients, axis=2)
+    if recipe.mixup:
+        return mix(batch, recipe.mixup)
+    return Mixed(batch, torch.arange(len(batch.labels)), 1.0)
+
+
+def reverse(batch: Batch, share: float) -> Batch:
+    """Play a share of the segments backwards; padding stays at the end."""
+    size, device = batch.features.shape[1], batch.features.device
+    frames = torch.arange(size, device=device).expand(len(batch.features), size)
+    full = torch.full((len(frames), 1), size, device=device)
+    ends = full if batch.lengths is None else batch.lengths[:, None].to(device)
+    backwards = torch.where(frames < ends, ends - 1 - frames, frames)
+    chosen = torch.rand(len(frames), 1, device=device) < share
+    index = torch.where(chosen, backwards, frames)[:, :, None].expand_as(batch.features)
+    return batch._replace(features=batch.features.gather(1, index))
+
+
+def change_gain(batch: Batch, recipe: Recipe) -> Batch:
+    """Make each segment louder or softer by up to ``gain_db``.
+
+    A gain of g dB adds g to every log-mel band, and so g·√mels to the zeroth MFCC alone (an orthonormal DCT).
+    """
+    features = batch.features.clone()
+    gain = recipe.gain_db * (2.0 * torch.rand(len(features), 1, device=features.device) - 1.0)  # (B, 1)
+    if recipe.features.name == "mfcc":
+        features[:, :, 0] += gain * recipe.features.mels**0.5
+    else:
+        features[:, :, : recipe.features.mels] += gain[:, :, None]
+    if batch.lengths is not None:
+        frames = torch.arange(features.shape[1], device=features.device)
+        features[frames >= batch.lengths[:, None].to(features.device)] = 0.0
+    return batch._replace(features=features)
+
+
+def mask(batch: Batch, longest: int, axis: int) -> Batch:
+    """Hide a stretch of frames (axis 1) or features (axis 2) of each segment behind the segment's mean.
+
+    Park et al., *SpecAugment*, Interspeech 2019.
+    """
+    features = batch.features
+    size, device = features.shape[axis], features.device
+    width = torch.randint(0, longest + 1, (len(features), 1), device=device)
+    start = (torch.rand(len(features), 1, device=device) * (size - width + 1)).long()
+    place = torch.arange(size, device=device)
+    hidden = (place >= start) & (place < start + width)  # (B, size)
+    hidden = hidden[:, :, None] if axis == 1 else hidden[:, None, :]
+    return batch._replace(features=torch.where(hidden, features.mean(dim=1, keepdim=True), features))
+
+
+def mix(batch: Batch, alpha: float) -> Mixed:
+    """Mix each segment with another one of the batch, all by one share (Zhang et al., *mixup*, ICLR 2018)."""
+    drawn = float(torch.distributions.Beta(alpha, alpha).sample())
+    share = max(drawn, 1.0 - drawn)
+    partners = torch.randperm(len(batch.labels))
+    features = share * batch.features + (1.0 - share) * batch.features[partners.to(batch.features.device)]
+    lengths = batch.lengths if batch.lengths is None else torch.maximum(batch.lengths, batch.lengths[partners])
+    return Mixed(batch._replace(features=features, lengths=lengths), partners, share)

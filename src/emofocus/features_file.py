@@ -1,0 +1,145 @@
+"""A corpus' features in one file, so that training needs neither its audio nor anything that decodes it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emofocus.checkpoint import load_tensors, save_tensors
+from emofocus.config import FeatureSettings, Recipe, parse, to_plain
+from emofocus.corpora import Corpus
+from emofocus.corpora.base import SCHEMA
+from emofocus.duplicates import Sound
+from emofocus.errors import ConfigError, CorpusError, one_of
+from emofocus.store import Speech, SpeechSource
+
+FORMAT = "emofocus features/1"
+
+
+class HeldSpeech(Sequence[Speech]):
+    """Features of a corpus' utterances in memory.
+
+    Args:
+        frames: All utterances' frames, one after the other (N, F).
+        level: Their levels (N,).
+        edges: Where each utterance begins, and where the last one ends (U + 1,).
+    """
+
+    def __init__(self, frames: NDArray[np.float32], level: NDArray[np.float32], edges: NDArray[np.int64]) -> None:
+        self._frames, self._level, self._edges = frames, level, edges
+
+    def __len__(self) -> int:
+        """Number of utterances."""
+        return len(self._edges) - 1
+
+    def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
+        """One utterance's features, not copied."""
+        place = slice(int(self._edges[index]), int(self._edges[index + 1]))
+        return Speech(self._frames[place], self._level[place])
+
+
+class FeaturesFile:
+    """What `write_features` wrote.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        corpus: The corpus, whose root is not known.
+
+    Raises:
+        CorpusError: No such file, or one that is damaged or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._tensors, metadata = load_tensors(path)
+        except Exception as error:
+            raise CorpusError(f"{path}: no file of features ({error})") from error
+        if metadata.get("format") != FORMAT:
+            raise CorpusError(f"{path}: no file of features that this version reads ({one_of([FORMAT])})")
+        self.path = path
+        head = json.loads(metadata["corpus"])
+        table = pl.DataFrame(head.pop("table"), schema=SCHEMA)
+        self.corpus = Corpus(**head | {"root": Path(), "classes": tuple(head["classes"]), "table": table})
+        self._settings = parse(FeatureSettings, json.loads(metadata["features"]), str(path))
+        self._speeds = tuple(json.loads(metadata["speeds"]))
+
+    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+        """Features as they are, then at the recipe's further speeds.
+
+        Raises:
+            ConfigError: The recipe asks for other features, or for speeds that are not in the file.
+        """
+        if recipe.features != self._settings:
+            raise ConfigError(f"{self.path} holds other features than the recipe asks for: {to_plain(self._settings)}")
+        missing = [speed for speed in recipe.speeds if speed not in self._speeds]
+        if missing:
+            raise ConfigError(f"{self.path} lacks speed {missing[0]} of the recipe ({one_of(self._speeds)})")
+        return [self._held(1.0), *map(self._held, recipe.speeds)]
+
+    def sounds(self) -> list[Sound]:
+        """What each utterance sounds like."""
+        digests, edges = self._tensors["digests"].numpy(), self._tensors["prints.edges"].numpy()
+        prints = self._tensors["prints"].numpy().view(np.uint32)
+        return [
+            Sound(bytes(digest).hex(), prints[start:end])
+            for digest, start, end in zip(digests, edges[:-1], edges[1:], strict=True)
+        ]
+
+    def _held(self, speed: float) -> HeldSpeech:
+        frames, level, scale, offset = (
+            self._tensors[f"{speed:g}.{name}"].float().numpy() for name in ("frames", "level", "scale", "offset")
+        )
+        return HeldSpeech(frames * scale + offset, level, self._tensors[f"{speed:g}.edges"].numpy())
+
+
+def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool = False) -> None:
+    """Write a corpus' features, atomically.
+
+    Args:
+        path: Where to.
+        source: Whose.
+        recipe: Which features, and at which speeds.
+        half: Store the frames in float16, each feature at zero mean and unit variance: half the size, and errors of
+            about a thousandth of a standard deviation.
+    """
+    corpus, sounds, speeds = source.corpus, source.sounds(), (1.0, *recipe.speeds)
+    tensors: dict[str, Tensor] = {}
+    for speed, part in zip(speeds, source.speech(recipe), strict=True):
+        tensors |= {f"{speed:g}.{name}": value for name, value in _packed(part, half).items()}
+    prints = np.concatenate([np.zeros(0, np.uint32), *(sound.prints for sound in sounds)])
+    tensors["prints"] = torch.from_numpy(prints.view(np.int32))
+    tensors["prints.edges"] = _edges([len(sound.prints) for sound in sounds])
+    digests = b"".join(bytes.fromhex(sound.digest) for sound in sounds)
+    tensors["digests"] = torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(len(sounds), -1)
+    head = {
+        "name": corpus.name,
+        "classes": list(corpus.classes),
+        "license": corpus.license,
+        "left_out": dict(corpus.left_out),
+        "table": corpus.table.to_dict(as_series=False),
+    }
+    metadata = {"format": FORMAT, "corpus": json.dumps(head), "speeds": json.dumps(speeds)}
+    save_tensors(path, tensors, metadata | {"features": json.dumps(to_plain(recipe.features))})
+
+
+def _packed(speech: Sequence[Speech], half: bool) -> dict[str, Tensor]:
+    items = list(speech)
+    frames = torch.from_numpy(np.concatenate([item.frames for item in items]))  # (N, F)
+    scale, offset = torch.ones(frames.shape[1]), torch.zeros(frames.shape[1])
+    if half:
+        scale, offset = frames.std(dim=0).clamp(min=1e-5), frames.mean(dim=0)
+        frames = ((frames - offset) / scale).half()
+    level = torch.from_numpy(np.concatenate([item.level for item in items]))
+    edges = _edges([len(item.level) for item in items])
+    return {"frames": frames, "level": level, "scale": scale, "offset": offset, "edges": edges}
+
+
+def _edges(lengths: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.cumsum([0, *lengths]))

@@ -1,0 +1,204 @@
+"""Utterances → features, once, in the cache."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emofocus import audio
+from emofocus.cache import Cache
+from emofocus.config import FeatureSettings, Recipe, to_plain
+from emofocus.corpora import Corpus
+from emofocus.duplicates import Sound, sound_of
+from emofocus.errors import AudioError
+from emofocus.features import FrontEnd
+from emofocus.progress import track
+
+COMMIT_EVERY = 64
+"""Utterances computed between two transactions: what an interruption can cost."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Features of one utterance: frames (n, F) and their level (n,) in dB full scale."""
+
+    frames: NDArray[np.float32]
+    level: NDArray[np.float32]
+
+
+class SpeechStore(Sequence[Speech]):
+    """Features of a corpus' utterances, read from the cache when they are looked at.
+
+    Args:
+        corpus: Whose utterances.
+        settings: Which features.
+        cache: Where they are kept.
+        speed: How much faster, and higher, the speech is played.
+    """
+
+    def __init__(self, corpus: Corpus, settings: FeatureSettings, cache: Cache, speed: float = 1.0) -> None:
+        self._corpus, self._cache, self._speed = corpus, cache, speed
+        self._front_end = FrontEnd(settings).eval()
+        self._contents = content_keys(corpus, cache)
+        variant = hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()
+        played = "" if speed == 1.0 else f"/speed {speed:g}"
+        self._keys = [f"{content}/{variant}{played}" for content in self._contents]
+
+    def __len__(self) -> int:
+        """Number of utterances."""
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
+        """One utterance's features; computed again if another process needed the cache's room."""
+        value = self._cache.read(self._keys[index])
+        if value is None:
+            self._compute([index])
+            value = self._cache.read(self._keys[index])
+        assert value is not None
+        shape = np.frombuffer(value, dtype="<i8", count=2)
+        table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
+        return Speech(frames=table[:, 1:], level=table[:, 0])
+
+    def fill(self) -> None:
+        """Compute what is not in the cache.
+
+        Raises:
+            AudioError: A file cannot be read; what was computed before it stays in the cache.
+        """
+        todo = self._cache.missing(self._keys)
+        title = "features" if self._speed == 1.0 else f"features at speed {self._speed:g}"
+        for start in track(range(0, len(todo), COMMIT_EVERY), title, unit="batch"):
+            self._compute(todo[start : start + COMMIT_EVERY])
+
+    def _compute(self, todo: Sequence[int]) -> None:
+        done: list[tuple[str, bytes]] = []
+        try:
+            for index in todo:
+                item = self._corpus.utterances[index]
+                waveform = audio.load(self._corpus.path(index), item.start, item.end)
+                if self._speed == 1.0:
+                    done.append((_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))))
+                done.append((self._keys[index], _packed(faster(waveform, self._speed), self._front_end)))
+        finally:  # a file that cannot be read, or Ctrl-C, costs no other work
+            self._cache.write(done)
+
+
+def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
+    """What each utterance sounds like, for comparison with others; through the cache.
+
+    Raises:
+        AudioError: A file cannot be read; what was computed before it stays in the cache.
+    """
+    contents = content_keys(corpus, cache)
+    keys = [_sound_key(content) for content in contents]
+    todo = cache.missing(keys)
+    for start in track(range(0, len(todo), COMMIT_EVERY), "listening", unit="batch"):
+        done: list[tuple[str, bytes]] = []
+        try:
+            for index in todo[start : start + COMMIT_EVERY]:
+                item = corpus.utterances[index]
+                sound = sound_of(audio.load(corpus.path(index), item.start, item.end))
+                done.append((keys[index], _packed_sound(sound)))
+        finally:
+            cache.write(done)
+    values = [cache.read(key) or b"" for key in keys]
+    return [Sound(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
+
+
+def _sound_key(content: str) -> str:
+    return f"{content}/sound"
+
+
+def _packed_sound(sound: Sound) -> bytes:
+    return bytes.fromhex(sound.digest) + sound.prints.astype("<u4").tobytes()
+
+
+class SpeechSource(Protocol):
+    """Where training has a corpus' features from: the cache, or a file of them."""
+
+    @property
+    def corpus(self) -> Corpus:
+        """Whose features."""
+
+    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+        """Features of all utterances: as they are, then at the recipe's further speeds."""
+
+    def sounds(self) -> list[Sound]:
+        """What each utterance sounds like, for the audit."""
+
+
+class CachedSpeech:
+    """Features of a corpus by way of the cache, computed from its audio where they are missing."""
+
+    def __init__(self, corpus: Corpus, cache: Cache) -> None:
+        self.corpus, self._cache = corpus, cache
+
+    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+        """See `SpeechSource`.
+
+        Raises:
+            AudioError: A file cannot be read; what was computed before it stays in the cache.
+        """
+        stores = [SpeechStore(self.corpus, recipe.features, self._cache, speed) for speed in (1.0, *recipe.speeds)]
+        for store in stores:
+            store.fill()
+        return list(stores)
+
+    def sounds(self) -> list[Sound]:
+        """See `SpeechSource`."""
+        return sounds_of(self.corpus, self._cache)
+
+
+def faster(waveform: audio.Waveform, speed: float) -> audio.Waveform:
+    """Play samples (T,) faster: pitch and formants rise, as with a smaller speaker → (T / speed,)."""
+    if speed == 1.0:
+        return waveform
+    import soxr
+
+    return cast(audio.Waveform, soxr.resample(waveform, speed * audio.SAMPLING_RATE, audio.SAMPLING_RATE, quality="HQ"))
+
+
+@torch.inference_mode()
+def _packed(waveform: audio.Waveform, front_end: FrontEnd) -> bytes:
+    frames, level = front_end(torch.from_numpy(waveform)[None])
+    table = torch.cat([level[0, :, None], frames[0]], dim=1).numpy()  # (n, 1 + F)
+    return np.array(table.shape, dtype="<i8").tobytes() + table.astype("<f4").tobytes()
+
+
+def content_keys(corpus: Corpus, cache: Cache) -> list[str]:
+    """Name of each utterance's audio: a hash of its file's bytes, and its times if it has some.
+
+    The bytes are hashed again only when a file's size or time of change differs from last time.
+    """
+    hashes: dict[str, str] = {}
+    fresh: dict[str, bytes] = {}
+    try:
+        for file in corpus.table["file"].unique(maintain_order=True):
+            hashes[file] = _content_hash(corpus.root / file, cache, fresh)
+    finally:
+        cache.write(list(fresh.items()))
+    rows = corpus.table.select("file", "start", "end").iter_rows()
+    return [
+        hashes[file] if start is None and end is None else f"{hashes[file]}@{start}-{end}" for file, start, end in rows
+    ]
+
+
+def _content_hash(path: Path, cache: Cache, fresh: dict[str, bytes]) -> str:
+    """Hash of a file's bytes; one that the cache does not know yet is added to ``fresh``."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror}") from error
+    stamp = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode(errors="surrogateescape")
+    key = f"file/{hashlib.blake2b(stamp, digest_size=16).hexdigest()}"
+    known = cache.read(key)
+    if known is None:
+        with path.open("rb") as file:
+            known = fresh[key] = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+    return known.hex()
