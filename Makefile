@@ -3,7 +3,7 @@ PYTHON ?= python3
 LIGHT := .venv-light
 FULL := .venv
 
-.PHONY: demo test check format benchmark clean
+.PHONY: demo test check format benchmark results clean
 
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
@@ -22,6 +22,10 @@ format: $(FULL)/.ready
 
 benchmark: $(FULL)/.ready
 	for file in benchmarks/*.py; do $(FULL)/bin/python $$file; done
+
+# docs/results.md and its figures, out of results/ alone.
+results: $(FULL)/.ready
+	$(FULL)/bin/emofocus report results --out docs/results.md
 
 # An editable install follows the sources; only a change of dependencies installs again.
 $(LIGHT)/.ready: pyproject.toml

@@ -24,11 +24,11 @@ ORDER = [
     ["store"],
     ["models", "datasets"],
     ["augmentation"],
-    ["checkpoint", "metrics"],
+    ["checkpoint", "metrics", "statistics"],
     ["training", "calibration", "features_file"],
-    ["evaluation", "engine", "model_card"],
+    ["evaluation", "engine", "model_card", "report"],
     ["export", "recognizer"],
-    ["predicting", "experiments", "auditing", "cli_corpora"],
+    ["predicting", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -1,0 +1,122 @@
+"""`docs/results.md` and its figures, out of the folder `results/` alone: `emofocus report`."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from emofocus.files import write_text
+from emofocus.report import beside, own
+from emofocus.report.entries import Entry, group
+from emofocus.report.figures import draw_all
+from emofocus.report.markdown import NOT_MEASURED
+from emofocus.report.published import PAPER
+from emofocus.report.results import Result, ResultError, read_results
+from emofocus.statistics import FEWEST_SPEAKERS, RESAMPLES
+
+__all__ = ["Result", "ResultError", "read_results", "write_report"]
+
+INTRODUCTION = f"""\
+# Results
+
+Made by `make results` (`emofocus report results --out docs/results.md`) out of `results/` alone; do not edit. Every
+figure is computed anew from the `predictions.csv` of its result, and the command fails if a summary says otherwise.
+
+- **WA**: share of the test utterances that are recognised. **UA**: mean of the classes' recalls. **macro-F1**: mean of
+  their F1 scores. In percent; guessing gives a UA of 100 % divided by the number of classes.
+- **a ± b**: mean and sample standard deviation over folds; of several seeds, the mean of both over seeds.
+- **[low, high]**: 95 % percentile bootstrap interval of the figure that is pooled over all test utterances. It
+  resamples *speakers*, {RESAMPLES:,} times, because utterances of one speaker resemble each other; below
+  {FEWEST_SPEAKERS} speakers it resamples utterances, and says so. It tells how figures would differ with other test
+  speakers; the training is not repeated.
+- **optimistic**: speakers of the test part are heard in training (protocol `random`). Such figures do not say how well
+  a new speaker is recognised. Those without this word do.
+- Whatever is called *{NOT_MEASURED}* has no result in `results/`.
+"""
+
+PAPER_WORDS = f"""\
+## Beside the paper
+
+Figures of the paper are from
+{PAPER},
+as printed. It does not say which utterances its folds hold. Of ours, those of `random` may be compared with them; those
+without shared speakers stand beside them, and are the ones to expect in use.
+"""
+
+OTHERS_WORDS = """\
+## Systems of others, under protocols that can be named
+
+As their authors report them, none measured here; ours under the same protocol below them. Pretrained networks have
+heard thousands of hours of other speech and have 90 million parameters and more: they are what is possible, not what is
+alike.
+"""
+
+TESTS_WORDS = """\
+Both systems of a pair are tested on the same utterances in the same folds. Differences are those of pooled figures, in
+points, with their 95 % interval; both systems are resampled together, speaker by speaker, and the two-sided p-value is
+that of the interval which just holds 0. McNemar's test is the exact one (not mid-p) on the utterances that only one
+system recognises; it takes utterances for independent and is therefore too sure of itself. The p-values of a column are
+adjusted together by Holm's method. Each system was trained once: what other first weights would do is in no interval.
+"""
+
+NO_TESTS = "Fewer than two variants have been measured with one recipe, protocol and seed.\n"
+
+
+def write_report(results: Path, out: Path) -> list[Path]:
+    """Write the report, and its figures into `images/NAME` beside it, NAME being its name without suffix.
+
+    Args:
+        results: Folder of results, as `emofocus crossval` writes them.
+        out: The Markdown file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ResultError: No results, or figures that are not what their predictions give.
+        MissingExtraError: matplotlib is not installed.
+    """
+    entries = group(read_results(results))
+    folder = out.parent / "images" / out.stem
+    drawn = {entry.slug: draw_all(entry, folder) for entry in entries}
+    shown = {
+        slug: [f"![{words}]({folder.relative_to(out.parent).as_posix()}/{name})\n" for name, words in figures]
+        for slug, figures in drawn.items()
+    }
+    write_text(out, "\n".join(_paragraphs(entries, shown)))
+    return [out, *(folder / name for figures in drawn.values() for name, _ in figures)]
+
+
+def _paragraphs(entries: Sequence[Entry], shown: dict[str, list[str]]) -> Iterator[str]:
+    """The report, paragraph by paragraph."""
+    yield INTRODUCTION
+    corpora = [(corpus, list(found)) for corpus, found in groupby(entries, key=lambda entry: entry.corpus)]
+    for corpus, found in corpora:
+        yield from _overview(corpus, found)
+    yield PAPER_WORDS
+    yield beside.papers_tables(entries)
+    yield OTHERS_WORDS
+    yield beside.references(entries)
+    for corpus, found in corpora:
+        yield f"## Each result on `{corpus}`\n"
+        for entry in found:
+            yield f"### `{entry.model}`, `{entry.recipe}`, protocol {entry.marked_protocol}\n"
+            yield from own.details(entry)
+            yield from shown[entry.slug]
+
+
+def _overview(corpus: str, entries: Sequence[Entry]) -> Iterator[str]:
+    """All results of one corpus, side by side."""
+    first = max(entries, key=lambda entry: len(entry.by_speaker))
+    counted = f"{first.first.summary['utterances']} utterances, {len(first.by_speaker)} speakers"
+    classes = ", ".join(first.classes)
+    yield f"## Overview of `{corpus}`\n\n{counted}, {len(first.classes)} classes: {classes}.\n"
+    if any(entry.unit == "utterances" for entry in entries):
+        yield f"Fewer than {FEWEST_SPEAKERS} speakers: these intervals resample **utterances** and are too narrow.\n"
+    yield own.headline(entries)
+    yield "### The ablation, tested in pairs\n"
+    tests = own.ablations(entries)
+    yield from (TESTS_WORDS, tests) if tests else (NO_TESTS,)
+    yield "### Recall of each class, %\n\nPooled over folds.\n"
+    yield own.recalls(entries)
+    yield "### What the splits share\n"
+    yield own.audits([result for entry in entries for result in entry.results])

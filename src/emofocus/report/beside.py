@@ -1,0 +1,59 @@
+"""The paper's tables with our figures beside them, and systems of others under protocols that can be named."""
+
+from collections.abc import Sequence
+
+from emofocus.report.entries import OPTIMISTIC, Entry
+from emofocus.report.markdown import NONE, NOT_MEASURED, figure_with_interval, seeds, spread, table
+from emofocus.report.published import REFERENCES, TABLES, Published, References, Table
+
+RANDOM = f"`random` ({OPTIMISTIC})"
+
+
+def papers_tables(entries: Sequence[Entry]) -> str:
+    """All tables of the paper, ours beside them."""
+    return "\n".join(f"### {item.title}\n\n{paper_table(item, entries)}" for item in TABLES)
+
+
+def paper_table(item: Table, entries: Sequence[Entry]) -> str:
+    """One of them: a row a system; the paper's figures, ours that may be compared with them, and those that may not."""
+    rows = []
+    for system in item.systems:
+        own = [entry for entry in entries if (entry.corpus, entry.model) == (item.corpus, system.model)]
+        shared = [_line(entry) for entry in own if entry.optimistic]
+        apart = [_line(entry) for entry in own if not entry.optimistic]
+        printed = f"WA {system.wa or NONE}, UA {system.ua or NONE}" if system.wa or system.ua else NONE
+        row = [system.system, printed, "<br>".join(shared) or f"{RANDOM}: {NOT_MEASURED}"]
+        rows.append([*row, "<br>".join(apart) or NOT_MEASURED, system.remark])
+    head = ["system", f"the paper: {item.protocol}", "emofocus, test speakers heard in training"]
+    return table([*head, "emofocus, test speakers not heard", "remark"], rows)
+
+
+def _line(entry: Entry) -> str:
+    """One of our results in a cell."""
+    wa, ua = (spread(entry.mean[number], entry.deviation[number]) for number in range(2))
+    return f"{entry.marked_protocol}, `{entry.recipe}`, {seeds(entry)}: WA {wa}, UA {ua}"
+
+
+def references(entries: Sequence[Entry]) -> str:
+    """Others' systems, by corpus and protocol, followed by ours under the same protocol."""
+    protocols = dict.fromkeys((item.corpus, item.protocol) for item in REFERENCES)
+    rows: list[list[str]] = []
+    for corpus, protocol in protocols:
+        named = [f"`{corpus}`", RANDOM if protocol == "random" else f"`{protocol}`"]
+        items = [item for item in REFERENCES if (item.corpus, item.protocol) == (corpus, protocol)]
+        own = [entry for entry in entries if (entry.corpus, entry.protocol) == (corpus, protocol)]
+        rows += [[*named, *_reference(item, system)] for item in items for system in item.systems]
+        rows += [[*named, *_ours(entry)] for entry in own]
+        if not own:
+            rows.append([*named, "**emofocus**", NOT_MEASURED, NOT_MEASURED, ""])
+    return table(["corpus", "protocol", "system", "WA %", "UA %", "by whom, and caveats"], rows)
+
+
+def _reference(item: References, system: Published) -> list[str]:
+    source = f"{item.source}; {system.remark}" if system.remark else item.source
+    return [system.system, system.wa or NONE, system.ua or NONE, source]
+
+
+def _ours(entry: Entry) -> list[str]:
+    wa, ua = (figure_with_interval(entry, number) for number in range(2))
+    return [f"**emofocus** `{entry.model}`", wa, ua, f"`{entry.recipe}`, {seeds(entry)}"]

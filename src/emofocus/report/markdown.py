@@ -1,0 +1,49 @@
+"""Figures and tables as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from emofocus.report.entries import Entry
+from emofocus.statistics import FIGURES, Difference, Interval
+
+NAMES = dict(zip(FIGURES, ("WA", "UA", "macro-F1"), strict=True))
+NOT_MEASURED = "not measured"
+NONE = "–"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> str:
+    """A table; columns from number ``right`` on are aligned to the right, none if it is 0."""
+    rule = ["---:" if right and number >= right else "---" for number in range(len(head))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows)) + "\n"
+
+
+def spread(mean: float, deviation: float) -> str:
+    """Mean ± standard deviation, in percent."""
+    return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+
+
+def bounds(interval: Interval | Difference) -> str:
+    """Interval, in percent or points."""
+    return f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]".replace("-", "−")
+
+
+def points(change: Difference) -> str:
+    """Difference in points, with its interval."""
+    return f"{100 * change.value:+.2f} {bounds(change)}".replace("-", "−")
+
+
+def chance(p: float) -> str:
+    """p-value."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def figure_with_interval(entry: Entry, number: int) -> str:
+    """Mean ± standard deviation over folds of one figure, and the interval of the pooled one."""
+    found = entry.intervals[FIGURES[number]]
+    return f"{spread(entry.mean[number], entry.deviation[number])} {bounds(found)}"
+
+
+def seeds(entry: Entry) -> str:
+    """How many seeds, and whether folds are missing."""
+    number = len(entry.results)
+    counted = f"{number} seed" + ("s" if number > 1 else "")
+    return f"{counted}, {entry.unfinished}" if entry.unfinished else counted

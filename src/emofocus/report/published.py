@@ -1,0 +1,202 @@
+"""What others published, as data: the paper's tables, and systems under protocols that can be named.
+
+Shares in percent, as printed. None of these figures was measured here.
+"""
+
+from dataclasses import dataclass
+
+PAPER = (
+    "J. Kim, Y. An and J. Kim, *Improving Speech Emotion Recognition Through Focus and Calibration Attention "
+    "Mechanisms*, Interspeech 2022"
+)
+
+VARIANTS = {"bmhsa": "BMHSA", "mhsa-fa": "MHSA-FA", "mhsa-ca": "MHSA-CA", "mhsa-faca": "MHSA-FACA"}
+"""The ablation: model → how the paper calls it. It has no MHSA-CA; we add the missing fourth cell."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One system's figures on one corpus.
+
+    Attributes:
+        system: As printed.
+        model: The name that it has here; empty where it is not among this project's networks.
+        wa: Weighted accuracy, as printed; empty where there is none.
+        ua: Unweighted accuracy, as printed; empty where there is none.
+        remark: What a reader must know.
+    """
+
+    system: str
+    model: str
+    wa: str
+    ua: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Attributes:
+        title: What it holds.
+        corpus: Name of the corpus.
+        protocol: What the paper says of its folds.
+        systems: Its rows, in its order.
+    """
+
+    title: str
+    corpus: str
+    protocol: str
+    systems: tuple[Published, ...]
+
+
+IEMOCAP_FOLDS = "ten folds, 8/1/1; which is not stated"
+RAVDESS_FOLDS = "five folds, 3/1/1; which is not stated"
+
+TABLES = (
+    Table(
+        "Table 1: systems compared on IEMOCAP",
+        "iemocap",
+        IEMOCAP_FOLDS,
+        (
+            Published(
+                "audio-BRE", "audio-bre", "64.60", "65.20", "its authors' earlier code splits utterances at random"
+            ),
+            Published("DRN-MHSA", "drn-mhsa", "", "67.40"),
+            Published("A-DCNN", "a-dcnn", "69.80", ""),
+            Published("Audio-CNN-xvector", "audio-cnn-xvector", "66.60", "68.40", "needs an extractor of x-vectors"),
+            Published("MHSA-FACA", "mhsa-faca", "72.01", "72.83"),
+        ),
+    ),
+    Table(
+        "Table 2: systems compared on RAVDESS",
+        "ravdess",
+        RAVDESS_FOLDS,
+        (
+            Published("Deep-CNN", "deep-cnn", "", "71.67", "its own abstract says 71.61, an accuracy"),
+            Published(
+                "Head Fusion",
+                "head-fusion",
+                "77.80",
+                "77.40",
+                "its public code, for IEMOCAP, keeps the best epoch on *test* and splits at random",
+            ),
+            Published("QCNN", "qcnn", "", "77.87", "an accuracy in its own abstract"),
+            Published(
+                "MHSA-FACA",
+                "mhsa-faca",
+                "82.85",
+                "82.47",
+                "its folds most likely share actors: small networks stay near 62 on actors never heard",
+            ),
+        ),
+    ),
+    Table(
+        "Table 3: the ablation, on IEMOCAP",
+        "iemocap",
+        IEMOCAP_FOLDS,
+        (
+            Published("BMHSA", "bmhsa", "69.66", "70.52"),
+            Published("MHSA-FA", "mhsa-fa", "71.56", "72.30"),
+            Published("MHSA-CA", "mhsa-ca", "", "", "no such row in the paper"),
+            Published("MHSA-FACA", "mhsa-faca", "72.01", "72.83"),
+        ),
+    ),
+    Table(
+        "The ablation of Table 3, on RAVDESS",
+        "ravdess",
+        RAVDESS_FOLDS,
+        (
+            Published("BMHSA", "bmhsa", "", "", "no such row in the paper"),
+            Published("MHSA-FA", "mhsa-fa", "", "", "no such row in the paper"),
+            Published("MHSA-CA", "mhsa-ca", "", "", "no such row in the paper"),
+            Published("MHSA-FACA", "mhsa-faca", "82.85", "82.47", "from its Table 2"),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class References:
+    """Systems of others under one protocol of one corpus.
+
+    Attributes:
+        corpus: Name of the corpus.
+        protocol: Name of the protocol here, for our figures beside them.
+        source: Who measured, and how.
+        systems: The systems.
+    """
+
+    corpus: str
+    protocol: str
+    source: str
+    systems: tuple[Published, ...]
+
+
+EMOBOX = "EmoBox, Interspeech 2024: frozen pretrained features; validates on random training utterances"
+RESLSTM = "Krasnoproshin and Vashkevich, arXiv 2606.03359: from scratch, ten runs"
+TUNED = "settings tuned on the pooled *test* UAR, features normalised with the whole corpus"
+EMOTION2VEC = "emotion2vec's table: a linear classifier on frozen features, validates on random training utterances"
+
+REFERENCES = (
+    References(
+        "ravdess",
+        "actors5",
+        RESLSTM,
+        (
+            Published("LSTM-SA (29 k parameters)", "", "", "57.5 ± 1.1", TUNED),
+            Published(
+                "ResLSTM-SA (47 k parameters)", "", "", "62.3 ± 1.2", f"{TUNED}; its headline, 65.2, is the best run"
+            ),
+        ),
+    ),
+    References(
+        "ravdess",
+        "emobox6",
+        EMOBOX,
+        (
+            Published("wav2vec2-base", "", "55.4", "54.3"),
+            Published("WavLM-base", "", "62.1", "61.6"),
+            Published("HuBERT-base", "", "66.2", "65.4"),
+            Published("HuBERT-large", "", "70.3", "70.0"),
+            Published("WavLM-large", "", "72.2", "72.0"),
+            Published("Whisper-large-v3", "", "75.9", "75.3"),
+        ),
+    ),
+    References(
+        "ravdess",
+        "random",
+        "Ye et al., ICASSP 2023",
+        (Published("TIM-Net", "", "92.08", "", "ten folds, trains on 90 %; its validation data are its test data"),),
+    ),
+    References(
+        "iemocap",
+        "session",
+        EMOBOX,
+        (
+            Published("wav2vec2-base", "", "57.7", "58.3"),
+            Published("WavLM-base", "", "63.9", "62.9"),
+            Published("WavLM-large", "", "69.1", "69.5"),
+            Published("Whisper-large-v3", "", "72.9", "73.5"),
+        ),
+    ),
+    References(
+        "iemocap",
+        "session",
+        EMOTION2VEC,
+        (
+            Published("WavLM-base", "", "65.9", ""),
+            Published("WavLM-large", "", "70.0", ""),
+            Published("emotion2vec", "", "71.8", "", "74.5 where its validation part is the test part"),
+        ),
+    ),
+    References(
+        "iemocap",
+        "random",
+        "SpeechBrain's recipes: one random split, 80/10/10",
+        (
+            Published("ECAPA-TDNN, from scratch", "", "65.7", ""),
+            Published("wav2vec2-base, fine-tuned", "", "77.0", "", "mean of its runs; 78.7 is the best"),
+        ),
+    ),
+)

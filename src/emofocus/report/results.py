@@ -1,0 +1,294 @@
+"""The folder `results/`, read back: every figure is computed anew from `predictions.csv` and must be what is stated."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.calibration import CalibrationFigures, measure_calibration
+from emofocus.errors import EmofocusError, one_of
+from emofocus.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
+
+TOLERANCE = 1.5e-6
+"""Figures are written with six decimals."""
+
+PARTS = ("train", "valid", "test")
+
+FILES = ("predictions.csv", "folds.json")
+
+Row = dict[str, str]
+
+
+class ResultError(EmofocusError):
+    """Committed results that are not there, incomplete, or not what their own predictions say."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One run of cross-validation.
+
+    Attributes:
+        name: Its folder, below the folder of results.
+        summary: `summary.json`.
+        predictions: Of all folds, sorted by utterance (U,).
+        folds: Number of the fold that tests each utterance (U,).
+        probabilities: Of each class, calibrated where there is a temperature (U, C).
+        shared: Speakers that a test part has in common with the rest of its fold; None if it cannot be told.
+        audit: Offenders of each kind, as the audit of the split counted them; None if nobody wrote it down.
+    """
+
+    name: str
+    summary: dict[str, Any]
+    predictions: Predictions
+    folds: Numbers
+    probabilities: Array
+    shared: int | None
+    audit: dict[str, int] | None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Corpus, protocol, model and recipe: what results of several seeds have in common."""
+        summary = self.summary
+        return summary["corpus"], summary["protocol"]["name"], summary["model"], summary["recipe"]
+
+    @property
+    def seed(self) -> int:
+        """What it was drawn with."""
+        return int(self.summary["seed"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether all folds are there."""
+        return len(self.summary["folds"]) == int(self.summary["protocol"]["folds"])
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether speakers of test parts are heard in training."""
+        return self.key[1] == "random" or bool(self.shared) or "speaker" in (self.audit or {})
+
+    @cached_property
+    def by_fold(self) -> Array:
+        """WA, UA and macro-F1 of each fold, in the order of the summary: (folds, 3)."""
+        return np.stack([figures(self.counts(self.folds == item["fold"])) for item in self.summary["folds"]])
+
+    @cached_property
+    def calibration(self) -> list[CalibrationFigures]:
+        """Calibration figures of each fold; empty where a fold has no temperature, as those of older versions."""
+        folds = self.summary["folds"]
+        if not all("temperature" in item for item in folds):
+            return []
+        return [self._calibration(item, self.folds == item["fold"]) for item in folds]
+
+    def _calibration(self, entry: dict[str, Any], chosen: NDArray[np.bool_]) -> CalibrationFigures:
+        labels, correct = self.predictions.labels[chosen], self.predictions.correct[chosen]
+        fitted = entry["temperature"], entry["threshold"]
+        return measure_calibration(self.probabilities[chosen], labels, correct, *fitted)
+
+    def counts(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Numbers:
+        """Confusion matrix of some utterances, or of all: (C, C)."""
+        found = self.predictions
+        return confusion(found.labels[chosen], found.predictions[chosen], len(found.classes))
+
+
+def read_results(root: Path) -> list[Result]:
+    """Read and check all results below a folder, sorted by corpus, protocol, model, recipe and seed.
+
+    Runs that have not finished a fold are left out.
+
+    Raises:
+        ResultError: There are none, files are missing, or a figure is not what `predictions.csv` gives.
+    """
+    paths = sorted(root.rglob("summary.json"))
+    found = [result for result in (_read(path, root) for path in paths) if result is not None]
+    if not found:
+        reason = (
+            "has no finished fold"
+            if paths
+            else "there is no summary.json below it"
+            if root.is_dir()
+            else "is not there"
+        )
+        raise ResultError(f"no results in {root} ({reason}); emofocus crossval writes some with --out {root}/NAME")
+    seen: dict[tuple[Any, ...], str] = {}
+    for result in found:
+        other = seen.setdefault((result.key, result.seed), result.name)
+        if other != result.name:
+            raise ResultError(f"{other} and {result.name} are the same experiment: {result.key}, seed {result.seed}")
+    return sorted(found, key=lambda result: (result.key, result.seed))
+
+
+def _read(path: Path, root: Path) -> Result | None:
+    summary = _json(path)
+    if not summary.get("folds"):
+        return None
+    folder = path.parent
+    missing = [name for name in FILES if not (folder / name).exists()]
+    if missing:
+        raise ResultError(f"{folder} has a summary.json but no {missing[0]}")
+    rows = _rows(folder / "predictions.csv", summary["classes"])
+    folds = _json(folder / "folds.json")["folds"]
+    digest = _digest(folds)
+    _check_digest(path, summary, digest)
+    _check_sizes(path, summary, rows, folds)
+    result = Result(
+        name=folder.relative_to(root).as_posix(),
+        summary=summary,
+        predictions=_predictions(folder.relative_to(root).as_posix(), summary, rows, digest),
+        folds=np.array([int(row["fold"]) for row in rows]),
+        probabilities=np.array([[float(row[f"p_{name}"]) for name in summary["classes"]] for row in rows]),
+        shared=_shared_speakers(rows, folds),
+        audit=_audit(folder, summary),
+    )
+    _check_figures(path, result)
+    return result
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResultError(f"{path} is no JSON: {error}") from error
+
+
+def _rows(path: Path, classes: Sequence[str]) -> list[Row]:
+    """Lines of predictions.csv, sorted by utterance."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=utterance_of)
+    columns = set(rows[0]) if rows else set()
+    missing = {"fold", "file", "speaker", "label", "prediction", *(f"p_{name}" for name in classes)} - columns
+    if missing:
+        raise ResultError(f"{path} has no column {min(missing)}, or no line")
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
+        for name in ("label", "prediction"):
+            if row[name] not in classes:
+                raise ResultError(f"{path}: {utterance_of(row)}: {name} {row[name]!r} is no class ({one_of(classes)})")
+        if after is not None and utterance_of(row) == utterance_of(after):
+            raise ResultError(f"{path}: {utterance_of(row)} is there more than once")
+    return rows
+
+
+def utterance_of(row: Row) -> str:
+    """Name of an utterance: its file, and its times where it is a cut."""
+    return f"{row['file']}@{row['start']}-{row['end']}" if row.get("end") else row["file"]
+
+
+def _predictions(name: str, summary: dict[str, Any], rows: Sequence[Row], digest: str) -> Predictions:
+    number = {label: index for index, label in enumerate(summary["classes"])}
+    return Predictions(
+        name=name,
+        classes=tuple(summary["classes"]),
+        protocol=summary["protocol"]["name"],
+        digest=digest,
+        utterances=tuple(utterance_of(row) for row in rows),
+        speakers=tuple(row["speaker"] for row in rows),
+        labels=np.array([number[row["label"]] for row in rows]),
+        predictions=np.array([number[row["prediction"]] for row in rows]),
+    )
+
+
+def _digest(folds: Sequence[dict[str, list[str]]]) -> str:
+    """Hash of the utterances in each part: the same as `emofocus.folds.Folds.digest`."""
+    state = hashlib.sha256()
+    for fold in folds:
+        for name in PARTS:
+            state.update(f"\n{name}\n".encode())
+            state.update("\n".join(sorted(fold[name])).encode())
+    return state.hexdigest()[:16]
+
+
+def _shared_speakers(rows: Sequence[Row], folds: Sequence[dict[str, list[str]]]) -> int | None:
+    """Different speakers of test parts who are in another part of their fold too; None where names do not tell."""
+    speaker = {Path(row["file"]).stem: row["speaker"] for row in rows}
+    if len(speaker) < len(rows) or "" in speaker.values():
+        return None
+    shared: set[str] = set()
+    for fold in folds:
+        parts = [{speaker.get(Path(key).stem, "") for key in fold[name]} for name in PARTS]
+        if any("" in part for part in parts):
+            return None
+        shared |= parts[2] & (parts[0] | parts[1])
+    return len(shared)
+
+
+def _audit(folder: Path, summary: dict[str, Any]) -> dict[str, int] | None:
+    """Counts by kind, out of the summary or of an audit.json beside it."""
+    if "audit" in summary:
+        return dict(summary["audit"])
+    if not (folder / "audit.json").exists():
+        return None
+    offences = _json(folder / "audit.json")["offences"]
+    kinds = dict.fromkeys(offence["kind"] for offence in offences)
+    return {kind: len({offence["value"] for offence in offences if offence["kind"] == kind}) for kind in kinds}
+
+
+def _check_digest(path: Path, summary: dict[str, Any], digest: str) -> None:
+    stated = summary["protocol"].get("digest", digest)  # results of older versions have none
+    if stated != digest:
+        raise ResultError(f"{path}: the digest of the folds is {stated}, but folds.json gives {digest}")
+
+
+def _check_sizes(
+    path: Path, summary: dict[str, Any], rows: Sequence[Row], folds: Sequence[dict[str, list[str]]]
+) -> None:
+    for item in summary["folds"]:
+        tested = sum(row["fold"] == str(item["fold"]) for row in rows)
+        if tested != item["test"]:
+            raise ResultError(
+                f"{path}: fold {item['fold']} tests {item['test']} utterances, predictions.csv has {tested}"
+            )
+        for name in PARTS:
+            if len(folds[item["fold"]][name]) != item[name]:
+                held = len(folds[item["fold"]][name])
+                raise ResultError(f"{path}: fold {item['fold']} has {item[name]} in {name}, folds.json has {held}")
+    strangers = {row["fold"] for row in rows} - {str(item["fold"]) for item in summary["folds"]}
+    if strangers:
+        raise ResultError(f"{path} has no fold {min(strangers)}, which predictions.csv has")
+
+
+def _check_figures(path: Path, result: Result) -> None:
+    """Every digit of the summary."""
+    for what, stated, found in _stated(result):
+        if not _same(stated, found):
+            given = "none" if found is None else f"{found:.6f}"
+            raise ResultError(f"{path}: {what} is {stated}, but predictions.csv gives {given}")
+    best = result.probabilities.argmax(axis=1)
+    rows = np.arange(len(best))
+    lower = result.probabilities[rows, result.predictions.predictions] < result.probabilities[rows, best]
+    if lower.any():
+        name = result.predictions.utterances[int(np.flatnonzero(lower)[0])]
+        raise ResultError(f"{path.parent / 'predictions.csv'}: {name}: the prediction is not its most probable class")
+
+
+def _same(stated: float | None, found: float | None) -> bool:
+    if stated is None or found is None:
+        return stated is found
+    return abs(stated - found) <= TOLERANCE
+
+
+def _stated(result: Result) -> Iterator[tuple[str, float | None, float | None]]:
+    """Each figure of the summary: where it stands, what it says, and what it is."""
+    columns: dict[str, list[float | None]] = dict(zip(FIGURES, result.by_fold.T.tolist(), strict=True))
+    for name in CalibrationFigures._fields if result.calibration else ():
+        columns[name] = [getattr(item, name) for item in result.calibration]
+    for name, values in columns.items():
+        for item, value in zip(result.summary["folds"], values, strict=True):
+            yield f"{name} of fold {item['fold']}", item.get(name), value
+        yield from _stated_averages(
+            name, result.summary.get(name, {}), [value for value in values if value is not None]
+        )
+
+
+def _stated_averages(
+    name: str, stated: dict[str, float], values: list[float]
+) -> Iterator[tuple[str, float | None, float | None]]:
+    if values:  # where no fold answers anything, there is nothing to average
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        yield f"the mean {name}", stated.get("mean"), float(np.mean(values))
+        yield f"the std of {name}", stated.get("std"), deviation

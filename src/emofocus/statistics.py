@@ -1,0 +1,296 @@
+"""How sure figures are: intervals clustered by speaker, paired tests of two systems, several tests at once.
+
+Utterances of one speaker resemble each other, so that 1440 utterances of 24 actors say less about a 25th actor than
+1440 speakers would. Whatever is resampled here is therefore a *speaker* with all of their utterances (Field and Welsh,
+*Bootstrapping clustered data*, Journal of the Royal Statistical Society B 69, 2007). Of fewer than three speakers
+nothing can be learned that way: utterances are resampled instead, the result says so, and is too narrow for new
+speakers.
+
+Intervals tell how figures would differ with other *test* speakers. Training on other speakers, or from other first
+weights, is not repeated: what that does is seen in the spread over folds and seeds.
+
+Random numbers are those of `numpy.random.RandomState`, whose stream never changes: equal digits with every version.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.errors import EmofocusError
+
+FIGURES = ("wa", "ua", "macro_f1")
+"""In the order of the last axis of `figures`."""
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+FEWEST_SPEAKERS = 3
+"""Speakers that are resampled; of fewer, utterances are."""
+
+CHUNK = 2_000
+"""Resamples made at a time, which bounds the memory that a corpus of many speakers needs."""
+
+Numbers = NDArray[np.int64]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one system said of every test utterance, pooled over folds and sorted by utterance.
+
+    Attributes:
+        name: What messages call it.
+        classes: Names of the classes (C,).
+        protocol: Name of the way the folds were dealt.
+        digest: Hash of the folds.
+        utterances: Name of each utterance (U,), sorted.
+        speakers: Who speaks (U,).
+        labels: Number of the true class (U,).
+        predictions: Number of the class that was predicted (U,).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    protocol: str
+    digest: str
+    utterances: tuple[str, ...]
+    speakers: tuple[str, ...]
+    labels: Numbers
+    predictions: Numbers
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each utterance was recognised (U,)."""
+        return np.asarray(self.labels == self.predictions)
+
+
+class Interval(NamedTuple):
+    """A figure of all test utterances, and the percentile interval of its resamples."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """Second system minus first: the figure, its percentile interval, and the p-value of there being none."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+class McNemar(NamedTuple):
+    """Utterances that only the first or only the second system recognised, and the exact p-value."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+class Comparison(NamedTuple):
+    """Two systems on the same utterances.
+
+    Attributes:
+        wa: Difference in WA.
+        ua: Difference in UA.
+        mcnemar: Exact test of equal WA; it takes utterances for independent, which clustered ones are not.
+        unit: What was resampled: ``speakers`` or ``utterances``.
+    """
+
+    wa: Difference
+    ua: Difference
+    mcnemar: McNemar
+    unit: str
+
+
+def confusion(labels: Numbers, predictions: Numbers, classes: int) -> Numbers:
+    """Number of utterances of true class i that were called j: (C, C)."""
+    return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+
+
+def figures(counts: NDArray[Any]) -> Array:
+    """WA, UA and macro-F1 of confusion matrices: (…, C, C) → (…, 3).
+
+    With n_ij utterances of class i that were called j and P the classes that have utterances: WA = Σ n_ii / Σ n_ij;
+    UA = mean over P of n_ii / Σ_j n_ij; macro-F1 = mean over P of 2·n_ii / (Σ_j n_ij + Σ_j n_ji). These are
+    `emofocus.metrics.measure`'s, for thousands of matrices at a time and without torch.
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    true, called = counts.sum(axis=-1), counts.sum(axis=-2)
+    present = np.maximum((true > 0).sum(axis=-1), 1)
+    recall = (hits / np.maximum(true, 1)).sum(axis=-1) / present
+    f1 = np.where(true > 0, 2 * hits / np.maximum(true + called, 1), 0).sum(axis=-1) / present
+    return np.stack([hits.sum(axis=-1) / np.maximum(true.sum(axis=-1), 1), recall, f1], axis=-1)
+
+
+def resampled_unit(speakers: Sequence[str]) -> str:
+    """What intervals of these utterances resample: ``speakers``, or ``utterances`` where speakers are too few."""
+    return "speakers" if len(set(speakers)) >= FEWEST_SPEAKERS else "utterances"
+
+
+def intervals(
+    systems: Sequence[Predictions], resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> dict[str, Interval]:
+    """Percentile bootstrap intervals of WA, UA and macro-F1 over all test utterances, clustered by speaker.
+
+    S speakers are drawn with replacement from the S, resample by resample, each with all of their utterances; the
+    interval is from the (1 − level) / 2 to the (1 + level) / 2 quantile of the figure (Efron and Tibshirani, *An
+    Introduction to the Bootstrap*, 1993, chapter 13). With few speakers it is somewhat too narrow.
+
+    Args:
+        systems: One system, or the same one trained from several seeds: then the mean of their figures.
+        resamples: How many.
+        seed: Of the draws.
+        level: Share of resamples within the interval.
+
+    Raises:
+        EmofocusError: The systems did not see the same utterances, labels, speakers and classes.
+    """
+    for first, second in pairwise(systems):
+        _require_same(first, second, SEEN)
+    values = _figures_of(systems).mean(axis=0)
+    drawn = _resample(systems, resamples, seed).mean(axis=1)
+    low, high = _quantiles(drawn, level)
+    return {name: Interval(float(values[k]), float(low[k]), float(high[k])) for k, name in enumerate(FIGURES)}
+
+
+def compare(
+    first: Predictions, second: Predictions, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> Comparison:
+    """Paired comparison of two systems on the same utterances and folds.
+
+    Both systems are resampled together: each resample draws speakers, and takes the difference of the two figures on
+    them. The two-sided p-value of no difference is that of the percentile interval which just holds 0: with R resampled
+    differences d, p = 2 · min(1 + #{d ≤ 0}, 1 + #{d ≥ 0}) / (R + 1), at most 1 (Davison and Hinkley, *Bootstrap Methods
+    and their Application*, 1997, chapter 4, for the 1 that is added).
+
+    Raises:
+        EmofocusError: Utterances, labels, speakers, classes, protocol or folds differ; the message says which.
+    """
+    _require_same(first, second, SEEN + DEALT)
+    values, drawn = _figures_of([first, second]), _resample([first, second], resamples, seed)
+    change, drawn_change = values[1] - values[0], drawn[:, 1] - drawn[:, 0]
+    low, high = _quantiles(drawn_change, level)
+    wa, ua = (
+        Difference(float(change[k]), float(low[k]), float(high[k]), _p_value(drawn_change[:, k])) for k in range(2)
+    )
+    return Comparison(wa, ua, mcnemar(first.correct, second.correct), resampled_unit(first.speakers))
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
+    """McNemar's exact conditional test of two systems that were right or wrong on the same utterances (U,).
+
+    Of the n utterances on which just one system was right, k ~ Binomial(n, 1/2) were the first system's if both are
+    equally good: p = min(1, 2 · Σ_{i ≤ min(k, n−k)} C(n, i) / 2ⁿ) (McNemar, Psychometrika 12, 1947; Dietterich, Neural
+    Computation 10, 1998). The sum is of whole numbers, so that it is exact for any n. It is the exact test and not its
+    mid-p form, so that it never rejects too often; it does take utterances for independent.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    n, term, total = only_first + only_second, 1, 0
+    for i in range(min(only_first, only_second) + 1):
+        total += term
+        term = term * (n - i) // (i + 1)  # C(n, i + 1) out of C(n, i)
+    return McNemar(only_first, only_second, min(1.0, 2 * total / 2**n))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of m tests, adjusted so that the chance of any false rejection stays below the level.
+
+    The i-th smallest is multiplied by m − i + 1, and is at least as large as those before it, at most 1 (Holm,
+    Scandinavian Journal of Statistics 6, 1979).
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    raised = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    adjusted = np.empty_like(raised)
+    adjusted[order] = raised
+    return [float(value) for value in adjusted]
+
+
+def wilson(hits: float, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of independent trials (J. of the American Statistical Association 22, 1927)."""
+    z = 1.959964
+    share, weight = hits / total, z * z / total
+    middle = (share + weight / 2) / (1 + weight)
+    half = z * np.sqrt(share * (1 - share) / total + weight / (4 * total)) / (1 + weight)
+    return float(middle - half), float(middle + half)
+
+
+def _figures_of(systems: Sequence[Predictions]) -> Array:
+    """Figures of each system over all utterances: (systems, 3)."""
+    return figures(np.stack([confusion(system.labels, system.predictions, len(system.classes)) for system in systems]))
+
+
+def _resample(systems: Sequence[Predictions], resamples: int, seed: int) -> Array:
+    """Figures of every resample: (R, systems, 3)."""
+    generator, found = np.random.RandomState(seed), []
+    cells, draws, shares = _units(systems)
+    shape = (-1, len(systems), len(systems[0].classes), len(systems[0].classes))
+    for start in range(0, resamples, CHUNK):
+        times = generator.multinomial(draws, shares, size=min(CHUNK, resamples - start))
+        found.append(figures((times @ cells).reshape(shape)))
+    return np.concatenate(found)
+
+
+def _units(systems: Sequence[Predictions]) -> tuple[Array, int, Array]:
+    """What is resampled: confusion counts of each unit (N, systems·C·C), how many are drawn, and their shares (N,).
+
+    Utterances with the same label and the same predictions count alike, so that they are one unit with a larger share.
+    """
+    speakers, classes = systems[0].speakers, len(systems[0].classes)
+    cells = np.stack([system.labels * classes + system.predictions for system in systems], axis=1)
+    if resampled_unit(speakers) == "speakers":
+        names, unit = np.unique(speakers, return_inverse=True)
+        draws, shares = len(names), np.full(len(names), 1 / len(names))
+    else:
+        cells, number = np.unique(cells, axis=0, return_counts=True)
+        unit, draws, shares = np.arange(len(cells)), int(number.sum()), number / number.sum()
+    counts = np.zeros((len(shares), len(systems), classes**2))
+    np.add.at(counts, (unit[:, None], np.arange(len(systems)), cells), 1)
+    return counts.reshape(len(shares), -1), draws, shares
+
+
+def _quantiles(drawn: Array, level: float) -> Array:
+    return np.asarray(np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0))
+
+
+def _p_value(drawn: Array) -> float:
+    below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
+    return min(1.0, 2 * (1 + min(below, above)) / (len(drawn) + 1))
+
+
+Check = tuple[str, Callable[[Predictions], Sequence[Any]]]
+SEEN: tuple[Check, ...] = (
+    ("classes", lambda system: system.classes),
+    ("utterances", lambda system: system.utterances),
+    ("labels", lambda system: [system.classes[label] for label in system.labels]),
+    ("speakers", lambda system: system.speakers),
+)
+DEALT: tuple[Check, ...] = (
+    ("protocols", lambda system: [system.protocol]),
+    ("folds (their digest)", lambda system: [system.digest]),
+)
+
+
+def _require_same(first: Predictions, second: Predictions, checks: Sequence[Check]) -> None:
+    for what, of in checks:
+        here, there = list(of(first)), list(of(second))
+        if here != there:
+            example = _example(first, what, here, there)
+            raise EmofocusError(f"{first.name} and {second.name} cannot be compared: their {what} differ ({example})")
+
+
+def _example(system: Predictions, what: str, here: Sequence[str], there: Sequence[str]) -> str:
+    """The first difference of two lists."""
+    if len(here) != len(there):
+        only = sorted(set(here) ^ set(there))
+        return f"{len(here)} and {len(there)}" + (f", for example {only[0]!r} in one alone" if only else "")
+    number = next(k for k, (a, b) in enumerate(zip(here, there, strict=True)) if a != b)
+    where = f"{system.utterances[number]}: " if what in ("labels", "speakers") else ""
+    return f"{where}{here[number]!r} and {there[number]!r}"
