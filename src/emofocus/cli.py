@@ -13,6 +13,7 @@ import click
 
 from emofocus import __version__
 from emofocus.cli_corpora import corpora
+from emofocus.cli_report import report
 from emofocus.errors import EmofocusError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -184,6 +185,7 @@ def clear_cache(folder: Path | None) -> None:
 
 
 app.add_command(corpora)
+app.add_command(report)
 
 
 def main() -> None:
