@@ -1,5 +1,6 @@
 """What the training commands do: arguments in, an experiment run, a table out."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from emofocus.cache import Cache, format_size
 from emofocus.config import load_recipe
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
+
+# The exporter's C++ side warns at every LSTM of what the parity check then shows to be right.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 try:
     import torch
