@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from emofocus.cli import app
-from emofocus.corpora import Corpus, read_corpus
+from emofocus.corpora import Corpus, Utterance, read_corpus
 from emofocus.errors import EmofocusError, SplitError
-from emofocus.folds import write_folds
-from emofocus.split_files import read_folds, read_split
+from emofocus.folds import Fold, write_folds
+from emofocus.split_files import read_folds, read_split, with_validation
 from emofocus.splits import EMOBOX6_TEST, make_folds
 from trees import TREES
 
@@ -99,6 +99,16 @@ def test_emobox_folds_get_a_speaker_disjoint_validation_part(corpus: Corpus, tmp
         heard = [set(corpus.table["speaker"].gather(part)) for part in (fold.train, fold.valid)]
         assert heard[1]
         assert not heard[0] & heard[1]
+
+
+def test_folds_of_four_sessions_without_validation_give_up_one_of_them(tmp_path: Path) -> None:
+    """As EmoBox' folds of IEMOCAP, whose speakers are tied in pairs."""
+    rows = [Utterance(f"{s}{g}{c}.wav", c, f"{s}{g}", session=f"{s}") for s in range(5) for g in "FM" for c in "ab"]
+    corpus = Corpus.of("iemocap", tmp_path, ("a", "b"), rows)
+    test = np.flatnonzero((corpus.table["session"] == "0").to_numpy())
+    fold = with_validation(corpus, Fold.of(np.setdiff1d(np.arange(len(rows)), test), [], test), seed=0)
+    assert len(set(corpus.table["session"].gather(fold.valid))) == 1
+    assert len(set(corpus.table["session"].gather(fold.train))) == 3
 
 
 def test_emobox_folds_fail_their_audit_for_want_of_validation(root: Path, corpus: Corpus, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from emofocus.corpora.base import SCHEMA, to_table, with_keys
 from emofocus.corpora.manifest import SPLITS, read_listing, read_split_table
 from emofocus.errors import SplitError, one_of
 from emofocus.folds import PARTS, Fold, Folds, locate
-from emofocus.splits import PROTOCOLS, VALIDATION_GROUPS, speaker_groups
+from emofocus.splits import PROTOCOLS, VALIDATION_GROUPS, speaker_groups, speaker_units
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".jsonl")
 """Files of a folder that may be lists of a part."""
@@ -97,8 +97,7 @@ def read_split(path: Path) -> Split:
 def read_folds(path: Path, corpus: Corpus, protocol: str | None, seed: int) -> Folds:
     """Read folds for training on a corpus.
 
-    Without a validation part (EmoBox has none), one is taken from the training part: whole speakers where the test
-    shares none with it, else the whole of no speaker can be spared and the split must be called random.
+    Without a validation part (EmoBox has none), whole speakers of the training part become one.
 
     Args:
         path: What `read_split` reads.
@@ -127,7 +126,8 @@ def read_folds(path: Path, corpus: Corpus, protocol: str | None, seed: int) -> F
 def with_validation(corpus: Corpus, fold: Fold, seed: int) -> Fold:
     """Move some whole speakers of the training part to a validation part."""
     part = Corpus(corpus.name, corpus.root, corpus.classes, corpus.table[fold.train], corpus.license)
-    chosen = speaker_groups(part, VALIDATION_GROUPS, seed) == 0
+    count = min(VALIDATION_GROUPS, len(set(speaker_units(part))))
+    chosen = speaker_groups(part, count, seed) == 0
     return Fold(train=fold.train[~chosen], valid=fold.train[chosen], test=fold.test)
 
 

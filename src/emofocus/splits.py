@@ -119,7 +119,7 @@ def speaker_groups(corpus: Corpus, count: int, seed: object) -> Groups:
 
     Deals are tried in a fixed order until each group holds every class; when none does, the first stands.
     """
-    units, numbers = np.unique(_speaker_units(corpus), return_inverse=True)
+    units, numbers = np.unique(speaker_units(corpus), return_inverse=True)
     _need(corpus, "groups of speakers who share no session" if corpus.has("session") else "speakers", len(units), count)
     genders = _genders(corpus, numbers, len(units))
     holds = np.zeros((len(units), len(corpus.classes)), dtype=bool)
@@ -157,7 +157,7 @@ def _genders(corpus: Corpus, numbers: Groups, units: int) -> list[str]:
     return ["+".join(sorted(genders)) for genders in found]
 
 
-def _speaker_units(corpus: Corpus) -> NDArray[np.str_]:
+def speaker_units(corpus: Corpus) -> NDArray[np.str_]:
     """Who must stay together, for each utterance (U,): a speaker, and all whom sessions tie to that speaker.
 
     Raises:
@@ -179,7 +179,7 @@ def _speaker_units(corpus: Corpus) -> NDArray[np.str_]:
 
 
 def _speaker(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
-    count = count or max(3, min(5, len(np.unique(_speaker_units(corpus)))))
+    count = count or max(3, min(5, len(np.unique(speaker_units(corpus)))))
     return rotate(speaker_groups(corpus, count, seed), count)
 
 
@@ -188,7 +188,7 @@ def _session(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
     sessions = corpus.table["session"]
     if not corpus.has("session"):
         raise SplitError(f"{corpus.name} does not tell the session of every utterance; protocol speaker needs none")
-    units = _speaker_units(corpus)
+    units = speaker_units(corpus)
     tied = pl.DataFrame({"unit": units, "session": sessions}).unique().sort("session")
     names = tied.unique("unit", keep="first", maintain_order=True)["unit"].to_list()
     _need(corpus, "sessions that share no speaker", len(names), count or 3)
@@ -230,7 +230,7 @@ def _content(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
         raise SplitError(f"protocol content needs the text of every utterance, which {corpus.name} does not tell")
     if 2 * len(texts) > len(corpus):
         raise SplitError(f"{corpus.name} has {len(texts)} texts in {len(corpus)} utterances: few are said twice")
-    count = count or max(3, min(5, len(np.unique(_speaker_units(corpus)))))
+    count = count or max(3, min(5, len(np.unique(speaker_units(corpus)))))
     first: list[Fold] | None = None
     for attempt in range(ATTEMPTS):
         halves = _shuffled(texts, f"{seed}/{attempt}") if attempt else texts
