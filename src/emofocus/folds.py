@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,17 @@ class Folds(Sequence[Fold]):
     def digest(self, corpus: Corpus) -> str:
         """Hash that is equal where the same utterances are in the same parts."""
         keys = corpus.table["key"]
-        state = hashlib.sha256()
-        for fold in self.folds:
-            for name, positions in fold.parts().items():
-                state.update(f"\n{name}\n".encode())
-                state.update("\n".join(keys.gather(positions).sort()).encode())
-        return state.hexdigest()[:16]
+        return digest_of({name: keys.gather(part).to_list() for name, part in fold.parts().items()} for fold in self)
+
+
+def digest_of(folds: Iterable[Mapping[str, Sequence[str]]]) -> str:
+    """Hash of the keys in each part of each fold, whatever their order."""
+    state = hashlib.sha256()
+    for fold in folds:
+        for name in PARTS:
+            state.update(f"\n{name}\n".encode())
+            state.update("\n".join(sorted(fold[name])).encode())
+    return state.hexdigest()[:16]
 
 
 def write_folds(folds: Folds, corpus: Corpus, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -19,6 +19,9 @@ from emofocus.duplicates import Sound, sound_of
 from emofocus.errors import AudioError
 from emofocus.features import FrontEnd
 from emofocus.progress import track
+
+Entries = Callable[[int, audio.Waveform], list[tuple[str, bytes]]]
+"""An utterance's position and samples → what is kept of it, by key."""
 
 COMMIT_EVERY = 64
 """Utterances computed between two transactions: what an interruption can cost."""
@@ -77,16 +80,13 @@ class SpeechStore(Sequence[Speech]):
             self._compute(todo[start : start + COMMIT_EVERY])
 
     def _compute(self, todo: Sequence[int]) -> None:
-        done: list[tuple[str, bytes]] = []
-        try:
-            for index in todo:
-                item = self._corpus.utterances[index]
-                waveform = audio.load(self._corpus.path(index), item.start, item.end)
-                if self._speed == 1.0:
-                    done.append((_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))))
-                done.append((self._keys[index], _packed(faster(waveform, self._speed), self._front_end)))
-        finally:  # a file that cannot be read, or Ctrl-C, costs no other work
-            self._cache.write(done)
+        _keep(self._corpus, todo, self._cache, self._entries)
+
+    def _entries(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
+        features = (self._keys[index], _packed(faster(waveform, self._speed), self._front_end))
+        if self._speed != 1.0:
+            return [features]
+        return [(_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))), features]
 
 
 def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
@@ -99,16 +99,21 @@ def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
     keys = [_sound_key(content) for content in contents]
     todo = cache.missing(keys)
     for start in track(range(0, len(todo), COMMIT_EVERY), "listening", unit="batch"):
-        done: list[tuple[str, bytes]] = []
-        try:
-            for index in todo[start : start + COMMIT_EVERY]:
-                item = corpus.utterances[index]
-                sound = sound_of(audio.load(corpus.path(index), item.start, item.end))
-                done.append((keys[index], _packed_sound(sound)))
-        finally:
-            cache.write(done)
+        batch = todo[start : start + COMMIT_EVERY]
+        _keep(corpus, batch, cache, lambda index, waveform: [(keys[index], _packed_sound(sound_of(waveform)))])
     values = [cache.read(key) or b"" for key in keys]
     return [Sound(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
+
+
+def _keep(corpus: Corpus, todo: Sequence[int], cache: Cache, entries: Entries) -> None:
+    """Decode some utterances and write what is made of them into the cache."""
+    done: list[tuple[str, bytes]] = []
+    try:
+        for index in todo:
+            item = corpus.utterances[index]
+            done += entries(index, audio.load(corpus.path(index), item.start, item.end))
+    finally:  # a file that cannot be read, or Ctrl-C, costs no other work
+        cache.write(done)
 
 
 def _sound_key(content: str) -> str:

@@ -1,7 +1,6 @@
 """The folder `results/`, read back: every figure is computed anew from `predictions.csv` and must be what is stated."""
 
 import csv
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 
 from emofocus.calibration import CalibrationFigures, measure_calibration
 from emofocus.errors import EmofocusError, one_of
+from emofocus.folds import PARTS, digest_of
 from emofocus.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 
 TOLERANCE = 1.5e-6
 """Figures are written with six decimals."""
-
-PARTS = ("train", "valid", "test")
 
 FILES = ("predictions.csv", "folds.json")
 
@@ -134,7 +132,7 @@ def _read(path: Path, root: Path) -> Result | None:
         raise ResultError(f"{folder} has a summary.json but no {missing[0]}")
     rows = _rows(folder / "predictions.csv", summary["classes"])
     folds = _json(folder / "folds.json")["folds"]
-    digest = _digest(folds)
+    digest = digest_of(folds)
     _check_digest(path, summary, digest)
     _check_sizes(path, summary, rows, folds)
     result = Result(
@@ -191,16 +189,6 @@ def _predictions(name: str, summary: dict[str, Any], rows: Sequence[Row], digest
         labels=np.array([number[row["label"]] for row in rows]),
         predictions=np.array([number[row["prediction"]] for row in rows]),
     )
-
-
-def _digest(folds: Sequence[dict[str, list[str]]]) -> str:
-    """Hash of the utterances in each part: the same as `emofocus.folds.Folds.digest`."""
-    state = hashlib.sha256()
-    for fold in folds:
-        for name in PARTS:
-            state.update(f"\n{name}\n".encode())
-            state.update("\n".join(sorted(fold[name])).encode())
-    return state.hexdigest()[:16]
 
 
 def _shared_speakers(rows: Sequence[Row], folds: Sequence[dict[str, list[str]]]) -> int | None:
