@@ -314,7 +314,9 @@ def test_equal_audio_under_two_speakers_is_refused(small_corpus: Path, tmp_path:
         refuse_leaks(experiment, sounds_of(corpus, Cache(tmp_path / "cache")))
 
 
-def test_crossval_from_a_file_of_features_equals_that_from_the_audio(small_corpus: Path, tmp_path: Path) -> None:
+def test_crossval_from_a_file_of_features_and_with_folds_side_by_side_ends_in_the_same_bits(
+    small_corpus: Path, tmp_path: Path
+) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text("epochs: 1\nbatch_size: 32\nspeeds: [0.9]\n")
     corpus = ["--corpus", "emodb", "--root", small_corpus, "--recipe", recipe, "--cache", tmp_path / "cache"]
@@ -330,5 +332,8 @@ def test_crossval_from_a_file_of_features_equals_that_from_the_audio(small_corpu
     run("crossval", *file, *common, "--out", tmp_path / "file-out")
     for name in ("summary.json", "predictions.csv", "folds.json"):
         assert (tmp_path / "audio-out" / name).read_text() == (tmp_path / "file-out" / name).read_text()
+    run("crossval", *file, *common, "--jobs", 2, "--out", tmp_path / "side-by-side")
+    for name in ("summary.json", "predictions.csv"):
+        assert (tmp_path / "side-by-side" / name).read_text() == (tmp_path / "file-out" / name).read_text()
     with pytest.raises(ConfigError, match="name either --corpus"):
         run("crossval", *file, "--corpus", "emodb", "--out", tmp_path / "neither")

@@ -102,6 +102,7 @@ def experiment_options(command: Command) -> Command:
 
 @app.command()
 @experiment_options
+@click.option("--jobs", default=1, type=click.IntRange(min=1), help="Folds to train side by side on the device.")
 def crossval(**arguments: Any) -> None:
     """Train and test on every fold of a corpus; write summary.json and predictions.csv."""
     from emofocus.experiments import crossval as run

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ from emofocus.training import Fitted, fit
 SELECTION = "best validation UA; test scored once"
 Row = dict[str, str]
 """One line of predictions.csv."""
+
+FoldRunner = Callable[[Sequence[int]], Iterable[tuple[dict[str, Any], list[Row]]]]
+"""Numbers of folds → what `run_fold` returns of each, in whatever order they are finished."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,22 @@ def parameter_count(config: ModelConfig) -> int:
         return sum(parameter.numel() for parameter in build(config).parameters())
 
 
-def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, source: SpeechSource) -> dict[str, Any]:
+def cross_validate(
+    experiment: Experiment, out: Path, fabric: Fabric, source: SpeechSource, runner: FoldRunner | None = None
+) -> dict[str, Any]:
     """Audit the folds, train and test every one; write what recomputes it.
 
     That is `summary.json`, `predictions.csv`, `folds.json` and `audit.json`, below ``out``.
 
     Both results are rewritten after each fold. When ``out`` holds finished folds of the same experiment already,
     they are kept, and an unfinished one goes on from its last epoch.
+
+    Args:
+        experiment: What to run.
+        out: Where results go.
+        fabric: Device, precision and processes.
+        source: Where the corpus' features come from.
+        runner: Runs folds some other way than one after the other in this process.
 
     Returns:
         The summary.
@@ -109,23 +121,27 @@ def cross_validate(experiment: Experiment, out: Path, fabric: Fabric, source: Sp
     """
     summary, rows = _resume(out, experiment.identity())
     done = {item["fold"] for item in summary["folds"]}
-    if len(done) < len(experiment.folds):
-        write_folds(experiment.folds, experiment.corpus, out / "folds.json")
-        speech = source.speech(experiment.recipe)
-        audited = refuse_leaks(experiment, source.sounds())
-        write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
-        summary["audit"] = audited.counts()
-    for number, fold in enumerate(experiment.folds):
-        if number in done:
-            continue
-        result, fold_rows = run_fold(experiment, number, fold, speech, out / f"fold-{number}", fabric)
-        rows += fold_rows
-        summary["folds"].append(result)
+    todo = [number for number in range(len(experiment.folds)) if number not in done]
+    if not todo:
+        return summary
+    write_folds(experiment.folds, experiment.corpus, out / "folds.json")
+    speech = source.speech(experiment.recipe)
+    audited = refuse_leaks(experiment, source.sounds())
+    write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
+    summary["audit"] = audited.counts()
+
+    def one_after_the_other(numbers: Sequence[int]) -> Iterable[tuple[dict[str, Any], list[Row]]]:
+        for number in numbers:
+            yield run_fold(experiment, number, speech, out / f"fold-{number}", fabric)
+
+    for result, fold_rows in (runner or one_after_the_other)(todo):
+        rows = sorted(rows + fold_rows, key=lambda row: int(row["fold"]))  # stable: as if one had followed another
+        summary["folds"] = sorted([*summary["folds"], result], key=lambda item: int(item["fold"]))
         summary |= averages(summary["folds"])
         if fabric.is_global_zero:
             write_text(out / "predictions.csv", _csv_text(rows))
             write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-            (out / f"fold-{number}" / "last.safetensors").unlink(missing_ok=True)
+            (out / f"fold-{result['fold']}" / "last.safetensors").unlink(missing_ok=True)
     return summary
 
 
@@ -150,7 +166,7 @@ def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound]) -> Audit:
 
 
 def run_fold(
-    experiment: Experiment, number: int, fold: Fold, speech: Sequence[Sequence[Speech]], folder: Path, fabric: Fabric
+    experiment: Experiment, number: int, speech: Sequence[Sequence[Speech]], folder: Path, fabric: Fabric
 ) -> tuple[dict[str, Any], list[Row]]:
     """Train on a fold, calibrate on its validation part, then score its test part, once.
 
@@ -160,7 +176,7 @@ def run_fold(
     Returns:
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
     """
-    labels, settings = experiment.corpus.labels(), experiment.recipe.segment
+    labels, settings, fold = experiment.corpus.labels(), experiment.recipe.segment, experiment.folds[number]
     heard, *altered = speech
     train = SegmentDataset(heard, labels, settings, fold.train, variants=altered)
     valid, test = (SegmentDataset(heard, labels, settings, part) for part in (fold.valid, fold.test))

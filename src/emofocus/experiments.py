@@ -1,7 +1,9 @@
 """What the training commands do: arguments in, an experiment run, a table out."""
 
+import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train") from error
 
-from emofocus.evaluation import Experiment, cross_validate, refuse_leaks, run_fold
+from emofocus.evaluation import Experiment, Row, cross_validate, refuse_leaks, run_fold
 from emofocus.export import export
 from emofocus.features_file import FeaturesFile, write_features
 from emofocus.metrics import Metrics
 from emofocus.models import MODELS
-from emofocus.progress import say
+from emofocus.progress import plain, say
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 from emofocus.store import CachedSpeech, SpeechSource
@@ -43,14 +45,40 @@ def crossval(
     precision: str,
     threads: int | None,
     log: str | None,
+    jobs: int,
     **choices: Any,
 ) -> None:
-    """`emofocus crossval`; ``choices`` are `make_experiment`'s."""
+    """`emofocus crossval`; ``choices`` are `make_experiment`'s.
+
+    That many ``jobs``, folds, are trained side by side, each in a process of its own, on the same device; a process
+    then has its share of the cores, unless ``threads`` says otherwise.
+    """
+    if jobs > 1:
+        threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     experiment, source = make_experiment(cache=cache, **choices)
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
-    summary = cross_validate(experiment, out, fabric, source)
+    device = {"accelerator": accelerator, "devices": devices, "precision": precision, "threads": threads, "log": log}
+
+    def side_by_side(numbers: Sequence[int]) -> Iterator[tuple[dict[str, Any], list[Row]]]:
+        # Spawned, not forked: a fork of a process that has used CUDA or threads may hang.
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            runs = [pool.submit(_one_fold, number, out, device, choices | {"cache": cache}) for number in numbers]
+            for run in as_completed(runs):
+                yield run.result()
+
+    summary = cross_validate(experiment, out, fabric, source, side_by_side if jobs > 1 else None)
     if fabric.is_global_zero:
         print_summary(summary)
+
+
+def _one_fold(
+    number: int, out: Path, device: dict[str, Any], choices: dict[str, Any]
+) -> tuple[dict[str, Any], list[Row]]:
+    """A fold in a process of its own."""
+    plain()
+    experiment, source = make_experiment(**choices)
+    fabric = make_fabric(**device, out=out)
+    return run_fold(experiment, number, source.speech(experiment.recipe), out / f"fold-{number}", fabric)
 
 
 def train(
@@ -73,7 +101,7 @@ def train(
     speech = source.speech(experiment.recipe)
     refuse_leaks(experiment, source.sounds())
     work = out / "training"
-    run_fold(experiment, fold, folds[fold], speech, work, fabric)
+    run_fold(experiment, fold, speech, work, fabric)
     if fabric.is_global_zero:
         export(work, out)
         say(f"model directory: {out}")

@@ -14,6 +14,14 @@ Item = TypeVar("Item")
 LINE_EVERY = 15.0
 """Seconds between two plain lines."""
 
+_plain = False
+
+
+def plain() -> None:
+    """Show plain lines in this process even on a terminal: it is one of several that write to it."""
+    global _plain
+    _plain = True
+
 
 def track(
     items: Sequence[Item], title: str, unit: str = "item", status: Callable[[], str] | None = None
@@ -24,7 +32,7 @@ def track(
     if not _is_first():
         yield from items
         return
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _plain:
         yield from _bar(items, title, status)
         return
     started = shown = time.monotonic()
