@@ -65,12 +65,32 @@ def test_a_mask_hides_one_stretch_behind_the_mean(axis: int) -> None:
     assert changed.any()
 
 
+def test_a_mask_hides_frames_behind_the_mean_of_true_frames_and_leaves_padding() -> None:
+    torch.manual_seed(0)
+    batch = batch_of([50, 20, 10, 30])
+    masked = mask(batch, 20, axis=1).features
+    for row, length in enumerate([50, 20, 10, 30]):
+        hidden = (masked[row] != batch.features[row]).any(dim=1)
+        assert not hidden[length:].any()
+        torch.testing.assert_close(
+            masked[row, hidden], batch.features[row, :length].mean(dim=0).expand(hidden.sum(), -1)
+        )
+
+
 def test_mixed_segments_have_both_labels_by_their_shares() -> None:
     torch.manual_seed(0)
     batch = batch_of([50, 20, 50, 30])
     mixed = mix(batch, 0.4)
     assert 0.5 <= mixed.share <= 1
-    expected = mixed.share * batch.features + (1 - mixed.share) * batch.features[mixed.partners]
+    expected = torch.empty_like(batch.features)
+    lengths = [50, 20, 50, 30]
+    for row, partner in enumerate(mixed.partners.tolist()):
+        for frame in range(50):
+            heard = [(mixed.share, row), (1 - mixed.share, partner)]
+            heard = [(share, index) for share, index in heard if frame < lengths[index]] or heard
+            expected[row, frame] = sum(share * batch.features[i, frame] for share, i in heard) / sum(
+                s for s, _ in heard
+            )
     torch.testing.assert_close(mixed.batch.features, expected)
     assert mixed.batch.lengths.tolist() == [
         max(a, b) for a, b in zip([50, 20, 50, 30], [[50, 20, 50, 30][i] for i in mixed.partners], strict=True)

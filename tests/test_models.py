@@ -8,7 +8,20 @@ from emofocus.errors import ModelError
 from emofocus.models import MODELS, SpeechNetwork, build
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-PARAMETERS = {"bmhsa": 4_284_104, "mhsa-fa": 4_809_416, "mhsa-ca": 4_284_176, "mhsa-faca": 4_809_488}
+PARAMETERS = {
+    "bmhsa": 4_284_104,
+    "mhsa-fa": 4_809_416,
+    "mhsa-ca": 4_284_176,
+    "mhsa-faca": 4_809_488,
+    "compact-bmhsa": 304_168,
+    "compact-fa": 337_192,
+    "compact-ca": 304_188,
+    "compact-faca": 337_212,
+}
+FAMILIES = (
+    ("bmhsa", "mhsa-fa", "mhsa-ca", "mhsa-faca"),
+    ("compact-bmhsa", "compact-fa", "compact-ca", "compact-faca"),
+)
 FRAMES, FEATURES = 50, 40
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -21,10 +34,12 @@ def network_of(name: str, **settings: object) -> SpeechNetwork:
 
 @every_model
 def test_shapes(name: str) -> None:
-    output = network_of(name)(torch.randn(3, FRAMES, FEATURES), need_maps=True)
+    network = network_of(name)
+    output = network(torch.randn(3, FRAMES, FEATURES), need_maps=True)
     assert output.logits.shape == (3, len(LABELS))
     if output.maps is not None:
-        assert output.maps.weights.shape == (3, 8, FRAMES, FRAMES)
+        steps = -(-FRAMES // network.frames_a_step)
+        assert output.maps.weights.shape == (3, output.maps.weights.shape[1], steps, steps)
 
 
 @every_model
@@ -77,15 +92,18 @@ def test_maps_do_not_change_logits(name: str) -> None:
         torch.testing.assert_close(network(batch, need_maps=True).logits, network(batch).logits, atol=1e-5, rtol=0)
 
 
-def test_ablation_differs_in_the_mechanisms_and_in_nothing_else() -> None:
-    states = {name: set(network_of(name).state_dict()) for name in MODELS}
-    focus = {key for key in states["mhsa-faca"] if "attention.focus" in key}
-    calibration = {key for key in states["mhsa-faca"] if "attention.calibration" in key}
-    assert states["mhsa-fa"] == states["bmhsa"] | focus
-    assert states["mhsa-ca"] == states["bmhsa"] | calibration
-    assert states["mhsa-faca"] == states["bmhsa"] | focus | calibration
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family[-1])
+def test_ablation_differs_in_the_mechanisms_and_in_nothing_else(family: tuple[str, ...]) -> None:
+    plain, focused, calibrated, both = (set(network_of(name).state_dict()) for name in family)
+    focus = {key for key in both if "attention.focus" in key}
+    calibration = {key for key in both if "attention.calibration" in key}
+    assert focused == plain | focus
+    assert calibrated == plain | calibration
+    assert both == plain | focus | calibration
+    assert focus
+    assert calibration
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_listed() -> None:
-    with pytest.raises(ModelError, match=r"unknown model 'mhsa' \(valid: bmhsa, mhsa-fa, mhsa-ca, mhsa-faca\)"):
+    with pytest.raises(ModelError, match=r"unknown model 'mhsa' \(valid: bmhsa, mhsa-fa, mhsa-ca, mhsa-faca, compact-bmhsa, "):
         build(ModelConfig.of("mhsa", LABELS))

@@ -83,7 +83,9 @@ def mask(batch: Batch, longest: int, axis: int) -> Batch:
     place = torch.arange(size, device=device)
     hidden = (place >= start) & (place < start + width)  # (B, size)
     hidden = hidden[:, :, None] if axis == 1 else hidden[:, None, :]
-    return batch._replace(features=torch.where(hidden, features.mean(dim=1, keepdim=True), features))
+    true = _true_frames(batch)
+    mean = (features * true).sum(dim=1, keepdim=True) / true.sum(dim=1, keepdim=True)  # (B, 1, F)
+    return batch._replace(features=torch.where(hidden & true, mean, features))
 
 
 def mix(batch: Batch, alpha: float) -> Mixed:
@@ -91,6 +93,18 @@ def mix(batch: Batch, alpha: float) -> Mixed:
     drawn = float(torch.distributions.Beta(alpha, alpha).sample())
     share = max(drawn, 1.0 - drawn)
     partners = torch.randperm(len(batch.labels))
-    features = share * batch.features + (1.0 - share) * batch.features[partners.to(batch.features.device)]
+    device = batch.features.device
+    own, other, true = batch.features, batch.features[partners.to(device)], _true_frames(batch)
+    # Where one of a pair has ended, the other is heard alone: padding is no sound.
+    own, other = torch.where(true, own, other), torch.where(true[partners.to(device)], other, own)
+    features = share * own + (1.0 - share) * other
     lengths = batch.lengths if batch.lengths is None else torch.maximum(batch.lengths, batch.lengths[partners])
     return Mixed(batch._replace(features=features, lengths=lengths), partners, share)
+
+
+def _true_frames(batch: Batch) -> Tensor:
+    """Which frames are not padding: (B, m, 1)."""
+    size, device = batch.features.shape[1], batch.features.device
+    if batch.lengths is None:
+        return torch.ones(len(batch.features), size, 1, dtype=torch.bool, device=device)
+    return (torch.arange(size, device=device) < batch.lengths[:, None].to(device))[:, :, None]

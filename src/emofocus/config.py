@@ -117,6 +117,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
         mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
         mask_coefficients: The same for neighbouring features.
         mixup: Parameter α of the Beta distribution by which training segments are mixed in pairs; 0 mixes none.
+        gradient_norm: What the norm of all gradients together is cut down to; 0 for no limit.
         weight_average: Decay, a step, of the moving average of the weights that is validated and kept; 0 for the
             weights themselves.
     """
@@ -135,6 +136,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     mask_frames: Annotated[int, Meta(ge=0)] = 0
     mask_coefficients: Annotated[int, Meta(ge=0)] = 0
     mixup: Annotated[float, Meta(ge=0)] = 0.0
+    gradient_norm: Annotated[float, Meta(ge=0)] = 0.0
     weight_average: Share = 0.0
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()

@@ -134,6 +134,8 @@ def _train_epoch(
         loss = mixed.loss(logits, recipe.label_smoothing)
         optimizer.zero_grad()
         fabric.backward(loss)
+        if recipe.gradient_norm:
+            fabric.clip_gradients(model, optimizer, max_norm=recipe.gradient_norm)
         optimizer.step()
         if recipe.weight_average:
             average.update_parameters(model)

@@ -7,6 +7,7 @@ from emofocus.errors import ModelError, one_of
 from emofocus.features import FrontEnd
 from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
 from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.compact import compact_bmhsa, compact_ca, compact_fa, compact_faca
 from emofocus.models.mhsa import bmhsa, mhsa_ca, mhsa_fa, mhsa_faca
 
 MODELS: dict[str, Callable[[ModelConfig, int], SpeechNetwork]] = {
@@ -14,6 +15,10 @@ MODELS: dict[str, Callable[[ModelConfig, int], SpeechNetwork]] = {
     "mhsa-fa": mhsa_fa,
     "mhsa-ca": mhsa_ca,
     "mhsa-faca": mhsa_faca,
+    "compact-bmhsa": compact_bmhsa,
+    "compact-fa": compact_fa,
+    "compact-ca": compact_ca,
+    "compact-faca": compact_faca,
 }
 
 __all__ = [

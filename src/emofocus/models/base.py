@@ -21,7 +21,12 @@ class SpeechNetwork(nn.Module):
     A network sees segments of m frames with F features, (B, m, F), and their true lengths. It may split its work
     in two: `encode_frames` looks at each frame alone, so that overlapping segments can share it; the rest is
     `classify`. Both together are `forward`.
+
+    Attributes:
+        frames_a_step: Frames of features that one position of the attention maps stands for.
     """
+
+    frames_a_step = 1
 
     def __init__(self, size: int) -> None:
         super().__init__()

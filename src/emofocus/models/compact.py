@@ -1,0 +1,141 @@
+"""A small network of the paper's family for whole phrases: 2-D CNN → BiLSTM → self-attention → classifier.
+
+Ours. It keeps the paper's order and both of its mechanisms, and differs where that pays on voices never heard
+(`docs/experiments.md`): kernels run along time too, and time is pooled, so that a step of 128 ms sees its surroundings
+and attention spans two seconds at little cost; BiLSTM and attention are residual; the classifier sees each channel's
+deviation over time beside its mean (statistics pooling: Snyder et al., *X-vectors*, ICASSP 2018).
+
+=================== ======================= ==========================================
+stage               shape                   note
+=================== ======================= ==========================================
+features            (B, m, F)               normalised
+convolution 5 × 5   (B, 32, F / 2, m / 2)   stride 2; batch norm, ReLU
+convolution 3 × 3   (B, 64, F / 4, m / 4)   batch norm, max-pool 2 × 2, ReLU
+convolution 3 × 3   (B, 96, F / 8, m / 4)   batch norm, max-pool 2 × 1, ReLU
+projection          (B, m / 4, 128)         dropout before it
+BiLSTM, 64 each way (B, m / 4, 128)         residual
+self-attention      (B, m / 4, 128)         4 heads; residual, layer norm
+mean and deviation  (B, 256)                over true frames
+classifier          (B, C)                  dropout before it
+=================== ======================= ==========================================
+
+The four variants are those of `mhsa`: `compact-bmhsa`, `compact-fa`, `compact-ca`, `compact-faca`.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emofocus.config import ModelConfig
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean, valid_frames
+from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.mhsa import BiLSTM
+
+WIDTH, HEADS = 128, 4
+CHANNELS = (32, 64, 96)
+
+
+def compact_bmhsa(config: ModelConfig, size: int) -> "Compact":
+    """Plain multi-head self-attention."""
+    return Compact(config, size, MultiHeadSelfAttention(WIDTH, HEADS))
+
+
+def compact_fa(config: ModelConfig, size: int) -> "Compact":
+    """With focus."""
+    return Compact(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
+
+
+def compact_ca(config: ModelConfig, size: int) -> "Compact":
+    """With calibration."""
+    return Compact(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
+
+
+def compact_faca(config: ModelConfig, size: int) -> "Compact":
+    """With focus and calibration."""
+    attention = MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS))
+    return Compact(config, size, attention)
+
+
+class Compact(SpeechNetwork):
+    """See the module.
+
+    Args:
+        config: Labels and dropout.
+        size: Features of a frame, F.
+        attention: What stands between BiLSTM and pooling.
+    """
+
+    frames_a_step = 4
+
+    def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
+        super().__init__(size)
+        dropout = config.network.dropout
+        first, second, third = CHANNELS
+        self.blocks = nn.ModuleList(
+            [
+                TimeFrequencyBlock(1, first, kernel=5, stride=2),
+                TimeFrequencyBlock(first, second, pool=(2, 2)),
+                TimeFrequencyBlock(second, third, pool=(2, 1)),
+            ]
+        )
+        for _ in self.blocks:
+            size = -(-size // 2)
+        self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(third * size, WIDTH))
+        self.lstm = BiLSTM(WIDTH, WIDTH // 2, layers=1, dropout=0.0)
+        self.attention = attention
+        self.norm = nn.LayerNorm(WIDTH)
+        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * WIDTH, len(config.labels)))
+
+    def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
+        """Normalised features (B, m, F) → logits (B, C)."""
+        x = encoded.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (B, 1, F, m)
+        x = _silence(x, lengths)
+        for block in self.blocks:
+            x, lengths = block(x, lengths)
+        x = self.projection(x.permute(0, 3, 1, 2).flatten(2))  # (B, m / 4, WIDTH)
+        x = x + self.lstm(x, lengths)
+        attended, maps = self.attention(x, lengths, need_maps)
+        x = self.norm(x + attended)
+        mean = masked_mean(x, lengths)
+        variance = masked_mean((x - mean[:, None]).square(), lengths)
+        pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)  # (B, 2 · WIDTH)
+        return NetworkOutput(self.classifier(pooled), maps)
+
+
+class TimeFrequencyBlock(nn.Module):
+    """Convolution, batch norm, max-pool and ReLU; frames behind a segment's end stay zero.
+
+    ReLU behind the pool gives the same numbers as before it, on fewer of them.
+
+    Shape: (B, C, F, m), lengths (B,) → (B, C', ⌈F / p⌉, ⌈m / q⌉), ⌈lengths / q⌉; p and q are stride times pool.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, pool: tuple[int, int] = (1, 1)
+    ) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out)
+        self.stride, self.pool = stride, pool
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """See the class."""
+        lengths = _shorter(lengths, self.stride)
+        x = _silence(self.norm(self.convolution(x)), lengths)
+        if self.pool != (1, 1):
+            x = F.max_pool2d(x, self.pool, ceil_mode=True)
+        return F.relu(x), _shorter(lengths, self.pool[1])
+
+
+def _shorter(lengths: Tensor | None, factor: int) -> Tensor | None:
+    """⌈lengths / factor⌉."""
+    if lengths is None or factor == 1:
+        return lengths
+    return torch.div(lengths + factor - 1, factor, rounding_mode="floor")
+
+
+def _silence(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Zero what lies behind each segment's end: (B, C, F, m), (B,) → (B, C, F, m)."""
+    if lengths is None:
+        return x
+    return x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[3])[:, None, None, :], 0.0)
