@@ -105,5 +105,7 @@ def test_ablation_differs_in_the_mechanisms_and_in_nothing_else(family: tuple[st
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_listed() -> None:
-    with pytest.raises(ModelError, match=r"unknown model 'mhsa' \(valid: bmhsa, mhsa-fa, mhsa-ca, mhsa-faca, compact-bmhsa, "):
+    with pytest.raises(
+        ModelError, match=r"unknown model 'mhsa' \(valid: bmhsa, mhsa-fa, mhsa-ca, mhsa-faca, compact-bmhsa, "
+    ):
         build(ModelConfig.of("mhsa", LABELS))

@@ -81,7 +81,7 @@ def test_speaker_folds_share_no_speaker(protocol: str, speakers: int, seed: int)
         assert not heard[1] & heard[2]
 
 
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in ("session", "random")])
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in ("session", "random", "random10")])
 def test_every_protocol_of_ravdess_passes_its_audit(protocol: str) -> None:
     corpus = ravdess_like()
     found = audit(corpus.table, make_folds(corpus, protocol, seed=0))
@@ -120,8 +120,14 @@ def test_random_folds_of_ravdess_are_stratified_three_to_one_to_one() -> None:
         assert set(counts[1:]) <= {37, 38, 39, 40}  # the pair of equal files goes together
 
 
-def test_random_folds_of_iemocap_are_ten() -> None:
+def test_random_folds_of_iemocap_are_ten_and_random10_deals_ten_of_any_corpus() -> None:
     assert len(make_folds(iemocap_like(), "random", seed=0)) == 10
+    corpus = ravdess_like()
+    folds = make_folds(corpus, "random10", seed=0)
+    assert [[len(part) for part in fold.parts().values()] for fold in folds] == [
+        pytest.approx([1152, 144, 144], abs=3)
+    ] * 10
+    assert folds.speakers_shared
 
 
 def test_actors5_and_emobox6_have_the_published_test_actors() -> None:
@@ -220,7 +226,7 @@ def test_wav_and_flac_copies_get_the_same_folds() -> None:
 @pytest.mark.parametrize(
     ("corpus", "protocol", "count", "message"),
     [
-        (corpus_of(6, 2), "loso", None, r"unknown protocol 'loso' \(valid: speaker, random, session"),
+        (corpus_of(6, 2), "loso", None, r"unknown protocol 'loso' \(valid: speaker, random, random10, session"),
         (corpus_of(2, 20), "speaker", None, "made has 2 speakers: three disjoint parts .* cannot exist"),
         (corpus_of(4, 20), "speaker", 6, "made has 4 speakers; 6 disjoint folds need at least 6"),
         (corpus_of(6, 2), "random", 2, "2 folds cannot give"),
@@ -255,7 +261,7 @@ def test_every_protocol_that_the_real_corpora_allow_passes_or_is_random(name: st
         except SplitError:
             assert protocol == "session" or (name == "emodb" and protocol in ("actors5", "emobox6"))
             continue
-        assert audit(corpus.table, folds).passed == (protocol != "random")
+        assert audit(corpus.table, folds).passed == (not protocol.startswith("random"))
 
 
 def test_segments_and_copies_of_one_recording_are_dealt_together() -> None:

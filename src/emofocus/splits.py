@@ -277,6 +277,11 @@ PROTOCOLS: dict[str, Protocol] = {
         True,
         _random,
     ),
+    "random10": Protocol(
+        "random over utterances, in ten folds: speakers are SHARED by all parts, so numbers are optimistic",
+        True,
+        lambda corpus, count, seed: _random(corpus, count or 10, seed),
+    ),
     "session": Protocol("tests one session, validates on another; no speaker is in two parts", False, _session),
     "actors5": Protocol(
         "five lists of test actors (as ResLSTM-SA has them); no speaker is in two parts",

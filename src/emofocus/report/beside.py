@@ -39,7 +39,7 @@ def references(entries: Sequence[Entry]) -> str:
     protocols = dict.fromkeys((item.corpus, item.protocol) for item in REFERENCES)
     rows: list[list[str]] = []
     for corpus, protocol in protocols:
-        named = [f"`{corpus}`", RANDOM if protocol == "random" else f"`{protocol}`"]
+        named = [f"`{corpus}`", f"`{protocol}` ({OPTIMISTIC})" if protocol.startswith("random") else f"`{protocol}`"]
         items = [item for item in REFERENCES if (item.corpus, item.protocol) == (corpus, protocol)]
         own = [entry for entry in entries if (entry.corpus, entry.protocol) == (corpus, protocol)]
         rows += [[*named, *_reference(item, system)] for item in items for system in item.systems]

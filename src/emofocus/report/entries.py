@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emofocus.report.published import VARIANTS
+from emofocus.report.published import ABLATIONS
 from emofocus.report.results import Result, ResultError
 from emofocus.statistics import Array, Interval, Numbers, intervals, resampled_unit
 
@@ -71,7 +71,7 @@ class Entry:
     @property
     def rank(self) -> tuple[int, str, str]:
         """Sorts plainer models first, the paper's before others."""
-        order = list(VARIANTS)
+        order = [name for family in ABLATIONS for name in family]
         return order.index(self.model) if self.model in order else len(order), self.model, self.recipe
 
     @property

@@ -20,7 +20,7 @@ from emofocus.report.markdown import (
     spread,
     table,
 )
-from emofocus.report.published import VARIANTS
+from emofocus.report.published import ABLATIONS
 from emofocus.report.results import Result
 from emofocus.statistics import FIGURES, Comparison, compare, holm
 
@@ -78,12 +78,11 @@ def _audit_words(audit: Mapping[str, int] | None) -> str:
 
 def ablations(entries: Sequence[Entry]) -> str:
     """One corpus: paired tests of the paper's variants, for each protocol, recipe and seed that has two of them."""
-    groups: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
-    for entry in entries:
-        if entry.model in VARIANTS:
-            for result in entry.results:
-                groups[entry.marked_protocol, entry.recipe, result.seed].append(result)
-    parts = [_tests(*key, own) for key, own in groups.items() if len(own) > 1]
+    groups: dict[tuple[str, str, int, str], list[Result]] = defaultdict(list)
+    for entry, family in ((entry, family) for entry in entries for family in ABLATIONS if entry.model in family):
+        for result in entry.results:
+            groups[entry.marked_protocol, entry.recipe, result.seed, family[0]].append(result)
+    parts = [_tests(*key[:3], own) for key, own in groups.items() if len(own) > 1]
     return "\n".join(parts)
 
 
