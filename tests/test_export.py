@@ -11,7 +11,7 @@ import torch
 from emofocus import audio
 from emofocus.calibration import probabilities
 from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
-from emofocus.config import ModelConfig, load_model_config
+from emofocus.config import FeatureSettings, ModelConfig, SegmentSettings, load_model_config
 from emofocus.engine import Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
@@ -45,6 +45,19 @@ def both(directory: Path, waveform: np.ndarray, lengths: list[int]):
             torch.from_numpy(waveform), torch.from_numpy(samples), need_maps=True
         )
     return expected, Engine(directory / "model.onnx").run(waveform, samples, need_maps=True), config
+
+
+@pytest.mark.parametrize("name", ["compact-faca", "mhsa-faca"])
+def test_a_pitchgram_exports_and_agrees_on_real_speech(name: str, speech: Path, tmp_path: Path) -> None:
+    features = FeatureSettings(name="log-mel", window=1024, hop=512, mels=64, pitch_bins=56)
+    config = ModelConfig.of(name, LABELS, features=features, segment=SegmentSettings(frames=64, hop=16))
+    torch.manual_seed(0)
+    save_tensors(tmp_path / "fold" / "model.safetensors", build(config).state_dict())
+    save_config(tmp_path / "fold", config)
+    export(tmp_path / "fold", tmp_path / "model")
+    waveform = audio.load(speech)[None]
+    expected, found, _ = both(tmp_path / "model", waveform, [waveform.shape[1]])
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
 
 
 def test_torch_and_onnx_agree_on_a_batch_of_unequal_lengths_maps_included(directory: Path) -> None:

@@ -11,7 +11,7 @@ from scipy import signal
 from emofocus import audio
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError
-from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, SquaredSpectrum, frame_count
+from emofocus.features import MFCC, PITCH_LOWEST, PITCH_OCTAVE, Deltas, FrontEnd, LogMel, SquaredSpectrum, frame_count
 
 SETTINGS = FeatureSettings()
 
@@ -216,3 +216,53 @@ def test_impossible_settings_are_refused() -> None:
         SquaredSpectrum(window=401)
     with pytest.raises(ConfigError, match="order 3"):
         Deltas(3)
+
+
+PITCHED = FeatureSettings(name="log-mel", window=1024, hop=512, mels=64, pitch_bins=56)
+
+
+def pitchgram(waveform: np.ndarray) -> np.ndarray:
+    """(n, 56)."""
+    return FrontEnd(PITCHED)(torch.from_numpy(waveform)[None])[0][0, :, 64:].numpy()
+
+
+def voice(hertz: float, seconds: float = 1.0) -> np.ndarray:
+    """Ten harmonics of equal loudness."""
+    times = np.arange(round(16_000 * seconds)) / 16_000
+    return (0.05 * sum(np.sin(2 * np.pi * hertz * k * times) for k in range(1, 11))).astype(np.float32)
+
+
+@pytest.mark.parametrize("hertz", [85, 120, 180, 250, 400])
+def test_a_pitchgram_peaks_at_a_voices_pitch_or_octaves_below_it(hertz: float) -> None:
+    frame = pitchgram(voice(hertz))[15]
+    own = round(PITCH_OCTAVE * np.log2(hertz / PITCH_LOWEST))
+    assert frame[own - 1 : own + 2].max() == pytest.approx(frame.max(), abs=0.2)
+    assert frame[own - 1 : own + 2].max() > 0.4
+    assert frame[own + 8] < 0.3  # half an octave above there is nothing
+
+
+def test_a_pitchgram_is_an_explicit_autocorrelation_of_the_compressed_spectrum() -> None:
+    waveform = voice(150) + np.random.default_rng(0).normal(0, 0.01, 16_000).astype(np.float32)
+    found = pitchgram(waveform)[10]
+    frame = waveform[10 * 512 - 512 : 10 * 512 + 512].astype(float) * (
+        0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
+    )
+    hertz = np.arange(513) * 16_000 / 1024
+    weights = np.where((hertz >= 50) & (hertz <= 4000), (np.abs(np.fft.rfft(frame)) ** 2) ** 0.335, 0)
+    for number in (0, 13, 55):
+        lag = 1 / (60 * 2 ** (number / 16))
+        expected = sum(w * np.cos(2 * np.pi * f * lag) for w, f in zip(weights, hertz, strict=True)) / weights.sum()
+        assert found[number] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_pitchgram_does_not_depend_on_loudness() -> None:
+    np.testing.assert_allclose(pitchgram(voice(150)), pitchgram(0.1 * voice(150)), atol=1e-3)
+
+
+def test_deltas_leave_the_pitchgram_behind_them() -> None:
+    waveform = torch.from_numpy(voice(150))[None]
+    sloped = FeatureSettings(name="log-mel", window=1024, hop=512, mels=64, pitch_bins=56, deltas=1)
+    with_deltas, without = FrontEnd(sloped)(waveform)[0], FrontEnd(PITCHED)(waveform)[0]
+    assert FrontEnd(sloped).size == with_deltas.shape[2] == 184
+    assert torch.equal(with_deltas[:, :, :64], without[:, :, :64])
+    assert torch.equal(with_deltas[:, :, 128:], without[:, :, 64:])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emofocus.config import ModelConfig, NetworkSettings
+from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings
 from emofocus.errors import ModelError
 from emofocus.models import MODELS, SpeechNetwork, build
 
@@ -102,6 +102,21 @@ def test_ablation_differs_in_the_mechanisms_and_in_nothing_else(family: tuple[st
     assert both == plain | focus | calibration
     assert focus
     assert calibration
+
+
+def test_a_compact_network_with_a_pitchgram_ignores_padding_and_trains_all_of_its_parameters() -> None:
+    torch.manual_seed(0)
+    features = FeatureSettings(name="log-mel", mels=64, pitch_bins=56)
+    network = build(ModelConfig.of("compact-faca", LABELS, features=features, network=NetworkSettings(dropout=0.0)))
+    batch = torch.randn(3, 64, 120)
+    network(batch).logits.square().sum().backward()
+    assert all(bool((p.grad != 0).any()) for p in network.parameters() if p.grad is not None)
+    assert all(p.grad is not None for p in network.parameters())
+    network.eval()
+    with torch.inference_mode():
+        padded = network(batch, torch.tensor([13, 40, 64])).logits
+        torch.testing.assert_close(padded[0], network(batch[:1, :13]).logits[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(padded[1], network(batch[1:2, :40]).logits[0], atol=1e-5, rtol=0)
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_listed() -> None:

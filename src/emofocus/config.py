@@ -30,6 +30,7 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         hop: Samples from frame to frame.
         coefficients: MFCCs kept; unused by log-mel.
         deltas: Slopes (1) and curvatures (2) appended.
+        pitch_bins: Bins of a pitchgram appended, 16 an octave from 60 Hz; 0 for none.
     """
 
     name: Literal["mfcc", "log-mel"] = "mfcc"
@@ -39,6 +40,7 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
     mels: Count = 128
     coefficients: Count = 40
     deltas: Literal[0, 1, 2] = 0
+    pitch_bins: Annotated[int, Meta(ge=0, le=112)] = 0
 
 
 class SegmentSettings(Settings, frozen=True, kw_only=True):

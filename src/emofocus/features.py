@@ -35,6 +35,12 @@ DECIBELS = 10.0 / math.log(10.0)
 POWER_FLOOR = 1e-10
 """Smallest power before the logarithm (librosa's `amin`)."""
 
+PITCH_LOWEST, PITCH_OCTAVE, PITCH_BAND = 60.0, 16, (50.0, 4000.0)
+"""Of a pitchgram: hertz of its first bin, bins an octave, and the hertz in which harmonics are looked for."""
+
+PITCH_COMPRESSION, PITCH_FLOOR = 0.335, 1e-12
+"""Of a pitchgram: power is raised to this, about the magnitude's two thirds, from this on."""
+
 FLOOR_DB = 10.0 * math.log10(POWER_FLOOR)
 """The same in decibels."""
 
@@ -119,13 +125,44 @@ class SquaredSpectrum(nn.Module):
         return squares @ self.shares
 
 
+class PitchGram(nn.Module):
+    """How periodic a frame is at each pitch: autocorrelation of the compressed spectrum, 1 at most.
+
+    Mel bands blur a voice's harmonics; their spacing, the melody of speech, shows here as a ridge, and a change of
+    pitch moves it along. The spectrum's compression keeps formants from hiding it (Tolonen and Karjalainen, *A
+    computationally efficient multipitch analysis model*, IEEE TSAP 8(6), 2000).
+
+    Shape: squares (…, N + 2) of `SquaredSpectrum` → (…, bins), bin k at 60 · 2^(k / 16) Hz.
+    """
+
+    table: Tensor
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        super().__init__()
+        hertz = np.fft.rfftfreq(settings.window, 1.0 / settings.sampling_rate)
+        seconds = 1.0 / (PITCH_LOWEST * 2.0 ** (np.arange(settings.pitch_bins) / PITCH_OCTAVE))
+        waves = np.cos(2 * np.pi * hertz[:, None] * seconds)
+        voice = (hertz >= PITCH_BAND[0]) & (hertz <= PITCH_BAND[1])
+        # The last column sums the spectrum: autocorrelation at lag 0.
+        table = np.concatenate([waves, np.ones((len(hertz), 1))], axis=1) * voice[:, None]
+        self.register_buffer("table", torch.tensor(table, dtype=torch.float32), persistent=False)
+
+    def forward(self, squares: Tensor) -> Tensor:
+        """See the class."""
+        power = squares[..., 0::2] + squares[..., 1::2]
+        sums = power.clamp(min=PITCH_FLOOR).pow(PITCH_COMPRESSION) @ self.table  # (…, bins + 1)
+        return sums[..., :-1] / sums[..., -1:]
+
+
 class LogMel(nn.Module):
     """Mel spectrogram in decibels: `librosa.power_to_db(melspectrogram(...), top_db=None)`.
 
     librosa transforms in float64. float32 takes less than half of the time, and blurs what is very quiet beside the
     frame's loudest bin. So frames are transformed in float32, and those with such mels once more in float64.
 
-    Shape: waveform (B, T) → (B, 1 + T // hop, mels).
+    With ``pitch_bins`` a frame's `PitchGram` follows its mels, or its coefficients.
+
+    Shape: waveform (B, T) → (B, 1 + T // hop, mels + pitch bins).
     """
 
     peaks: Tensor
@@ -133,7 +170,8 @@ class LogMel(nn.Module):
 
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
-        self.size = settings.mels
+        self.size = settings.mels + settings.pitch_bins
+        self.pitch = PitchGram(settings) if settings.pitch_bins else None
         self.blur_limit = BLUR_LIMIT
         self.spectrum = SquaredSpectrum(settings.window, settings.hop)
         # In units of the floor, logarithms begin at 0: small numbers, whose sums keep their digits.
@@ -162,7 +200,10 @@ class LogMel(nn.Module):
             mels, power = self.mels(squares), self.spectrum.power(squares)
             if rows.dtype == torch.float32:
                 self.sharpen(mels, power, rows)
-            yield self.from_mels(mels).view(batch, -1, self.size), power.view(batch, -1)
+            features = self.from_mels(mels)
+            if self.pitch is not None:
+                features = torch.cat([features, self.pitch(squares)], dim=1)
+            yield features.view(batch, -1, self.size), power.view(batch, -1)
 
     def mels(self, squares: Tensor) -> Tensor:
         """(n, N + 2) → power (n, mels), in units of the floor."""
@@ -192,7 +233,7 @@ class LogMel(nn.Module):
 class MFCC(LogMel):
     """Mel-frequency cepstral coefficients: `librosa.feature.mfcc` of the log-mel spectrogram above.
 
-    Shape: waveform (B, T) → (B, 1 + T // hop, coefficients).
+    Shape: waveform (B, T) → (B, 1 + T // hop, coefficients + pitch bins).
     """
 
     cosine_transform: Tensor
@@ -202,7 +243,7 @@ class MFCC(LogMel):
         super().__init__(settings)
         if settings.coefficients > settings.mels:
             raise ConfigError(f"{settings.coefficients} coefficients cannot be made of {settings.mels} mels")
-        self.size = settings.coefficients
+        self.size = settings.coefficients + settings.pitch_bins
         self.blur_limit = BLUR_LIMIT * settings.mels / 2  # no weight of a mel exceeds √(2 / mels)
         transform = torch.tensor(DECIBELS * dct_matrix(settings.mels, settings.coefficients)).float()
         floor = FLOOR_DB * settings.mels**0.5 * torch.eye(1, settings.coefficients)[0]  # what all mels at it give
@@ -257,14 +298,17 @@ class FrontEnd(nn.Module):
         self.settings = settings
         self.base = FEATURES[settings.name](settings)
         self.deltas = Deltas(settings.deltas) if settings.deltas else None
-        self.size = self.base.size * (1 + settings.deltas)
+        self.plain = self.base.size - settings.pitch_bins
+        self.size = self.plain * (1 + settings.deltas) + settings.pitch_bins
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See the class."""
         features, power = (joined(parts) for parts in zip(*self.base.blocks(waveform), strict=True))
         level = decibels(power)
         if self.deltas is not None:
-            features = self.deltas(features, None if lengths is None else self.frames(lengths))
+            plain, pitch = features[..., : self.plain], features[..., self.plain :]
+            sloped = self.deltas(plain, None if lengths is None else self.frames(lengths))
+            features = torch.cat([sloped, pitch], dim=-1)
         return features, level
 
     def frames(self, samples: Tensor) -> Tensor:

@@ -12,14 +12,15 @@ features            (B, m, F)               normalised
 convolution 5 × 5   (B, 32, F / 2, m / 2)   stride 2; batch norm, ReLU
 convolution 3 × 3   (B, 64, F / 4, m / 4)   batch norm, max-pool 2 × 2, ReLU
 convolution 3 × 3   (B, 96, F / 8, m / 4)   batch norm, max-pool 2 × 1, ReLU
-projection          (B, m / 4, 128)         dropout before it
+projection          (B, m / 4, 128)         dropout before it; see below
 BiLSTM, 64 each way (B, m / 4, 128)         residual
 self-attention      (B, m / 4, 128)         4 heads; residual, layer norm
 mean and deviation  (B, 256)                over true frames
 classifier          (B, C)                  dropout before it
 =================== ======================= ==========================================
 
-The four variants are those of `mhsa`: `compact-bmhsa`, `compact-fa`, `compact-ca`, `compact-faca`.
+A pitchgram, if the features have one, passes convolutions of its own, of 16, 32 and 32 channels, and joins at the
+projection. The four variants are those of `mhsa`: `compact-bmhsa`, `compact-fa`, `compact-ca`, `compact-faca`.
 """
 
 import torch
@@ -32,7 +33,7 @@ from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.models.mhsa import BiLSTM
 
 WIDTH, HEADS = 128, 4
-CHANNELS = (32, 64, 96)
+SPECTRUM_CHANNELS, PITCH_CHANNELS = (32, 64, 96), (16, 32, 32)
 
 
 def compact_bmhsa(config: ModelConfig, size: int) -> "Compact":
@@ -70,17 +71,11 @@ class Compact(SpeechNetwork):
     def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
         super().__init__(size)
         dropout = config.network.dropout
-        first, second, third = CHANNELS
-        self.blocks = nn.ModuleList(
-            [
-                TimeFrequencyBlock(1, first, kernel=5, stride=2),
-                TimeFrequencyBlock(first, second, pool=(2, 2)),
-                TimeFrequencyBlock(second, third, pool=(2, 1)),
-            ]
-        )
-        for _ in self.blocks:
-            size = -(-size // 2)
-        self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(third * size, WIDTH))
+        self.pitch_bins = config.features.pitch_bins
+        self.spectrum = Tower(size - self.pitch_bins, SPECTRUM_CHANNELS)
+        self.pitch = Tower(self.pitch_bins, PITCH_CHANNELS) if self.pitch_bins else None
+        width = self.spectrum.width + (self.pitch.width if self.pitch else 0)
+        self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, WIDTH))
         self.lstm = BiLSTM(WIDTH, WIDTH // 2, layers=1, dropout=0.0)
         self.attention = attention
         self.norm = nn.LayerNorm(WIDTH)
@@ -88,11 +83,11 @@ class Compact(SpeechNetwork):
 
     def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
         """Normalised features (B, m, F) → logits (B, C)."""
-        x = encoded.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (B, 1, F, m)
-        x = _silence(x, lengths)
-        for block in self.blocks:
-            x, lengths = block(x, lengths)
-        x = self.projection(x.permute(0, 3, 1, 2).flatten(2))  # (B, m / 4, WIDTH)
+        plain = encoded.shape[2] - self.pitch_bins
+        x, steps = self.spectrum(encoded[:, :, :plain], lengths)
+        if self.pitch is not None:
+            x = torch.cat([x, self.pitch(encoded[:, :, plain:], lengths)[0]], dim=2)
+        x, lengths = self.projection(x), steps  # (B, m / 4, WIDTH)
         x = x + self.lstm(x, lengths)
         attended, maps = self.attention(x, lengths, need_maps)
         x = self.norm(x + attended)
@@ -100,6 +95,33 @@ class Compact(SpeechNetwork):
         variance = masked_mean((x - mean[:, None]).square(), lengths)
         pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)  # (B, 2 · WIDTH)
         return NetworkOutput(self.classifier(pooled), maps)
+
+
+class Tower(nn.Module):
+    """Three convolution blocks over frames and features.
+
+    Shape: (B, m, F), lengths (B,) → (B, ⌈m / 4⌉, width), ⌈lengths / 4⌉; width = C · ⌈F / 8⌉.
+    """
+
+    def __init__(self, size: int, channels: tuple[int, int, int]) -> None:
+        super().__init__()
+        first, second, third = channels
+        self.blocks = nn.ModuleList(
+            [
+                TimeFrequencyBlock(1, first, kernel=5, stride=2),
+                TimeFrequencyBlock(first, second, pool=(2, 2)),
+                TimeFrequencyBlock(second, third, pool=(2, 1)),
+            ]
+        )
+        self.width = third * -(-size // 8)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """See the class."""
+        x = x.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (B, 1, F, m)
+        x = _silence(x, lengths)
+        for block in self.blocks:
+            x, lengths = block(x, lengths)
+        return x.permute(0, 3, 1, 2).flatten(2), lengths
 
 
 class TimeFrequencyBlock(nn.Module):
