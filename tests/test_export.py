@@ -11,7 +11,7 @@ import torch
 from emofocus import audio
 from emofocus.calibration import probabilities
 from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
-from emofocus.config import FeatureSettings, ModelConfig, SegmentSettings, load_model_config
+from emofocus.config import FeatureSettings, ModelConfig, SegmentSettings, load_model_config, load_recipe
 from emofocus.engine import Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
@@ -160,6 +160,17 @@ def test_export_keeps_temperature_and_threshold_and_takes_models_that_have_none(
     export(fold, tmp_path / "new", packed=True)
     new = load_model_config(tmp_path / "new" / "config.json")
     assert (new.temperature, new.threshold) == (1.25, 0.62)
+
+
+@pytest.mark.parametrize(("packed", "megabytes"), [(False, 2.1), (True, 1.4)])
+def test_a_compact_model_is_small_packed_or_not(tmp_path: Path, packed: bool, megabytes: float) -> None:
+    recipe = load_recipe("emofocus")[1]
+    config = ModelConfig.of("compact-faca", LABELS, features=recipe.features, segment=recipe.segment)
+    torch.manual_seed(0)
+    save_tensors(tmp_path / "fold" / "model.safetensors", build(config).state_dict())
+    save_config(tmp_path / "fold", config)
+    export(tmp_path / "fold", tmp_path / "model", packed)  # which checks parity
+    assert (tmp_path / "model" / "model.onnx").stat().st_size < 1e6 * megabytes
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "another model's"])

@@ -147,6 +147,7 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
             dynamic_axes=axes,
         )
     graph = onnx.load_from_string(buffer.getvalue())
+    compute_transform_at_load(graph, config.features.window)
     helper.set_model_props(graph, {"labels": ",".join(config.labels), "license": config.license})
     return graph
 
@@ -197,6 +198,39 @@ def segment_counts(samples: NDArray[np.int64], config: ModelConfig) -> list[int]
     return [segment_count(1 + int(count) // config.features.hop, config.segment) for count in samples]
 
 
+def compute_transform_at_load(graph: onnx.ModelProto, window: int) -> None:
+    """Replace the Fourier transform's table (N, N + 2), 8 MB for 1024 points, by what computes it.
+
+    It is a look-up of N cosines at constant places, which the runtime does once, when it loads the graph.
+    """
+    columns = np.arange(window + 2)
+    parts = {
+        "samples": np.arange(window)[:, None],
+        "bins": columns[None] // 2,
+        "quarters": columns[None] % 2 * (window // 4),
+        "turn": np.array(window),
+        "cosines": np.cos(2 * np.pi * np.arange(window) / window),
+    }
+    for node in list(graph.graph.node):
+        value = next((item.t for item in node.attribute if item.name == "value"), None)
+        if node.op_type != "Constant" or value is None or list(value.dims) != [window, window + 2]:
+            continue
+        name = node.output[0]
+        graph.graph.initializer.extend(
+            numpy_helper.from_array(part, f"{name}.{suffix}") for suffix, part in parts.items()
+        )
+        steps = [
+            ("Mul", ["samples", "bins"], "product"),
+            ("Add", ["product", "quarters"], "sum"),
+            ("Mod", ["sum", "turn"], "places"),
+        ]
+        made = [helper.make_node(kind, [f"{name}.{i}" for i in ins], [f"{name}.{out}"]) for kind, ins, out in steps]
+        made.append(helper.make_node("Gather", [f"{name}.cosines", f"{name}.places"], [name]))
+        graph.graph.node.remove(node)
+        for step in reversed(made):
+            graph.graph.node.insert(0, step)
+
+
 def pack_onnx(graph: onnx.ModelProto) -> None:
     """Replace large float matrices by int8 rows times scales, which the runtime multiplies out when it loads."""
     nodes, kept = [], []
@@ -205,7 +239,11 @@ def pack_onnx(graph: onnx.ModelProto) -> None:
         if values.dtype != np.float32 or values.ndim < 2 or values.size < PACKED_FROM:
             kept.append(tensor)
             continue
-        whole, scale = _rows_of(values)
+        found = _rows_of(values)
+        if found is None:  # the exporter stacked matrices that were too small to be packed
+            kept.append(tensor)
+            continue
+        whole, scale = found
         name = tensor.name
         kept += [
             numpy_helper.from_array(whole, f"{name}.int8"),
@@ -219,14 +257,17 @@ def pack_onnx(graph: onnx.ModelProto) -> None:
         graph.graph.node.insert(0, node)
 
 
-def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Find the axis along which the weights were packed (exporters transpose) and split them again."""
+def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+    """Find the axes along which weights were packed (exporters transpose) and split them again, without loss.
+
+    None of weights that were not packed.
+    """
     best: tuple[float, NDArray[np.int8], NDArray[np.float32]] | None = None
-    for axis in range(values.ndim):
+    for axis in (*range(values.ndim), tuple(range(1, values.ndim))):  # a convolution's row has three axes
         scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-12) / np.float32(127)
         whole = np.round(values / scale).astype(np.int8)
         error = float(np.abs(whole * scale - values).max())
         if best is None or error < best[0]:
             best = (error, whole, scale.astype(np.float32))
     assert best is not None
-    return best[1], best[2]
+    return best[1:] if best[0] <= 1e-5 * float(np.abs(values).max()) else None
