@@ -4,7 +4,7 @@ from typing import Any
 
 from emofocus import __version__
 from emofocus.calibration import LEAST_COVERAGE, TARGET_ACCURACY
-from emofocus.config import ModelConfig
+from emofocus.config import FeatureSettings, ModelConfig
 
 CARD = """---
 license: {hub_license}
@@ -68,11 +68,17 @@ def model_card(config: ModelConfig, graph_bytes: int) -> str:
         calibration=_calibration(config),
         chance=1 / len(config.labels),
         size=f"`model.onnx`: {graph_bytes / 1e6:.1f} MB",
-        features=f"{config.features.coefficients} MFCCs" if config.features.name == "mfcc" else config.features.name,
+        features=_features(config.features),
         seconds=config.segment.frames * frame,
         hop=config.segment.hop * frame,
         version=__version__,
     )
+
+
+def _features(settings: FeatureSettings) -> str:
+    mfcc = settings.name == "mfcc"
+    plain = f"{settings.coefficients} MFCCs" if mfcc else f"{settings.mels} log-mel bands"
+    return f"{plain} and a pitchgram" if settings.pitch_bins else plain
 
 
 def _license_note(license: str) -> str:
