@@ -11,7 +11,8 @@ from scipy import signal
 from emofocus import audio
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError
-from emofocus.features import MFCC, PITCH_LOWEST, PITCH_OCTAVE, Deltas, FrontEnd, LogMel, SquaredSpectrum, frame_count
+from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, SquaredSpectrum, frame_count
+from emofocus.pitch import BINS_AN_OCTAVE, LOWEST
 
 SETTINGS = FeatureSettings()
 
@@ -235,7 +236,7 @@ def voice(hertz: float, seconds: float = 1.0) -> np.ndarray:
 @pytest.mark.parametrize("hertz", [85, 120, 180, 250, 400])
 def test_a_pitchgram_peaks_at_a_voices_pitch_or_octaves_below_it(hertz: float) -> None:
     frame = pitchgram(voice(hertz))[15]
-    own = round(PITCH_OCTAVE * np.log2(hertz / PITCH_LOWEST))
+    own = round(BINS_AN_OCTAVE * np.log2(hertz / LOWEST))
     assert frame[own - 1 : own + 2].max() == pytest.approx(frame.max(), abs=0.2)
     assert frame[own - 1 : own + 2].max() > 0.4
     assert frame[own + 8] < 0.3  # half an octave above there is nothing

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "src" / "emofocus"
 ORDER = [
     ["errors"],
     ["config", "files", "progress"],
-    ["cache", "audio", "features", "segments"],
+    ["cache", "audio", "pitch", "segments"],
+    ["features"],
     ["corpora", "duplicates"],
     ["folds"],
     ["splits"],

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError, one_of
+from emofocus.pitch import PitchGram
 
 MEL_CUTS = (0.375, 0.625, 0.875)
 """Where the mel filters are cut into groups, each of which sees few of the bins."""
@@ -34,12 +35,6 @@ DECIBELS = 10.0 / math.log(10.0)
 
 POWER_FLOOR = 1e-10
 """Smallest power before the logarithm (librosa's `amin`)."""
-
-PITCH_LOWEST, PITCH_OCTAVE, PITCH_BAND = 60.0, 16, (50.0, 4000.0)
-"""Of a pitchgram: hertz of its first bin, bins an octave, and the hertz in which harmonics are looked for."""
-
-PITCH_COMPRESSION, PITCH_FLOOR = 0.335, 1e-12
-"""Of a pitchgram: power is raised to this, about the magnitude's two thirds, from this on."""
 
 FLOOR_DB = 10.0 * math.log10(POWER_FLOOR)
 """The same in decibels."""
@@ -123,35 +118,6 @@ class SquaredSpectrum(nn.Module):
     def power(self, squares: Tensor) -> Tensor:
         """Mean square under the window, by Parseval: (…, N + 2) → (…)."""
         return squares @ self.shares
-
-
-class PitchGram(nn.Module):
-    """How periodic a frame is at each pitch: autocorrelation of the compressed spectrum, 1 at most.
-
-    Mel bands blur a voice's harmonics; their spacing, the melody of speech, shows here as a ridge, and a change of
-    pitch moves it along. The spectrum's compression keeps formants from hiding it (Tolonen and Karjalainen, *A
-    computationally efficient multipitch analysis model*, IEEE TSAP 8(6), 2000).
-
-    Shape: squares (…, N + 2) of `SquaredSpectrum` → (…, bins), bin k at 60 · 2^(k / 16) Hz.
-    """
-
-    table: Tensor
-
-    def __init__(self, settings: FeatureSettings) -> None:
-        super().__init__()
-        hertz = np.fft.rfftfreq(settings.window, 1.0 / settings.sampling_rate)
-        seconds = 1.0 / (PITCH_LOWEST * 2.0 ** (np.arange(settings.pitch_bins) / PITCH_OCTAVE))
-        waves = np.cos(2 * np.pi * hertz[:, None] * seconds)
-        voice = (hertz >= PITCH_BAND[0]) & (hertz <= PITCH_BAND[1])
-        # The last column sums the spectrum: autocorrelation at lag 0.
-        table = np.concatenate([waves, np.ones((len(hertz), 1))], axis=1) * voice[:, None]
-        self.register_buffer("table", torch.tensor(table, dtype=torch.float32), persistent=False)
-
-    def forward(self, squares: Tensor) -> Tensor:
-        """See the class."""
-        power = squares[..., 0::2] + squares[..., 1::2]
-        sums = power.clamp(min=PITCH_FLOOR).pow(PITCH_COMPRESSION) @ self.table  # (…, bins + 1)
-        return sums[..., :-1] / sums[..., -1:]
 
 
 class LogMel(nn.Module):

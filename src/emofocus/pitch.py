@@ -1,0 +1,42 @@
+"""How periodic each frame is at each pitch, out of its spectrum."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emofocus.config import FeatureSettings
+
+LOWEST, BINS_AN_OCTAVE, BAND = 60.0, 16, (50.0, 4000.0)
+"""Hertz of its first bin, bins an octave, and the hertz in which harmonics are looked for."""
+
+COMPRESSION, POWER_FLOOR = 0.335, 1e-12
+"""Power is raised to this, about the magnitude's two thirds, from this on."""
+
+
+class PitchGram(nn.Module):
+    """How periodic a frame is at each pitch: autocorrelation of the compressed spectrum, 1 at most.
+
+    Mel bands blur a voice's harmonics; their spacing, the melody of speech, shows here as a ridge, and a change of
+    pitch moves it along. The spectrum's compression keeps formants from hiding it (Tolonen and Karjalainen, *A
+    computationally efficient multipitch analysis model*, IEEE TSAP 8(6), 2000).
+
+    Shape: squares (…, N + 2) of `SquaredSpectrum` → (…, bins), bin k at 60 · 2^(k / 16) Hz.
+    """
+
+    table: Tensor
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        super().__init__()
+        hertz = np.fft.rfftfreq(settings.window, 1.0 / settings.sampling_rate)
+        seconds = 1.0 / (LOWEST * 2.0 ** (np.arange(settings.pitch_bins) / BINS_AN_OCTAVE))
+        waves = np.cos(2 * np.pi * hertz[:, None] * seconds)
+        voice = (hertz >= BAND[0]) & (hertz <= BAND[1])
+        # The last column sums the spectrum: autocorrelation at lag 0.
+        table = np.concatenate([waves, np.ones((len(hertz), 1))], axis=1) * voice[:, None]
+        self.register_buffer("table", torch.tensor(table, dtype=torch.float32), persistent=False)
+
+    def forward(self, squares: Tensor) -> Tensor:
+        """See the class."""
+        power = squares[..., 0::2] + squares[..., 1::2]
+        sums = power.clamp(min=POWER_FLOOR).pow(COMPRESSION) @ self.table  # (…, bins + 1)
+        return sums[..., :-1] / sums[..., -1:]
