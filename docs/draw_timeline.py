@@ -1,6 +1,6 @@
-"""Draw the README's picture: a clip's waveform, and what is heard in each half second of it.
+"""Draw the README's picture: clips one after the other, and what is heard in each two seconds of them.
 
-Run from the project's root: ``.venv/bin/python docs/draw_timeline.py examples/fast-and-high.wav``.
+Run from the project's root: ``.venv/bin/python docs/draw_timeline.py examples/*.wav``.
 """
 
 import sys
@@ -18,19 +18,25 @@ from emofocus import Recognizer, audio
 COLOURS = ["#bbbbbb", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#f0e442"]
 
 
-def main(clip: Path, out: Path) -> None:
-    """Draw one clip."""
-    prediction = Recognizer.from_pretrained()(clip)
-    waveform, timeline = audio.load(clip), prediction.timeline
+def main(clips: list[Path], out: Path) -> None:
+    """Draw clips as if they were one."""
+    parts = [audio.load(clip) for clip in clips]
+    waveform = np.concatenate(parts)
+    prediction = Recognizer.from_pretrained()({"array": waveform, "sampling_rate": audio.SAMPLING_RATE})
+    timeline = prediction.timeline
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(9, 4.2), sharex=True, height_ratios=(1, 1.6), layout="constrained"
     )
     top.plot(np.arange(len(waveform)) / audio.SAMPLING_RATE, waveform, color="#333333", linewidth=0.4)
     top.set(yticks=[], ylabel="waveform")
-    top.set_title(f"{clip.name}: {prediction.label}, {prediction.scores[prediction.label]:.0%}", loc="left")
+    edges = np.cumsum([0, *(len(part) for part in parts)]) / audio.SAMPLING_RATE
+    for clip, start, end in zip(clips, edges, edges[1:], strict=False):
+        top.text((start + end) / 2, 1.02, clip.name, transform=top.get_xaxis_transform(), ha="center", va="bottom")
+        for axes in (top, bottom):
+            axes.axvline(end, color="black", linewidth=0.8, linestyle=":")
     middles = (timeline.starts + timeline.ends) / 2
     bottom.stackplot(middles, 100 * timeline.probabilities.T, labels=timeline.labels, colors=COLOURS, edgecolor="white")
-    bottom.set(xlabel="seconds (middle of each half-second segment)", ylabel="probability, %", ylim=(0, 100))
+    bottom.set(xlabel="seconds (middle of each two-second segment)", ylabel="probability, %", ylim=(0, 100))
     bottom.set_xlim(0, prediction.duration)
     bottom.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, reverse=True)
     for axes in (top, bottom):
@@ -40,5 +46,4 @@ def main(clip: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    source = Path(sys.argv[1] if len(sys.argv) > 1 else "examples/fast-and-high.wav")
-    main(source, Path("docs/images/timeline.png"))
+    main([Path(name) for name in sys.argv[1:]], Path("docs/images/timeline.png"))
