@@ -103,9 +103,12 @@ def test_every_committed_result_tests_each_utterance_once_in_the_part_that_its_f
     folds = json.loads((path.parent / "folds.json").read_text())["folds"]
     with (path.parent / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len({row["file"] for row in rows}) == summary["utterances"]
+    done = [item["fold"] for item in summary["folds"]]  # folds are committed as they finish
+    assert len(rows) == len({row["file"] for row in rows}) == sum(len(folds[number]["test"]) for number in done)
+    if len(done) == len(folds):
+        assert len(rows) == summary["utterances"]
     for number, fold in enumerate(folds):
-        tested = {Path(name).stem for name in fold["test"]}
+        tested = {Path(name).stem for name in fold["test"]} if number in done else set()
         assert {Path(row["file"]).stem for row in rows if row["fold"] == str(number)} == tested
         assert not set(fold["test"]) & (set(fold["train"]) | set(fold["valid"]))
 
