@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from emofocus.config import Recipe
 from emofocus.datasets import Batch
+from emofocus.models.attention import valid_frames
 
 
 class Mixed(NamedTuple):
@@ -66,8 +67,7 @@ def change_gain(batch: Batch, recipe: Recipe) -> Batch:
     else:
         features[:, :, : recipe.features.mels] += gain[:, :, None]
     if batch.lengths is not None:
-        frames = torch.arange(features.shape[1], device=features.device)
-        features[frames >= batch.lengths[:, None].to(features.device)] = 0.0
+        features = features.masked_fill(~_true_frames(batch), 0.0)
     return batch._replace(features=features)
 
 
@@ -107,4 +107,4 @@ def _true_frames(batch: Batch) -> Tensor:
     size, device = batch.features.shape[1], batch.features.device
     if batch.lengths is None:
         return torch.ones(len(batch.features), size, 1, dtype=torch.bool, device=device)
-    return (torch.arange(size, device=device) < batch.lengths[:, None].to(device))[:, :, None]
+    return valid_frames(batch.lengths.to(device), size)[:, :, None]
