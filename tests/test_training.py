@@ -166,6 +166,19 @@ def test_averaged_weights_are_validated_kept_and_resumed(tmp_path: Path) -> None
     assert any(not torch.equal(saved[f"network.{name}"], saved[f"average.module.{name}"]) for name in moved)
 
 
+def test_averaged_weights_let_go_of_the_untrained_ones_within_the_first_steps(tmp_path: Path) -> None:
+    """A decay of 0.999 from the start on would keep nine tenths of them for a hundred steps."""
+    recipe = Recipe(epochs=10, batch_size=8, learning_rate=1e-3, weight_average=0.999)
+    torch.manual_seed(0)
+    network = build(ModelConfig.of("bmhsa", LABELS))
+    name = "classifier.1.weight"
+    untrained = network.state_dict()[name].clone()
+    fit(network, speech_of(8, 1), speech_of(4, 2), recipe, seed=0, folder=tmp_path)
+    saved = load_tensors(tmp_path / "last.safetensors")[0]
+    average, last = saved[f"average.module.{name}"], saved[f"network.{name}"]
+    assert (average - last).norm() < (average - untrained).norm()
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     recipe = Recipe(learning_rate=1.0, schedule="cosine", warmup=0.1)
     rates = [learning_rate(recipe, done / 100) for done in range(100)]

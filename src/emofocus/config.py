@@ -120,8 +120,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
         mask_coefficients: The same for neighbouring features.
         mixup: Parameter α of the Beta distribution by which training segments are mixed in pairs; 0 mixes none.
         gradient_norm: What the norm of all gradients together is cut down to; 0 for no limit.
-        weight_average: Decay, a step, of the moving average of the weights that is validated and kept; 0 for the
-            weights themselves.
+        weight_average: Decay, a step, of the moving average of the weights that is validated and kept, less in the
+            first steps; 0 for the weights themselves.
     """
 
     description: str = ""

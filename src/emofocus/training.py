@@ -21,6 +21,8 @@ from emofocus.metrics import measure, score
 from emofocus.models import SpeechNetwork
 from emofocus.progress import say, track
 
+Weights = tuple[Tensor, ...] | list[Tensor]
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -146,9 +148,17 @@ def _train_epoch(
 
 
 def _average_of(network: SpeechNetwork, recipe: Recipe) -> AveragedModel:
-    """Exponential moving average of weights and batch statistics."""
-    decay = get_ema_multi_avg_fn(recipe.weight_average)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+    """Exponential moving average of weights and batch statistics.
+
+    It warms up: a constant decay would hold on to the untrained weights for the first 1 / (1 - decay) steps, which
+    is many epochs of a small corpus.
+    """
+
+    def update(averaged: Weights, current: Weights, seen: Tensor | int) -> None:
+        decay = min(recipe.weight_average, (1.0 + float(seen)) / (10.0 + float(seen)))
+        get_ema_multi_avg_fn(decay)(averaged, current, seen)  # type: ignore[no-untyped-call]
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
 def _batch_starts(segments: int, size: int) -> range:
