@@ -11,8 +11,9 @@ from scipy import signal
 from emofocus import audio
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError
-from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, SquaredSpectrum, frame_count
+from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, frame_count
 from emofocus.pitch import BINS_AN_OCTAVE, LOWEST
+from emofocus.spectrum import SquaredSpectrum
 
 SETTINGS = FeatureSettings()
 

@@ -58,12 +58,15 @@ def reverse(batch: Batch, share: float) -> Batch:
 def change_gain(batch: Batch, recipe: Recipe) -> Batch:
     """Make each segment louder or softer by up to ``gain_db``.
 
-    A gain of g dB adds g to every log-mel band, and so g·√mels to the zeroth MFCC alone (an orthonormal DCT).
+    A gain of g dB adds g to every log-mel band, and so g·√mels to the zeroth MFCC alone (an orthonormal DCT); samples
+    it multiplies by 10^(g / 20). What else a frame is told by stays.
     """
     features = batch.features.clone()
     gain = recipe.gain_db * (2.0 * torch.rand(len(features), 1, device=features.device) - 1.0)  # (B, 1)
     if recipe.features.name == "mfcc":
         features[:, :, 0] += gain * recipe.features.mels**0.5
+    elif recipe.features.name == "waveform":
+        features *= 10.0 ** (gain[:, :, None] / 20.0)
     else:
         features[:, :, : recipe.features.mels] += gain[:, :, None]
     if batch.lengths is not None:

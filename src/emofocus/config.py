@@ -30,16 +30,18 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         hop: Samples from frame to frame.
         coefficients: MFCCs kept; unused by log-mel.
         deltas: Slopes (1) and curvatures (2) appended.
+        also: Further descriptors of a frame, appended (`emofocus.descriptors`).
         pitch_bins: Bins of a pitchgram appended, 16 an octave from 60 Hz; 0 for none.
     """
 
-    name: Literal["mfcc", "log-mel"] = "mfcc"
+    name: Literal["mfcc", "log-mel", "waveform"] = "mfcc"
     sampling_rate: Literal[16000] = 16000
     window: Count = 400
     hop: Count = 160
     mels: Count = 128
     coefficients: Count = 40
     deltas: Literal[0, 1, 2] = 0
+    also: tuple[Literal["chroma", "mel", "contrast", "tonnetz", "prosody"], ...] = ()
     pitch_bins: Annotated[int, Meta(ge=0, le=112)] = 0
 
 

@@ -20,7 +20,10 @@ NUMBERS_AT_ONCE = 1 << 24
 
 
 class Batch(NamedTuple):
-    """Segments (B, m, F), their true lengths (B,) or None when all are m, labels (B,), utterance numbers (B,)."""
+    """Segments (B, m, F), their true lengths (B,) or None when all are m, labels (B,), utterance numbers (B,).
+
+    m is the longest segment's, at most a full segment's: whole utterances are not padded beyond each other.
+    """
 
     features: Tensor
     lengths: Tensor | None
@@ -97,7 +100,7 @@ class SegmentDataset:
         owners = chosen[:, 0].astype(np.int64)
         return Batch(
             features,
-            None if int(lengths.min()) == self.settings.frames else torch.from_numpy(lengths),
+            None if int(lengths.min()) == features.shape[1] else torch.from_numpy(lengths),
             torch.from_numpy(self.labels[owners]),
             torch.from_numpy(owners),
         )
@@ -125,20 +128,22 @@ class SegmentDataset:
         first = begins + chosen[:, 1]
         lengths = np.minimum(ends - first, self.settings.frames)
         frames = self._table.frames
-        offsets = torch.arange(self.settings.frames, device=frames.device)
+        longest = int(lengths.max())
+        offsets = torch.arange(longest, device=frames.device)
         index = torch.from_numpy(first).to(frames.device)[:, None] + offsets  # (B, m)
         features = frames[index.clamp(max=len(frames) - 1)]  # (B, m, F)
-        if int(lengths.min()) < self.settings.frames:
+        if int(lengths.min()) < longest:
             features[offsets >= torch.from_numpy(lengths).to(frames.device)[:, None]] = 0.0
         return features, lengths
 
     def _read(self, chosen: NDArray[np.int32]) -> tuple[Tensor, NDArray[np.int64]]:
         """The same for a corpus that is larger than memory."""
         parts = [self._segment(*segment) for segment in chosen]
-        features = np.zeros((len(parts), self.settings.frames, parts[0].shape[1]), np.float32)
+        lengths = np.array([len(part) for part in parts])
+        features = np.zeros((len(parts), lengths.max(), parts[0].shape[1]), np.float32)
         for row, part in zip(features, parts, strict=True):
             row[: len(part)] = part
-        return torch.from_numpy(features), np.array([len(part) for part in parts])
+        return torch.from_numpy(features), lengths
 
     def _segment(self, utterance: int, start: int) -> NDArray[np.float32]:
         speech = self._tracks[self._track_of[utterance]][int(self.chosen[utterance])]

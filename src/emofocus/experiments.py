@@ -7,8 +7,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from emofocus.cache import Cache, format_size
-from emofocus.config import load_recipe
+from emofocus.config import Recipe, load_recipe
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 
@@ -203,12 +205,27 @@ def make_experiment(
     """
     if model not in MODELS:
         raise ModelError(f"unknown model {model!r} ({one_of(MODELS)})")
-    name, settings = load_recipe(recipe, epochs=epochs)
+    name, settings = recipe_of(model, recipe, epochs)
     source = find_source(corpus, features, cache, root, labels, only)
     read = source.corpus
     say(describe(read))
     dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
     return Experiment(read, model, name, settings, dealt, seed), source
+
+
+def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]:
+    """A recipe by name or file; ``paper`` is the setting of the model's own paper.
+
+    Returns:
+        Its short name, and the recipe.
+
+    Raises:
+        ConfigError: No such recipe, or bad values.
+    """
+    published = MODELS[model].recipe
+    if recipe != "paper" or published is None:
+        return load_recipe(recipe, epochs=epochs)
+    return recipe, published if epochs is None else msgspec.structs.replace(published, epochs=epochs)
 
 
 def find_source(

@@ -6,22 +6,21 @@ the waveform there are zeros, so zero-padding a batch changes no frame that belo
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emofocus.config import FeatureSettings
+from emofocus.descriptors import DESCRIPTORS, Prosody
 from emofocus.errors import ConfigError, one_of
+from emofocus.filters import dct_matrix, mel_filters
 from emofocus.pitch import PitchGram
+from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined
 
 MEL_CUTS = (0.375, 0.625, 0.875)
 """Where the mel filters are cut into groups, each of which sees few of the bins."""
-
-BLOCK_FRAMES = 640
-"""Frames transformed at a time, for memory that does not grow with the recording."""
 
 BLUR_LIMIT = 4e6
 """A frame's energy over that of a mel's mean bin, summed over mels, up to which float32 transforms are sharp enough.
@@ -33,9 +32,6 @@ sounds found, clipped tones (two million frames).
 DECIBELS = 10.0 / math.log(10.0)
 """Decibels of power in a natural logarithm's unit; of logarithms to any base, the natural one is the fastest."""
 
-POWER_FLOOR = 1e-10
-"""Smallest power before the logarithm (librosa's `amin`)."""
-
 FLOOR_DB = 10.0 * math.log10(POWER_FLOOR)
 """The same in decibels."""
 
@@ -45,90 +41,15 @@ def frame_count(samples: int, hop: int = 160) -> int:
     return 1 + samples // hop
 
 
-class SquaredSpectrum(nn.Module):
-    """Hann-windowed short-time Fourier transform, real and imaginary parts squared; power is a pair's sum.
-
-    Frames in float32 are transformed in float32, whose error follows the loudest bin, and others in float64. ONNX
-    gets all in float64, as a product with a table of cosines, because its runtimes transform 400 points slowly.
-
-    Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32.
-    """
-
-    window: Tensor
-    rounded_window: Tensor
-    cosines: Tensor
-    shares: Tensor
-
-    def __init__(self, window: int = 400, hop: int = 160) -> None:
-        super().__init__()
-        if window % 4:
-            raise ConfigError(f"window must be a multiple of 4 samples, not {window}")
-        self.size, self.hop = window, hop
-        cosines = np.cos(2 * np.pi * np.arange(window) / window)
-        self.register_buffer("window", torch.tensor(0.5 - 0.5 * cosines), persistent=False)
-        self.register_buffer("rounded_window", self.window.float(), persistent=False)
-        self.register_buffer("cosines", torch.tensor(cosines), persistent=False)
-        self.energy = window * float(((0.5 - 0.5 * cosines) ** 2).sum())
-        # Parseval: every bin but the outermost counts for its mirror image too.
-        shares = np.repeat([1.0, *[2.0] * (window // 2 - 1), 1.0], 2) / self.energy
-        self.register_buffer("shares", torch.tensor(shares, dtype=torch.float32), persistent=False)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """See the class."""
-        return joined([self.squares(frames) for frames in self.blocks(waveform)])
-
-    def squares(self, frames: Tensor) -> Tensor:
-        """Frames (…, N) → (…, N + 2) in float32, transformed in the frames' own precision."""
-        if torch.onnx.is_in_onnx_export():
-            return self.table_transform(frames * self.window).float().square()
-        return self.transform(frames * (self.rounded_window if frames.dtype == torch.float32 else self.window))
-
-    @staticmethod
-    def transform(windowed: Tensor) -> Tensor:
-        """Windowed frames (…, N) → (…, N + 2) in float32, by a transform in their precision."""
-        return torch.view_as_real(torch.fft.rfft(windowed)).flatten(-2).float().square_()
-
-    def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
-        """(B, T) → frames (B, n, N), in consecutive blocks so that long recordings need little memory."""
-        batch = waveform.shape[0]
-        margin = waveform.new_zeros(batch, self.size // 2)
-        padded = torch.cat([margin, waveform, margin], dim=1)  # in a third of the time of `pad`
-        if torch.onnx.is_in_onnx_export():
-            yield self.chunked_frames(padded.double())
-            return
-        frames = padded.unfold(1, self.size, self.hop)  # (B, n, N), a view
-        yield from torch.split(frames, max(1, BLOCK_FRAMES // batch), dim=1)
-
-    def table_transform(self, frames: Tensor) -> Tensor:
-        """(B, n, N) → (B, n, N + 2), in float64: the product with cos and sin = cos of a quarter turn later."""
-        samples = torch.arange(self.size, device=frames.device)
-        columns = torch.arange(self.size + 2, device=frames.device)
-        turns = samples[:, None] * torch.div(columns, 2, rounding_mode="floor") + columns % 2 * (self.size // 4)
-        return frames @ self.cosines[turns % self.size]
-
-    def chunked_frames(self, padded: Tensor) -> Tensor:
-        """(B, T + N) → (B, n, N): overlapping windows, glued from chunks that hop and window share."""
-        chunk = math.gcd(self.size, self.hop)
-        step, count = self.hop // chunk, self.size // chunk
-        whole = padded.shape[1] // chunk
-        chunks = padded[:, : whole * chunk].reshape(padded.shape[0], whole, chunk)
-        starts = whole - count + 1
-        return torch.cat([chunks[:, k : k + starts : step] for k in range(count)], dim=-1)
-
-    def power(self, squares: Tensor) -> Tensor:
-        """Mean square under the window, by Parseval: (…, N + 2) → (…)."""
-        return squares @ self.shares
-
-
 class LogMel(nn.Module):
     """Mel spectrogram in decibels: `librosa.power_to_db(melspectrogram(...), top_db=None)`.
 
     librosa transforms in float64. float32 takes less than half of the time, and blurs what is very quiet beside the
     frame's loudest bin. So frames are transformed in float32, and those with such mels once more in float64.
 
-    With ``pitch_bins`` a frame's `PitchGram` follows its mels, or its coefficients.
+    A frame's mels, or coefficients, are followed by its further `DESCRIPTORS` and by its `PitchGram`, if there are any.
 
-    Shape: waveform (B, T) → (B, 1 + T // hop, mels + pitch bins).
+    Shape: waveform (B, T) → (B, 1 + T // hop, mels + further ones).
     """
 
     peaks: Tensor
@@ -136,8 +57,9 @@ class LogMel(nn.Module):
 
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
-        self.size = settings.mels + settings.pitch_bins
-        self.pitch = PitchGram(settings) if settings.pitch_bins else None
+        further = [DESCRIPTORS[name](settings) for name in settings.also if name in DESCRIPTORS]
+        self.further = nn.ModuleList([*further, PitchGram(settings)] if settings.pitch_bins else further)
+        self.size = settings.mels + sum(item.size for item in further) + settings.pitch_bins
         self.blur_limit = BLUR_LIMIT
         self.spectrum = SquaredSpectrum(settings.window, settings.hop)
         # In units of the floor, logarithms begin at 0: small numbers, whose sums keep their digits.
@@ -167,8 +89,8 @@ class LogMel(nn.Module):
             if rows.dtype == torch.float32:
                 self.sharpen(mels, power, rows)
             features = self.from_mels(mels)
-            if self.pitch is not None:
-                features = torch.cat([features, self.pitch(squares)], dim=1)
+            if self.further:
+                features = torch.cat([features, *(describe(squares) for describe in self.further)], dim=1)
             yield features.view(batch, -1, self.size), power.view(batch, -1)
 
     def mels(self, squares: Tensor) -> Tensor:
@@ -199,7 +121,7 @@ class LogMel(nn.Module):
 class MFCC(LogMel):
     """Mel-frequency cepstral coefficients: `librosa.feature.mfcc` of the log-mel spectrogram above.
 
-    Shape: waveform (B, T) → (B, 1 + T // hop, coefficients + pitch bins).
+    Shape: waveform (B, T) → (B, 1 + T // hop, coefficients + further ones).
     """
 
     cosine_transform: Tensor
@@ -209,7 +131,7 @@ class MFCC(LogMel):
         super().__init__(settings)
         if settings.coefficients > settings.mels:
             raise ConfigError(f"{settings.coefficients} coefficients cannot be made of {settings.mels} mels")
-        self.size = settings.coefficients + settings.pitch_bins
+        self.size += settings.coefficients - settings.mels
         self.blur_limit = BLUR_LIMIT * settings.mels / 2  # no weight of a mel exceeds √(2 / mels)
         transform = torch.tensor(DECIBELS * dct_matrix(settings.mels, settings.coefficients)).float()
         floor = FLOOR_DB * settings.mels**0.5 * torch.eye(1, settings.coefficients)[0]  # what all mels at it give
@@ -253,8 +175,32 @@ class Deltas(nn.Module):
         return range(1, self.order + 1)
 
 
+class Samples(nn.Module):
+    """The waveform itself, a hop of samples a frame.
+
+    Shape: waveform (B, T) → (B, 1 + T // hop, hop); behind the end there are zeros.
+    """
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        super().__init__()
+        if settings.pitch_bins or settings.deltas or settings.also:
+            raise ConfigError("features 'waveform' take no pitch_bins, deltas or also")
+        self.size = settings.hop
+
+    def blocks(self, waveform: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (B, n, F) and mean square (B, n), in one block."""
+        batch = waveform.shape[0]
+        padded = torch.cat([waveform, waveform.new_zeros(batch, self.size)], dim=1)
+        whole = padded.shape[1] // self.size
+        frames = padded[:, : whole * self.size].reshape(batch, whole, self.size)
+        yield frames, frames.square().mean(dim=2)
+
+
 class FrontEnd(nn.Module):
     """What every model hears: the features that its settings name, and the level of each frame.
+
+    A frame holds, in this order: mels, coefficients or samples; what `also` names, prosody last; slopes and curvatures
+    of all these; the pitchgram.
 
     Shape: waveform (B, T), lengths (B,) in samples or None → features (B, n, F), level (B, n) in dB full scale.
     """
@@ -263,68 +209,31 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.settings = settings
         self.base = FEATURES[settings.name](settings)
+        self.prosody = Prosody(settings) if "prosody" in settings.also else None
         self.deltas = Deltas(settings.deltas) if settings.deltas else None
         self.plain = self.base.size - settings.pitch_bins
-        self.size = self.plain * (1 + settings.deltas) + settings.pitch_bins
+        sloped = self.plain + (self.prosody.size if self.prosody else 0)
+        self.size = sloped * (1 + settings.deltas) + settings.pitch_bins
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See the class."""
         features, power = (joined(parts) for parts in zip(*self.base.blocks(waveform), strict=True))
-        level = decibels(power)
+        if self.prosody is None and self.deltas is None:
+            return features, decibels(power)
+        plain, pitch = features[..., : self.plain], features[..., self.plain :]
+        if self.prosody is not None:
+            plain = torch.cat([plain, self.prosody(waveform)], dim=-1)
         if self.deltas is not None:
-            plain, pitch = features[..., : self.plain], features[..., self.plain :]
-            sloped = self.deltas(plain, None if lengths is None else self.frames(lengths))
-            features = torch.cat([sloped, pitch], dim=-1)
-        return features, level
+            plain = self.deltas(plain, None if lengths is None else self.frames(lengths))
+        return torch.cat([plain, pitch], dim=-1), decibels(power)
 
     def frames(self, samples: Tensor) -> Tensor:
         """Samples → frames, as tensors."""
         return torch.div(samples, self.settings.hop, rounding_mode="floor") + 1
 
 
-FEATURES: dict[str, Callable[[FeatureSettings], LogMel]] = {"mfcc": MFCC, "log-mel": LogMel}
-
-
-def joined(blocks: Sequence[Tensor]) -> Tensor:
-    """Blocks of frames (B, …, F) as one; the only block of a short waveform is not copied."""
-    return blocks[0] if len(blocks) == 1 else torch.cat(tuple(blocks), dim=1)
-
-
-def decibels(power: Tensor) -> Tensor:
-    """10 · log10 with a floor of 1e-10."""
-    return power.clamp(min=POWER_FLOOR).log10_().mul_(10.0)
-
-
-def mel_filters(sampling_rate: int, window: int, mels: int) -> NDArray[np.float64]:
-    """Triangles on Slaney's mel scale with equal area (librosa's default), shape (window // 2 + 1, mels)."""
-    edges = _mel_to_hertz(np.linspace(0.0, _hertz_to_mel(sampling_rate / 2), mels + 2))
-    bins = np.fft.rfftfreq(window, 1.0 / sampling_rate)
-    rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[:-1]
-    falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[1:]
-    area = 2.0 / (edges[2:] - edges[:-2])
-    filters: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, falling)) * area
-    return filters
-
-
-def dct_matrix(size: int, coefficients: int) -> NDArray[np.float64]:
-    """Orthonormal DCT-II, shape (size, coefficients)."""
-    angles = np.pi * np.outer(np.arange(size) + 0.5, np.arange(coefficients)) / size
-    matrix: NDArray[np.float64] = np.cos(angles) * math.sqrt(2.0 / size)
-    matrix[:, 0] /= math.sqrt(2.0)
-    return matrix
-
-
-# Slaney's scale: linear to 1 kHz (200/3 Hz a mel), then 27 mels for each factor of 6.4.
-_LINEAR_HERTZ, _KNEE_HERTZ, _LOG_STEP = 200.0 / 3.0, 1000.0, math.log(6.4) / 27.0
-
-
-def _hertz_to_mel(hertz: float) -> float:
-    if hertz < _KNEE_HERTZ:
-        return hertz / _LINEAR_HERTZ
-    return _KNEE_HERTZ / _LINEAR_HERTZ + math.log(hertz / _KNEE_HERTZ) / _LOG_STEP
-
-
-def _mel_to_hertz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
-    knee = _KNEE_HERTZ / _LINEAR_HERTZ
-    above = _KNEE_HERTZ * np.exp(_LOG_STEP * (np.maximum(mels, knee) - knee))
-    return np.where(mels < knee, mels * _LINEAR_HERTZ, above)
+FEATURES: dict[str, Callable[[FeatureSettings], LogMel | Samples]] = {
+    "mfcc": MFCC,
+    "log-mel": LogMel,
+    "waveform": Samples,
+}

@@ -1,8 +1,9 @@
 """Networks by name. A new one is a file here and a line in `MODELS`."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from emofocus.config import ModelConfig
+from emofocus.config import ModelConfig, Recipe
 from emofocus.errors import ModelError, one_of
 from emofocus.features import FrontEnd
 from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
@@ -10,15 +11,30 @@ from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.models.compact import compact_bmhsa, compact_ca, compact_fa, compact_faca
 from emofocus.models.mhsa import bmhsa, mhsa_ca, mhsa_fa, mhsa_faca
 
-MODELS: dict[str, Callable[[ModelConfig, int], SpeechNetwork]] = {
-    "bmhsa": bmhsa,
-    "mhsa-fa": mhsa_fa,
-    "mhsa-ca": mhsa_ca,
-    "mhsa-faca": mhsa_faca,
-    "compact-bmhsa": compact_bmhsa,
-    "compact-fa": compact_fa,
-    "compact-ca": compact_ca,
-    "compact-faca": compact_faca,
+
+class Model(NamedTuple):
+    """What is known of a network by its name.
+
+    Attributes:
+        make: Config and number of features of a frame → the network, with fresh weights.
+        recipe: The features, segments and training of its publication, as far as they are known (its module says how
+            far): what ``--recipe paper`` means for it. None for networks of our paper's family, whose setting is the
+            recipe of that name.
+    """
+
+    make: Callable[[ModelConfig, int], SpeechNetwork]
+    recipe: Recipe | None = None
+
+
+MODELS: dict[str, Model] = {
+    "bmhsa": Model(bmhsa),
+    "mhsa-fa": Model(mhsa_fa),
+    "mhsa-ca": Model(mhsa_ca),
+    "mhsa-faca": Model(mhsa_faca),
+    "compact-bmhsa": Model(compact_bmhsa),
+    "compact-fa": Model(compact_fa),
+    "compact-ca": Model(compact_ca),
+    "compact-faca": Model(compact_faca),
 }
 
 __all__ = [
@@ -26,6 +42,7 @@ __all__ = [
     "AttentionMaps",
     "FocusBias",
     "HeadCalibration",
+    "Model",
     "MultiHeadSelfAttention",
     "NetworkOutput",
     "SpeechNetwork",
@@ -37,8 +54,8 @@ def build(config: ModelConfig) -> SpeechNetwork:
     """Make the network that a config describes, with fresh weights.
 
     Raises:
-        ModelError: Unknown model.
+        ModelError: Unknown model, or one that cannot use the config's features.
     """
     if config.model not in MODELS:
         raise ModelError(f"unknown model {config.model!r} ({one_of(MODELS)})")
-    return MODELS[config.model](config, FrontEnd(config.features).size)
+    return MODELS[config.model].make(config, FrontEnd(config.features).size)

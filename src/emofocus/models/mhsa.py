@@ -62,8 +62,8 @@ class CLDNN(SpeechNetwork):
         width = 64 * CoefficientBlock.shrink(CoefficientBlock.shrink(size))  # 40 → 19 → 8 coefficients: 512
         self.lstm = BiLSTM(width, WIDTH // 2, layers=2, dropout=dropout)
         self.attention = attention
-        self.pooling = config.network.pooling
-        pooled = WIDTH * (config.segment.frames if self.pooling == "flatten" else 1)
+        self.pooling, self.frames = config.network.pooling, config.segment.frames
+        pooled = WIDTH * (self.frames if self.pooling == "flatten" else 1)
         self.classifier = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(pooled, 128),
@@ -93,7 +93,7 @@ class CLDNN(SpeechNetwork):
             return x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
         if lengths is not None:
             x = x.masked_fill(~valid_frames(lengths, x.shape[1])[:, :, None], 0.0)
-        return x.flatten(1)
+        return F.pad(x, (0, 0, 0, self.frames - x.shape[1])).flatten(1)
 
 
 class CoefficientBlock(nn.Module):
