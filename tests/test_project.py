@@ -16,7 +16,8 @@ PACKAGE = ROOT / "src" / "emofocus"
 ORDER = [
     ["errors"],
     ["config", "files", "progress"],
-    ["cache", "audio", "pitch", "segments"],
+    ["cache", "audio", "filters", "spectrum", "pitch", "segments"],
+    ["descriptors"],
     ["features"],
     ["corpora", "duplicates"],
     ["folds"],
@@ -25,10 +26,11 @@ ORDER = [
     ["store"],
     ["models", "datasets"],
     ["augmentation"],
-    ["checkpoint", "metrics", "statistics"],
+    ["checkpoint", "metrics", "statistics", "cost"],
     ["training", "calibration", "features_file"],
     ["evaluation", "engine", "model_card", "report"],
-    ["export", "recognizer"],
+    ["export", "recognizer", "leaderboard"],
+    ["comparing"],
     ["predicting", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from emofocus.checkpoint import load_tensors
+from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.datasets import SegmentDataset
 from emofocus.models import SpeechNetwork, build
 from emofocus.store import Speech
-from emofocus.training import Epoch, best_of, fit, learning_rate
+from emofocus.training import Epoch, Fitted, best_of, fit, learning_rate
 
 LABELS = ("low", "high")
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=1e-3, time_reversal=0.5, label_smoothing=0.1, schedule="cosine")
@@ -101,6 +101,27 @@ def test_the_network_ends_with_the_weights_of_the_best_validation_epoch(tmp_path
     assert fitted.best_epoch == best_of(seen).epoch
     saved, _ = load_tensors(tmp_path / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
+
+
+def test_the_time_of_epochs_before_an_interruption_counts(tmp_path: Path) -> None:
+    def train(epochs: int) -> Fitted:
+        recipe = Recipe(epochs=epochs, batch_size=8)
+        network = build(ModelConfig.of("bmhsa", LABELS))
+        return fit(network, speech_of(8, seed=1), speech_of(4, seed=2), recipe, seed=0, folder=tmp_path)
+
+    before, after = train(2), train(3)
+    assert [item.seconds for item in after.history[:2]] == [item.seconds for item in before.history]
+    assert before.seconds is not None
+    assert after.seconds is not None
+    assert after.seconds > before.seconds > 0
+    # A checkpoint of a version that timed nothing.
+    path = tmp_path / "last.safetensors"
+    tensors, metadata = load_tensors(path)
+    history = [
+        {key: value for key, value in item.items() if key != "seconds"} for item in json.loads(metadata["history"])
+    ]
+    save_tensors(path, tensors, {"history": json.dumps(history)})
+    assert train(4).seconds is None
 
 
 def test_of_equally_good_epochs_the_earliest_is_selected() -> None:

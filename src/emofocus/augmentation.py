@@ -34,10 +34,11 @@ def augment(batch: Batch, recipe: Recipe) -> Mixed:
         batch = reverse(batch, recipe.time_reversal)
     if recipe.gain_db:
         batch = change_gain(batch, recipe)
-    if recipe.mask_frames:
-        batch = mask(batch, recipe.mask_frames, axis=1)
-    if recipe.mask_coefficients:
-        batch = mask(batch, recipe.mask_coefficients, axis=2)
+    for _ in range(recipe.masks):
+        if recipe.mask_frames:
+            batch = mask(batch, recipe.mask_frames, axis=1)
+        if recipe.mask_coefficients:
+            batch = mask(batch, recipe.mask_coefficients, axis=2)
     if recipe.mixup:
         return mix(batch, recipe.mixup)
     return Mixed(batch, torch.arange(len(batch.labels)), 1.0)

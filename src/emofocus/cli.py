@@ -13,7 +13,7 @@ import click
 
 from emofocus import __version__
 from emofocus.cli_corpora import corpora
-from emofocus.cli_report import report
+from emofocus.cli_report import compare, report
 from emofocus.errors import EmofocusError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -189,6 +189,7 @@ def clear_cache(folder: Path | None) -> None:
 
 app.add_command(corpora)
 app.add_command(report)
+app.add_command(compare)
 
 
 def main() -> None:

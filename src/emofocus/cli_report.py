@@ -1,4 +1,4 @@
-"""The command `emofocus report`."""
+"""The commands about results: `emofocus report` and `emofocus compare`."""
 
 from pathlib import Path
 
@@ -23,3 +23,23 @@ def report(results: Path, out: Path) -> None:
 
     written = write_report(results, out)
     click.echo(f"{out}, and {len(written) - 1} figures in {out.parent / 'images' / out.stem}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@click.option(
+    "--reference", type=FOLDER, show_default="the first RUN", help="The run that the others are tested against."
+)
+@click.option(
+    "-o", "--out", multiple=True, type=FILE, help="A .md, .csv, .png, .svg or .pdf; several times for several."
+)
+@click.option("--time", "timed", is_flag=True, help="Measure each network's real-time factor, on one thread.")
+def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...], timed: bool) -> None:
+    """Show runs of one experiment as a leaderboard, with intervals and paired tests.
+
+    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds: runs that saw anything else are
+    refused.
+    """
+    from emofocus.comparing import compare_runs
+
+    compare_runs(runs, reference, out, timed)

@@ -120,6 +120,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
         gain_db: Largest change of a training segment's loudness, up or down.
         mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
         mask_coefficients: The same for neighbouring features.
+        masks: Stretches of each kind that are hidden.
         mixup: Parameter α of the Beta distribution by which training segments are mixed in pairs; 0 mixes none.
         gradient_norm: What the norm of all gradients together is cut down to; 0 for no limit.
         weight_average: Decay, a step, of the moving average of the weights that is validated and kept, less in the
@@ -139,6 +140,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     gain_db: Annotated[float, Meta(ge=0)] = 0.0
     mask_frames: Annotated[int, Meta(ge=0)] = 0
     mask_coefficients: Annotated[int, Meta(ge=0)] = 0
+    masks: Count = 1
     mixup: Annotated[float, Meta(ge=0)] = 0.0
     gradient_norm: Annotated[float, Meta(ge=0)] = 0.0
     weight_average: Share = 0.0

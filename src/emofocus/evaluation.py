@@ -246,6 +246,7 @@ def _fold_entry(
         "valid": len(fold.valid),
         "test": len(fold.test),
         "best_epoch": fitted.best_epoch,
+        "seconds": None if fitted.seconds is None else round(fitted.seconds, 1),
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
         **{name: None if value is None else round(value, 6) for name, value in (figures | valid).items()},
@@ -256,7 +257,7 @@ def _fold_entry(
 
 def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[Row]) -> ModelConfig:
     fitted = {name: result[name] for name in ("temperature", "threshold")}  # fields of the config itself
-    training = {key: value for key, value in result.items() if key not in {"history", *fitted}} | {
+    training = {key: value for key, value in result.items() if key not in {"history", "seconds", *fitted}} | {
         "corpus": experiment.corpus.name,
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,

@@ -2,8 +2,9 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -26,12 +27,16 @@ Weights = tuple[Tensor, ...] | list[Tensor]
 
 @dataclass(frozen=True)
 class Epoch:
-    """Figures of one epoch: mean training loss, and accuracy on the validation part."""
+    """Figures of one epoch: mean training loss, accuracy on the validation part, and how long both took.
+
+    Seconds are None of epochs of older versions. They are no result: epochs that differ in them alone are equal.
+    """
 
     epoch: int
     loss: float
     valid_wa: float
     valid_ua: float
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ class Fitted:
 
     best_epoch: int
     history: tuple[Epoch, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """Time of all epochs, whichever process ran them; None if one of them was not timed."""
+        known = [item.seconds for item in self.history if item.seconds is not None]
+        return sum(known) if len(known) == len(self.history) else None
 
 
 def fit(
@@ -85,8 +96,10 @@ def fit(
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         so_far = f", validation UA {run.history[-1].valid_ua:.1%}" if run.history else ""
         shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
+        began = time.perf_counter()
         loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
         figures = _validate(run.judged(), valid, epoch, loss)
+        figures = replace(figures, seconds=time.perf_counter() - began)
         run.history.append(figures)
         if fabric.is_global_zero:
             if best_of(run.history).epoch == epoch:

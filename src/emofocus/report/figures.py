@@ -26,7 +26,13 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MAP = "Blues"
 """One hue from light to dark: equal to eyes with and without colour blindness, and in print."""
 
-STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "emofocus",  # names inside an SVG are random without one
+}
 
 MOST_NAMED = 60
 """Speakers whose names can stand side by side."""
@@ -51,9 +57,9 @@ def draw_all(entry: Entry, folder: Path) -> list[tuple[str, str]]:
     for kind, (draw, applies, title) in FIGURES.items():
         if applies(entry):
             name = f"{entry.slug}-{kind}.png"
-            with _style():
+            with style():
                 figure = draw(entry)
-                _title(figure, title, _what(entry))
+                add_title(figure, title, _what(entry))
                 with replacing(folder / name) as temporary:
                     figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
             drawn.append((name, f"{title}, {_what(entry)}"))
@@ -61,7 +67,8 @@ def draw_all(entry: Entry, folder: Path) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Draw with our settings and without the user's."""
     matplotlib = _matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -77,13 +84,14 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _figure(height: float, width: float = WIDTH) -> Any:
+def blank(height: float, width: float = WIDTH) -> Any:
+    """An empty figure, in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _title(figure: Any, title: str, what: str) -> None:
+def add_title(figure: Any, title: str, what: str) -> None:
     """Two lines, the second broken where the figure is too narrow for it."""
     letters = int(13 * figure.get_figwidth())
     figure.suptitle("\n".join([title, *wrap(what, letters)]), fontsize=11)
@@ -98,7 +106,7 @@ def confusion(entry: Entry) -> Any:
     """Confusion matrix in percent of each true class."""
     totals, classes = entry.counts.sum(axis=1), entry.classes
     shares = entry.counts / np.maximum(totals, 1)[:, None]
-    figure = _figure(max(2.8, 1.3 + 0.5 * len(classes)))
+    figure = blank(max(2.8, 1.3 + 0.5 * len(classes)))
     axes = figure.add_subplot()
     axes.pcolormesh(shares, cmap=MAP, vmin=0, vmax=1, edgecolors="white", linewidth=1)
     for (row, column), share in np.ndenumerate(shares):
@@ -118,7 +126,7 @@ def confusion(entry: Entry) -> Any:
 def learning(entry: Entry) -> Any:
     """Training loss and validation UA after each epoch: a line for each fold (and seed), and their mean."""
     folds = [item for result in entry.results for item in result.summary["folds"]]
-    figure = _figure(3.5)
+    figure = blank(3.5)
     figure.get_layout_engine().set(wspace=0.06)
     for number, (column, scale, label) in enumerate(((0, 1, "training loss"), (2, 100, "validation UA %"))):
         axes = figure.add_subplot(1, 2, number + 1)
@@ -159,7 +167,7 @@ def speakers(entry: Entry) -> Any:
     found = entry.by_speaker
     places, shares = np.arange(len(found)), np.array([100 * share for _, share, _ in found])
     reach = 100 * np.array([wilson(share * total, total) for _, share, total in found])
-    figure = _figure(3.8)
+    figure = blank(3.8)
     axes = figure.add_subplot()
     axes.vlines(places, reach[:, 0], reach[:, 1], color=BLUE, linewidth=1.2, alpha=0.5)
     axes.scatter(places, shares, s=30, color=BLUE, zorder=3, clip_on=False)
@@ -193,7 +201,7 @@ def reliability(entry: Entry) -> Any:
     number = np.digitize(confidence, np.arange(1, BINS) / BINS, right=True)  # the bins of the calibration error
     size, hits, total = (np.bincount(number, of, BINS) for of in (None, correct, confidence))
     used = size > 0
-    figure = _figure(4.6, width=5.5)
+    figure = blank(4.6, width=5.5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 100], [0, 100], color=GREY, linewidth=1.2, linestyle="--", label="calibrated")
     reach = [wilson(right, int(of)) for right, of in zip(hits[used], size[used], strict=True)]

@@ -21,6 +21,9 @@ TOLERANCE = 1.5e-6
 
 FILES = ("predictions.csv", "folds.json")
 
+HEAD = ("corpus", "classes", "model", "recipe", "recipe_settings", "parameters", "protocol", "seed", "folds")
+"""What every summary has."""
+
 Row = dict[str, str]
 
 
@@ -33,7 +36,7 @@ class Result:
     """One run of cross-validation.
 
     Attributes:
-        name: Its folder, below the folder of results.
+        name: Its folder; below the folder of results, where there is one.
         summary: `summary.json`.
         predictions: Of all folds, sorted by utterance (U,).
         folds: Number of the fold that tests each utterance (U,).
@@ -104,7 +107,12 @@ def read_results(root: Path) -> list[Result]:
         ResultError: There are none, files are missing, or a figure is not what `predictions.csv` gives.
     """
     paths = sorted(root.rglob("summary.json"))
-    found = [result for result in (_read(path, root) for path in paths) if result is not None]
+    begun = ((path, _json(path)) for path in paths)
+    found = [
+        _read(path, summary, path.parent.relative_to(root).as_posix())
+        for path, summary in begun
+        if summary.get("folds")
+    ]
     if not found:
         reason = (
             "has no finished fold"
@@ -122,10 +130,27 @@ def read_results(root: Path) -> list[Result]:
     return sorted(found, key=lambda result: (result.key, result.seed))
 
 
-def _read(path: Path, root: Path) -> Result | None:
+def read_run(folder: Path) -> Result:
+    """Read and check one run of which all folds are finished; its name is the folder as given.
+
+    Raises:
+        ResultError: The folder is no run, folds are still to come, or a figure is not what `predictions.csv` gives.
+    """
+    path = folder / "summary.json"
+    if not path.exists():
+        reason = "there is no summary.json in it" if folder.is_dir() else "there is no such folder"
+        raise ResultError(f"{folder} is no run of emofocus crossval: {reason}")
     summary = _json(path)
-    if not summary.get("folds"):
-        return None
+    missing = [key for key in HEAD if key not in summary]
+    if missing:
+        raise ResultError(f"{folder} is no run of emofocus crossval: its summary.json has no {missing[0]!r}")
+    done, folds = len(summary["folds"]), summary["protocol"]["folds"]
+    if done < folds:
+        raise ResultError(f"{folder} has finished {done} of {folds} folds; emofocus crossval with its --out goes on")
+    return _read(path, summary, folder.as_posix())
+
+
+def _read(path: Path, summary: dict[str, Any], name: str) -> Result:
     folder = path.parent
     missing = [name for name in FILES if not (folder / name).exists()]
     if missing:
@@ -136,9 +161,9 @@ def _read(path: Path, root: Path) -> Result | None:
     _check_digest(path, summary, digest)
     _check_sizes(path, summary, rows, folds)
     result = Result(
-        name=folder.relative_to(root).as_posix(),
+        name=name,
         summary=summary,
-        predictions=_predictions(folder.relative_to(root).as_posix(), summary, rows, digest),
+        predictions=_predictions(name, summary, rows, digest),
         folds=np.array([int(row["fold"]) for row in rows]),
         probabilities=np.array([[float(row[f"p_{name}"]) for name in summary["classes"]] for row in rows]),
         shared=_shared_speakers(rows, folds),

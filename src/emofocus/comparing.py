@@ -1,0 +1,215 @@
+"""What `emofocus compare` does: folders of runs in; a table, Markdown, CSV or a figure out."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emofocus.errors import ConfigError, one_of
+from emofocus.files import replacing, write_text
+from emofocus.leaderboard import Leaderboard, Standing, leaderboard
+from emofocus.progress import say
+from emofocus.report.entries import OPTIMISTIC
+from emofocus.report.figures import BLUE, ORANGE, add_title, blank, style
+from emofocus.report.markdown import NAMES, NONE, chance, points, table
+
+REFERENCE = "reference"
+
+WIDTH = 100
+"""Columns that the table may need."""
+
+UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+TESTS = ("ua_difference", "ua_difference_low", "ua_difference_high", "ua_p", "mcnemar_p")
+
+METADATA: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+"""Formats of the figure, and what is left out of each, so that equal runs give equal bytes."""
+
+
+def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Path], timed: bool) -> None:
+    """Print a leaderboard, and write it to files.
+
+    Args:
+        runs: Folders that `emofocus crossval` wrote.
+        reference: Folder of the run that the others are compared with; the first one by default.
+        out: Files to write; the suffix of each says in which format.
+        timed: Measure real-time factors.
+
+    Raises:
+        ConfigError: A suffix that is no format, or a file that cannot be written.
+        MissingExtraError: A figure is wanted, and matplotlib is not installed.
+        EmofocusError: The runs cannot be compared; the message says why.
+    """
+    for path in out:
+        _refuse_format(path)
+    board = leaderboard(runs, reference, timed)
+    print_board(board)
+    for path in out:
+        try:
+            write_board(board, path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+        say(f"written: {path}")
+
+
+def _refuse_format(path: Path) -> None:
+    """Now, and not after minutes of measuring."""
+    kind = path.suffix.lower()
+    if kind not in (*TEXTS, *METADATA):
+        raise ConfigError(f"--out {path}: {kind!r} is no format of a leaderboard ({one_of((*TEXTS, *METADATA))})")
+    if kind in METADATA:
+        with style():
+            pass
+
+
+def write_board(board: Leaderboard, path: Path) -> None:
+    """Write a leaderboard to a file, in the format that its suffix names.
+
+    Raises:
+        MissingExtraError: It is a figure, and matplotlib is not installed.
+    """
+    kind = path.suffix.lower()
+    if kind in TEXTS:
+        write_text(path, TEXTS[kind](board))
+        return
+    with style(), replacing(path) as temporary:
+        draw(board).savefig(temporary, format=kind[1:], dpi=110, metadata=METADATA[kind])
+
+
+def headline(board: Leaderboard) -> str:
+    """What the runs have in common."""
+    corpus, protocol, *_ = board.reference.run.key
+    return f"{corpus}, protocol {protocol}" + (f" ({OPTIMISTIC})" if board.optimistic else "")
+
+
+def notes(board: Leaderboard) -> Iterator[str]:
+    """What a reader of the figures must know."""
+    agreed = board.reference.run.summary["protocol"]
+    if board.optimistic:
+        yield f"{OPTIMISTIC.capitalize()}: speakers of the test parts are heard in training."
+    yield f"The split: {agreed['note']}. Selection: {agreed['selection']}."
+    yield f"WA, UA and macro-F1: pooled over all test utterances, with 95 % intervals that resample {board.unit}."
+    yield (
+        f"The {REFERENCE}: {board.name(board.reference)}. Differences from it are in points; their p-values, and those "
+        "of McNemar's exact test of equal WA, which takes utterances for independent, are adjusted by Holm's method."
+    )
+    yield "MAC / s: multiply-accumulates of the network for a second of audio, without those of the features."
+    yield "Training: of a fold, on average, by the clock of the machine that did it."
+    if board.timed:
+        yield "Real time: seconds of one thread of this machine for a second of audio, with the features."
+
+
+def print_board(board: Leaderboard) -> None:
+    """The table on the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=headline(board), leading=1)
+    for number, name in enumerate(_head(board)):
+        shown.add_column(name, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")
+    for item in board.standings:
+        shown.add_row(*_cells(board, item))
+    console = Console(highlight=False, markup=False)
+    console.width = max(WIDTH, console.width)  # a narrower terminal breaks lines; rich would leave out digits
+    console.print(shown)
+    console.print("\n".join(["", *notes(board)]), style="dim")
+
+
+def markdown(board: Leaderboard) -> str:
+    """A heading, the table and the notes."""
+    rows = [
+        [cell.replace("\n", "<br>") for cell in cells]
+        for cells in (_head(board), *(_cells(board, item) for item in board.standings))
+    ]
+    listed = "\n".join(f"- {note}" for note in notes(board))
+    return f"# {headline(board)}\n\n{table(rows[0], rows[1:], right=1)}\n{listed}\n"
+
+
+def _head(board: Leaderboard) -> list[str]:
+    head = ["model\nrecipe", "parameters\nMAC / s", *(f"{name} %" for name in NAMES.values())]
+    return [*head, f"UA − that of\n{REFERENCE}", "p\nMcNemar", "training\nreal time" if board.timed else "training"]
+
+
+def _cells(board: Leaderboard, item: Standing) -> Iterator[str]:
+    """One line of the table; each cell has two lines of its own."""
+    yield f"{item.model}\n{item.recipe}, seed {item.run.seed}" if board.name(item) == item.name else item.run.name
+    yield f"{item.parameters:,}\n{short(item.cost)}"
+    yield from (f"{100 * it.value:.2f}\n{100 * it.low:.1f}–{100 * it.high:.1f}" for it in item.intervals.values())
+    if item.difference is None:
+        yield from (REFERENCE, "")
+    else:
+        yield points(item.difference.found.ua).replace(" ", "\n", 1)
+        yield f"{chance(item.difference.ua_p)}\n{chance(item.difference.mcnemar_p)}"
+    training = NONE if item.seconds is None else f"{item.seconds / 60:.1f} min"
+    factor = NONE if item.real_time_factor is None else f"{item.real_time_factor:.2g}"
+    yield f"{training}\n{factor}" if board.timed else training
+
+
+def short(number: int | None) -> str:
+    """Three digits and a unit: 72.6 M."""
+    if number is None:
+        return NONE
+    size, unit = next((pair for pair in UNITS if number >= 0.9995 * pair[0]), (1, ""))
+    return f"{number / size:.3g} {unit}".rstrip()
+
+
+def csv_text(board: Leaderboard) -> str:
+    """One line a run, with shares and p-values in full; what is not known is empty."""
+    rows = [_record(item) for item in board.standings]
+    names = [name for name in rows[0] if board.timed or name != "real_time_factor"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _record(item: Standing) -> dict[str, Any]:
+    row: dict[str, Any] = {"run": item.run.name, "model": item.model, "recipe": item.recipe, "seed": item.run.seed}
+    row |= {"parameters": item.parameters, "multiply_accumulates_per_second": item.cost}
+    for name, found in item.intervals.items():
+        row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    tests: tuple[float | None, ...] = (None,) * len(TESTS)
+    if item.difference is not None:
+        tests = (*item.difference.found.ua[:3], item.difference.ua_p, item.difference.mcnemar_p)
+    row |= zip(TESTS, tests, strict=True)
+    return row | {"training_seconds": item.seconds, "real_time_factor": item.real_time_factor}
+
+
+def draw(board: Leaderboard) -> Any:
+    """UA of each run with its interval, the best on top."""
+    places = np.arange(len(board.standings))
+    figure = blank(1.6 + 0.42 * len(places))
+    axes = figure.add_subplot()
+    for place, item in zip(places, board.standings, strict=True):
+        value, low, high = (100 * share for share in item.intervals["ua"])
+        colour = BLUE if item.difference else ORANGE
+        axes.hlines(place, low, high, color=colour, linewidth=2.4, alpha=0.5)
+        axes.scatter(value, place, s=40, color=colour, zorder=3)
+        axes.annotate(f"{value:.1f}", (1.01, place), xycoords=("axes fraction", "data"), va="center", color=colour)
+        if not item.difference:
+            axes.axvline(value, color=colour, linewidth=1.2, linestyle="--", zorder=1)
+    axes.set_yticks(places, [_line_name(board, item) for item in board.standings])
+    axes.set(ylim=(len(places) - 0.5, -0.5), xlabel="UA %")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    what = f"{headline(board)}; lines: 95 % interval, resampling {board.unit}"
+    add_title(figure, "Unweighted accuracy", what)
+    return figure
+
+
+def _line_name(board: Leaderboard, item: Standing) -> str:
+    return board.name(item) if item.difference else f"{board.name(item)}\n({REFERENCE})"
+
+
+TEXTS: dict[str, Callable[[Leaderboard], str]] = {".md": markdown, ".csv": csv_text}
+"""Suffix → what writes that format."""

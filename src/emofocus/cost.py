@@ -1,0 +1,98 @@
+"""What it costs to run a network: multiply-accumulates and time, both for a second of audio."""
+
+import statistics
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from emofocus.config import ModelConfig, SegmentSettings
+from emofocus.features import FrontEnd
+from emofocus.models import SpeechNetwork, build
+from emofocus.segments import segment_count
+
+SECONDS = 10
+"""Of audio that is counted and timed, long enough for its ends not to matter."""
+
+REPEATS = 5
+"""Times that it is recognised; the median counts."""
+
+
+def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-accumulates of the matrix products and convolutions in one forward pass.
+
+    Nothing is computed: on torch's meta device, which has shapes alone, an LSTM comes apart into the products that it
+    is made of. On a CPU it is one operation, which torch's counter passes over. Sums, normalisations, pools and
+    activations are not counted.
+
+    Args:
+        module: Is moved to the meta device, and loses its weights.
+        inputs: Of its forward pass.
+    """
+    module = module.eval().to("meta")
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        module(*(item.to("meta") for item in inputs))
+    return int(counter.get_total_flops()) // 2
+
+
+def network_cost(config: ModelConfig) -> int:
+    """Multiply-accumulates a second of audio of the network that a config describes; features are not counted.
+
+    A recording is cut into overlapping segments, which share what looks at single frames, as in `model.onnx`.
+
+    Raises:
+        ModelError: Unknown model.
+    """
+    features, _ = FrontEnd(config.features)(_noise(config))
+    recording = Recording(build(config), config.segment)
+    return multiply_accumulates(recording, features) // SECONDS
+
+
+def real_time_factor(config: ModelConfig, repeats: int = REPEATS) -> float:
+    """Seconds that features and network take in torch, on one thread of the CPU, for a second of audio.
+
+    The weights are fresh, and the audio is noise. Of clean speech, features do a few frames over in float64.
+
+    Raises:
+        ModelError: Unknown model.
+    """
+    front_end, recording = FrontEnd(config.features).eval(), Recording(build(config), config.segment).eval()
+    waveform, taken = _noise(config), []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for _ in range(1 + repeats):
+                began = time.perf_counter()
+                recording(front_end(waveform)[0])
+                taken.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return statistics.median(taken[1:]) / SECONDS  # the first one also sets things up
+
+
+class Recording(nn.Module):
+    """A network over the segments of one recording, each frame encoded once.
+
+    Shape: features (1, n, F) → logits (S, C).
+    """
+
+    def __init__(self, network: SpeechNetwork, settings: SegmentSettings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        encoded = self.network.encode_frames(features)[0]  # (n, D)
+        n = len(encoded)
+        starts = torch.arange(segment_count(n, self.settings), device=encoded.device) * self.settings.hop
+        index = starts[:, None] + torch.arange(self.settings.frames, device=encoded.device)  # (S, m)
+        logits: Tensor = self.network.classify(encoded[index.clamp(max=n - 1)]).logits
+        return logits
+
+
+def _noise(config: ModelConfig) -> Tensor:
+    """Audio of `SECONDS`: (1, T)."""
+    samples = SECONDS * config.features.sampling_rate
+    return 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
