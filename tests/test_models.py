@@ -17,6 +17,13 @@ PARAMETERS = {
     "compact-fa": 337_192,
     "compact-ca": 304_188,
     "compact-faca": 337_212,
+    "audio-bre": 518_688,
+    "drn-mhsa": 9_943_160,
+    "cnn-xvector": 395_784,
+    "deep-cnn": 519_320,
+    "head-fusion": 155_896,
+    "timnet": 104_536,
+    "reslstm": 46_772,
 }
 FAMILIES = (
     ("bmhsa", "mhsa-fa", "mhsa-ca", "mhsa-faca"),

@@ -17,6 +17,9 @@ Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
+PITCH_WINDOW = 1024
+"""Samples that prosody hears, whatever the window of the other features: four periods of the lowest voice."""
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all settings: immutable, and strict about names."""
@@ -43,6 +46,11 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
     deltas: Literal[0, 1, 2] = 0
     also: tuple[Literal["chroma", "mel", "contrast", "tonnetz", "prosody"], ...] = ()
     pitch_bins: Annotated[int, Meta(ge=0, le=112)] = 0
+
+    @property
+    def reach(self) -> int:
+        """Samples around its centre that a frame's features are made of, deltas aside."""
+        return max(self.window, PITCH_WINDOW) if "prosody" in self.also else self.window
 
 
 class SegmentSettings(Settings, frozen=True, kw_only=True):

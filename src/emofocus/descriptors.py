@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emofocus.config import FeatureSettings
+from emofocus.config import PITCH_WINDOW, FeatureSettings
 from emofocus.filters import chroma_filters, mel_filters, tonnetz_matrix
 from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels
 
@@ -17,8 +17,8 @@ TINY = 1e-30
 OCTAVES, LOWEST_EDGE, EXTREMES = 6, 200.0, 0.02
 """Of the contrast: bands above the lowest one, hertz of its upper edge, share of bins that are peak and valley."""
 
-PITCH_WINDOW, LOWEST_PITCH, HIGHEST_PITCH = 1024, 60.0, 500.0
-"""Samples that are heard for a pitch, four periods of the lowest voice; hertz."""
+LOWEST_PITCH, HIGHEST_PITCH = 60.0, 500.0
+"""Hertz."""
 
 OCTAVE_COST = 0.01
 """How much more periodic a pitch must be to win over one that is an octave higher."""

@@ -147,7 +147,8 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
             dynamic_axes=axes,
         )
     graph = onnx.load_from_string(buffer.getvalue())
-    compute_transform_at_load(graph, config.features.window)
+    for window in {config.features.window, config.features.reach}:
+        compute_transform_at_load(graph, window)
     helper.set_model_props(graph, {"labels": ",".join(config.labels), "license": config.license})
     return graph
 

@@ -202,7 +202,7 @@ class _BlockScorer:
 
     def __init__(self, engine: Engine, config: ModelConfig) -> None:
         self.engine, self.segment, self.labels = engine, config.segment, config.labels
-        self.frame_hop, self.window = config.features.hop, config.features.window
+        self.frame_hop, self.window = config.features.hop, config.features.reach
         self.segment_hop = config.segment.hop * config.features.hop  # samples
         self.neighbours = DELTA_NEIGHBOURS if config.features.deltas else 0
         # Segments that stay for the next block, because windows or deltas of its first frames reach before it.

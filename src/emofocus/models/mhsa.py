@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from emofocus.config import ModelConfig
-from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean, valid_frames
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.frames import at_end, fixed
 
 WIDTH, HEADS = 512, 8
 
@@ -90,10 +91,8 @@ class CLDNN(SpeechNetwork):
         if self.pooling == "mean":
             return masked_mean(x, lengths)
         if self.pooling == "last":
-            return x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
-        if lengths is not None:
-            x = x.masked_fill(~valid_frames(lengths, x.shape[1])[:, :, None], 0.0)
-        return F.pad(x, (0, 0, 0, self.frames - x.shape[1])).flatten(1)
+            return at_end(x, lengths)
+        return fixed(x, lengths, self.frames).flatten(1)
 
 
 class CoefficientBlock(nn.Module):
