@@ -1,17 +1,24 @@
 """What the compared systems' papers say of them, beyond the contract of all models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from emofocus.config import FeatureSettings, ModelConfig
+from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, ModelError
 from emofocus.experiments import recipe_of
+from emofocus.features import FrontEnd
 from emofocus.models import MODELS, build
 from emofocus.models.audio_bre import functionals
 from emofocus.models.cnn_xvector import statistics
 from emofocus.models.frames import FrameNorm
+from emofocus.models.qcnn import jet
 from emofocus.models.timnet import reverse
+from emofocus.store import Speech
+from emofocus.training import fit
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 PUBLISHED = [name for name, model in MODELS.items() if model.recipe]
@@ -29,6 +36,20 @@ def test_deep_cnn_flattens_to_3072() -> None:
     assert paper_network("deep-cnn").classifier[0].in_features == 3_072
 
 
+def test_a_quarter_of_a_second_flattens_to_8220_behind_sinc_filters() -> None:
+    assert paper_network("adcnn").dense[0].in_features == 8_220
+
+
+def test_jet_is_matplotlibs_within_two_percent_on_average() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    light = np.linspace(0, 1, 500)
+    expected = matplotlib.colormaps["jet"](light)[:, :3].T  # (3, 500)
+    found = jet(torch.from_numpy(light)[None, None])[0, :, 0]
+    assert (found[0] == 0).all()
+    np.testing.assert_allclose(found[1:], expected, atol=0.13)
+    assert np.abs(found[1:].numpy() - expected).mean() < 0.025
+
+
 def test_drn_without_its_attention_has_the_8_89_million_parameters_of_the_public_code() -> None:
     network = paper_network("drn-mhsa")
     total = sum(p.numel() for p in network.parameters())
@@ -37,7 +58,7 @@ def test_drn_without_its_attention_has_the_8_89_million_parameters_of_the_public
     assert attention == 4 * (512**2 + 512)
 
 
-@pytest.mark.parametrize("name", ["audio-bre", "drn-mhsa"])
+@pytest.mark.parametrize("name", ["audio-bre", "drn-mhsa", "qcnn", "adcnn"])
 def test_a_model_that_cannot_use_the_features_says_what_it_needs(name: str) -> None:
     with pytest.raises(ModelError, match=f"{name} needs features.*--recipe paper"):
         build(ModelConfig.of(name, LABELS, features=FeatureSettings(name="log-mel", mels=64)))
@@ -49,6 +70,23 @@ def test_recipe_paper_is_the_models_own(name: str) -> None:
     short = recipe_of(name, "paper", 3)[1]
     assert short.epochs == 3
     assert short.features == MODELS[name].recipe.features
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_one_loop_trains_it_by_its_papers_recipe(name: str, tmp_path: Path) -> None:
+    recipe, network = recipe_of(name, "paper", 1)[1], paper_network(name)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    generator = np.random.default_rng(0)
+    size = FrontEnd(recipe.features).size
+    speech = [
+        Speech(generator.normal(size=(frames, size)).astype(np.float32), np.zeros(frames, np.float32))
+        for frames in (30, 80, 150, 20)
+    ]
+    data = SegmentDataset(speech, [0, 1, 2, 7], recipe.segment)
+    fitted = fit(network, data, data, recipe, seed=0, folder=tmp_path)
+    assert np.isfinite(fitted.history[0].loss)
+    learned = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert learned >= {key for key, value in network.named_parameters() if value.ndim > 1}
 
 
 def test_recipe_paper_of_the_papers_family_is_the_shipped_file() -> None:

@@ -19,9 +19,11 @@ PARAMETERS = {
     "compact-faca": 337_212,
     "audio-bre": 518_688,
     "drn-mhsa": 9_943_160,
+    "adcnn": 18_211_440,
     "cnn-xvector": 395_784,
     "deep-cnn": 519_320,
     "head-fusion": 155_896,
+    "qcnn": 150_024,
     "timnet": 104_536,
     "reslstm": 46_772,
 }

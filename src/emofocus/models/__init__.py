@@ -6,7 +6,17 @@ from typing import NamedTuple
 from emofocus.config import ModelConfig, Recipe
 from emofocus.errors import ModelError, one_of
 from emofocus.features import FrontEnd
-from emofocus.models import audio_bre, cnn_xvector, deep_cnn, drn_mhsa, head_fusion, reslstm, timnet
+from emofocus.models import (
+    adcnn,
+    audio_bre,
+    cnn_xvector,
+    deep_cnn,
+    drn_mhsa,
+    head_fusion,
+    qcnn,
+    reslstm,
+    timnet,
+)
 from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.models.compact import compact_bmhsa, compact_ca, compact_fa, compact_faca
@@ -38,9 +48,11 @@ MODELS: dict[str, Model] = {
     "compact-faca": Model(compact_faca),
     "audio-bre": Model(audio_bre.AudioBRE, audio_bre.RECIPE),
     "drn-mhsa": Model(drn_mhsa.DRN, drn_mhsa.RECIPE),
+    "adcnn": Model(adcnn.ADCNN, adcnn.RECIPE),
     "cnn-xvector": Model(cnn_xvector.CNNXVector, cnn_xvector.RECIPE),
     "deep-cnn": Model(deep_cnn.DeepCNN, deep_cnn.RECIPE),
     "head-fusion": Model(head_fusion.HeadFusion, head_fusion.RECIPE),
+    "qcnn": Model(qcnn.QCNN, qcnn.RECIPE),
     "timnet": Model(timnet.TIMNet, timnet.RECIPE),
     "reslstm": Model(reslstm.ResLSTM, reslstm.RECIPE),
 }
