@@ -76,9 +76,12 @@ def experiment_options(command: Command) -> Command:
         click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote."),
         click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
         click.option(
-            "--model", default="compact-faca", help="compact-faca, -bmhsa, -fa, -ca; mhsa-faca, -fa, -ca, bmhsa."
+            "--model",
+            default="compact-faca",
+            help="compact-faca, -bmhsa, -fa, -ca; mhsa-faca, -fa, -ca, bmhsa; timnet, reslstm, head-fusion, deep-cnn, "
+            "qcnn, adcnn, cnn-xvector, drn-mhsa, audio-bre.",
         ),
-        click.option("--recipe", default="emofocus", help="A shipped recipe (emofocus, paper, quick), or a .yaml."),
+        click.option("--recipe", default="emofocus", help="emofocus, quick, paper (the model's own), or a .yaml."),
         click.option(
             "--protocol",
             show_default="speaker",
@@ -138,7 +141,8 @@ def export(source: Path, out: Path, packed: bool) -> None:
 
 @app.command()
 @with_options(corpus_options())
-@click.option("--recipe", default="emofocus", help="Whose features and speeds: a shipped recipe, or a .yaml file.")
+@click.option("--recipe", default="emofocus", help="Whose features and speeds: emofocus, quick, paper, or a .yaml.")
+@click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
 @click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
 @click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
 @click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")

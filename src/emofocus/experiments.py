@@ -203,8 +203,6 @@ def make_experiment(
     Raises:
         EmofocusError: Something does not exist, or does not fit; the message says what would.
     """
-    if model not in MODELS:
-        raise ModelError(f"unknown model {model!r} ({one_of(MODELS)})")
     name, settings = recipe_of(model, recipe, epochs)
     source = find_source(corpus, features, cache, root, labels, only)
     read = source.corpus
@@ -221,7 +219,10 @@ def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]
 
     Raises:
         ConfigError: No such recipe, or bad values.
+        ModelError: No such model.
     """
+    if model not in MODELS:
+        raise ModelError(f"unknown model {model!r} ({one_of(MODELS)})")
     published = MODELS[model].recipe
     if recipe != "paper" or published is None:
         return load_recipe(recipe, epochs=epochs)
@@ -251,11 +252,12 @@ def find_source(
     return FeaturesFile(features)
 
 
-def save_features(recipe: str, out: Path, half: bool, **choices: Any) -> None:
+def save_features(model: str, recipe: str, out: Path, half: bool, **choices: Any) -> None:
     """`emofocus features`; ``choices`` are `find_source`'s."""
+    settings = recipe_of(model, recipe, epochs=None)[1]
     source = find_source(features=None, **choices)
     say(describe(source.corpus))
-    write_features(out, source, load_recipe(recipe)[1], half)
+    write_features(out, source, settings, half)
     say(f"{out}: {format_size(out.stat().st_size)}")
 
 
