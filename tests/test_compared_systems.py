@@ -64,6 +64,14 @@ def test_a_model_that_cannot_use_the_features_says_what_it_needs(name: str) -> N
         build(ModelConfig.of(name, LABELS, features=FeatureSettings(name="log-mel", mels=64)))
 
 
+@pytest.mark.parametrize("further", [{"mels": 64, "deltas": 1}, {"mels": 72, "pitch_bins": 56}])
+def test_a_picture_is_not_made_of_other_features_that_happen_to_be_as_many(further: dict[str, int]) -> None:
+    features = FeatureSettings(name="log-mel", **further)
+    assert FrontEnd(features).size == 128
+    with pytest.raises(ModelError, match=rf"as in --recipe paper; not log-mel with {further['mels']} mels among 128"):
+        build(ModelConfig.of("qcnn", LABELS, features=features, segment=MODELS["qcnn"].recipe.segment))
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_recipe_paper_is_the_models_own(name: str) -> None:
     assert recipe_of(name, "paper", None) == ("paper", MODELS[name].recipe)

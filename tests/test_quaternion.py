@@ -53,6 +53,26 @@ def test_a_convolution_is_its_linear_layer_at_every_place() -> None:
     torch.testing.assert_close(convolution(x), linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
+def test_a_convolution_sums_hamilton_products_over_its_kernel() -> None:
+    convolution = QuaternionConv2d(8, 4, 3)
+    weights = convolution.weight.components.detach().numpy()  # (4, 1, 2, 3, 3)
+    x = torch.randn(1, 8, 3, 3)
+    parts = x.numpy().reshape(4, 2, 3, 3)
+    taps = [(c, row, column) for c in range(2) for row in range(3) for column in range(3)]
+    expected = sum(hamilton(weights[:, 0, c, row, column], parts[:, c, row, column]) for c, row, column in taps)
+    # The one place at which no tap lies outside.
+    np.testing.assert_allclose(convolution(x)[0, :, 1, 1].detach(), expected, atol=1e-5)
+
+
+def test_i_times_j_is_k_and_not_the_other_way_round() -> None:
+    layer = QuaternionLinear(4, 4)
+    one, i, j, k = torch.eye(4)
+    with torch.no_grad():
+        layer.weight.components.copy_(i.reshape(4, 1, 1))
+        products = layer(torch.stack([one, i, j, k]))
+    torch.testing.assert_close(products, torch.stack([i, -one, k, -j]))
+
+
 def test_the_norm_of_a_product_is_the_product_of_norms() -> None:
     layer = QuaternionLinear(4, 4)
     x = torch.randn(100, 4)

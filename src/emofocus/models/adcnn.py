@@ -17,9 +17,12 @@ classifier              (B, C)
 ======================= ================ =====================================================
 
 Published: raw audio, a SincNet layer and a deep CNN; 250 ms windows and 80 filters of 251 samples (from memory). The
-layers are those of SincNet's own code for speakers. Our stand-ins: two dense layers with dropout 0.5 for its three of
-2048; an utterance's score is the mean of its windows', every 100 ms, instead of an attention over them; AdamW for
-RMSprop; 20 epochs. Loudness varies by 20 % in training, as in that code.
+number, sizes and order of the layers up to the flattening are those of SincNet's own code for speakers. Our stand-ins:
+layer norms over channels and time together, where that code normalises each channel over time alone; filters that pass
+their band with gain 1, where it scales their middle sample to 1; no layer norm behind the flattening; two dense layers
+with dropout 0.5 for its three of 2048; an utterance's score is the mean of its windows', every 100 ms, instead of an
+attention over them; AdamW for RMSprop; 20 epochs. Loudness varies by 20 % in training, as in that code. The
+bands' edges are learned in hertz, as there, and so move by about the learning rate a step: a few hertz in all.
 """
 
 from torch import Tensor, nn

@@ -63,11 +63,13 @@ class QCNN(SpeechNetwork):
 
     def __init__(self, config: ModelConfig, size: int) -> None:
         super().__init__(size)
-        self.frames = config.segment.frames
-        if config.features.name != "log-mel" or size != SIDE or self.frames % SIDE:
+        features, self.frames = config.features, config.segment.frames
+        # Fewer mels and their slopes, or a pitchgram, can come to as many features.
+        if features.name != "log-mel" or not features.mels == size == SIDE or self.frames % SIDE:
             raise ModelError(
                 f"qcnn needs features: log-mel with {SIDE} mels alone, and segments of a multiple of {SIDE} frames, "
-                "as in --recipe paper"
+                f"as in --recipe paper; not {features.name} with {features.mels} mels among {size} features, and "
+                f"{self.frames} frames"
             )
         self.blocks = nn.Sequential(
             *(
