@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emofocus import audio
@@ -66,6 +66,7 @@ def prosody(waveform: np.ndarray) -> np.ndarray:
 
 
 @given(st.floats(70, 450), st.integers(0, 1000))
+@example(124.0, 0)  # was heard an octave too low
 @settings(max_examples=30, deadline=None)
 def test_pitch_of_a_buzz_is_found_within_a_quarter_of_a_semitone(hertz: float, seed: int) -> None:
     inner = prosody(harmonics(hertz, noise=0.01, seed=seed))[5:-5]
