@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from emofocus.config import Recipe
 from emofocus.datasets import Batch
 from emofocus.models.attention import valid_frames
+from emofocus.models.frames import reversal
 
 
 class Mixed(NamedTuple):
@@ -47,12 +48,12 @@ def augment(batch: Batch, recipe: Recipe) -> Mixed:
 def reverse(batch: Batch, share: float) -> Batch:
     """Play a share of the segments backwards; padding stays at the end."""
     size, device = batch.features.shape[1], batch.features.device
-    frames = torch.arange(size, device=device).expand(len(batch.features), size)
-    full = torch.full((len(frames), 1), size, device=device)
-    ends = full if batch.lengths is None else batch.lengths[:, None].to(device)
-    backwards = torch.where(frames < ends, ends - 1 - frames, frames)
-    chosen = torch.rand(len(frames), 1, device=device) < share
-    index = torch.where(chosen, backwards, frames)[:, :, None].expand_as(batch.features)
+    full = torch.full((len(batch.features),), size, device=device)
+    ends = full if batch.lengths is None else batch.lengths.to(device)
+    chosen = torch.rand(len(ends), 1, device=device) < share
+    index = torch.where(chosen, reversal(ends, size), torch.arange(size, device=device))[:, :, None].expand_as(
+        batch.features
+    )
     return batch._replace(features=batch.features.gather(1, index))
 
 

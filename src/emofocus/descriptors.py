@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from emofocus.config import PITCH_WINDOW, FeatureSettings
 from emofocus.filters import chroma_filters, mel_filters, tonnetz_matrix
-from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels
+from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined
 
 TINY = 1e-30
 """Keeps a frame without any sound from being divided by zero."""
@@ -175,21 +175,21 @@ class Prosody(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """See the class."""
-        return torch.cat(tuple(self.blocks(waveform)), dim=1)
+        return joined(list(self.blocks(waveform)))
 
     def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
         """The same (B, n, 5), in consecutive blocks of frames."""
         for frames in self.spectrum.blocks(waveform):
             squares = self.spectrum.squares(frames)
             changes = (frames[..., 1:] * frames[..., :-1] < 0).float().mean(dim=-1)
-            level = decibels(self.spectrum.power(squares))
-            yield torch.stack([level, changes, *self.periodicity(squares)], dim=-1)
+            power = self.spectrum.power(squares)
+            yield torch.stack([decibels(power), changes, *self.periodicity(squares, power)], dim=-1)
 
-    def periodicity(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Squares (…, N + 2) → voicing, harmonics-to-noise ratio, pitch, each (…)."""
-        power = squares[..., 0::2] + squares[..., 1::2]
-        whole = 2.0 * power.sum(dim=-1, keepdim=True) - power[..., :1] - power[..., -1:]
-        similarity = (power @ self.table) / whole.clamp(min=POWER_FLOOR)  # (…, lags)
+    def periodicity(self, squares: Tensor, power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Squares (…, N + 2) and their power (…) → voicing, harmonics-to-noise ratio, pitch, each (…)."""
+        bins = squares[..., 0::2] + squares[..., 1::2]
+        whole = (self.spectrum.energy * power)[..., None]  # the autocorrelation at lag 0
+        similarity = (bins @ self.table) / whole.clamp(min=POWER_FLOOR)  # (…, lags)
         preferred = similarity - OCTAVE_COST * (self.lags / self.lags[0]).log2()
         peak = preferred[..., 1:-1].argmax(dim=-1, keepdim=True) + 1
         before, at, after = (similarity.gather(-1, peak + step).squeeze(-1) for step in (-1, 0, 1))

@@ -168,7 +168,8 @@ def _average_of(network: SpeechNetwork, recipe: Recipe) -> AveragedModel:
     """
 
     def update(averaged: Weights, current: Weights, seen: Tensor | int) -> None:
-        decay = min(recipe.weight_average, (1.0 + float(seen)) / (10.0 + float(seen)))
+        steps = float(seen)  # once: on a GPU it waits for the device
+        decay = min(recipe.weight_average, (1.0 + steps) / (10.0 + steps))
         get_ema_multi_avg_fn(decay)(averaged, current, seen)  # type: ignore[no-untyped-call]
 
     return AveragedModel(network, multi_avg_fn=update, use_buffers=True)

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.descriptors import Prosody
 from emofocus.errors import ModelError
-from emofocus.models.attention import masked_mean, valid_frames
+from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import at_end
+from emofocus.models.frames import at_end, largest, mean_and_deviation
 from emofocus.models.mhsa import BiLSTM
 
 HIDDEN, FUNCTIONALS = 200, 7
@@ -85,21 +85,7 @@ def functionals(contours: Tensor, lengths: Tensor | None) -> Tensor:
 
     Shape: contours with their slopes and curvatures (B, m, 3, P), lengths (B,) → (B, 7 · P).
     """
-    flat = contours.flatten(2)  # (B, m, 3 · P)
-    mean = masked_mean(flat, lengths)
-    deviation = (masked_mean((flat - mean[:, None]).square(), lengths) + 1e-5).sqrt()
+    mean, deviation = mean_and_deviation(contours.flatten(2), lengths)  # (B, 3 · P)
     values, slopes, _ = contours.unbind(dim=2)
-    highest, lowest = values, values
-    if lengths is not None:
-        behind = ~valid_frames(lengths.to(values.device), values.shape[1])[:, :, None]
-        highest, lowest = values.masked_fill(behind, float("-inf")), values.masked_fill(behind, float("inf"))
-    return torch.cat(
-        [
-            mean[:, : values.shape[2]],
-            deviation,
-            highest.amax(dim=1),
-            lowest.amin(dim=1),
-            masked_mean(slopes.abs(), lengths),
-        ],
-        dim=1,
-    )
+    extremes = largest(values, lengths), -largest(-values, lengths)
+    return torch.cat([mean[:, : values.shape[2]], deviation, *extremes, masked_mean(slopes.abs(), lengths)], dim=1)

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
-from emofocus.models.attention import masked_mean, valid_frames
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import halved, silence
+from emofocus.models.frames import largest, mean_and_deviation, shorter, silence
 
 WIDTHS, FILTERS, STATISTICS, REDUCED = (5, 7, 9, 11), 64, 3, 256
 
@@ -59,15 +58,12 @@ class CNNXVector(SpeechNetwork):
 
     def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
         """Normalised features (B, m, F) → logits (B, C)."""
-        x, steps = silence(encoded.transpose(1, 2), lengths), halved(lengths)
+        x, steps = silence(encoded.transpose(1, 2), lengths), shorter(lengths, 2)
         pooled = [statistics(F.relu(convolution(x)).transpose(1, 2), steps) for convolution in self.convolutions]
         return NetworkOutput(self.classifier(torch.cat(pooled, dim=1)), None)
 
 
 def statistics(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Mean, maximum and deviation over true frames of what is not negative: (B, m, D) → (B, 3 · D)."""
-    mean = masked_mean(x, lengths)
-    deviation = (masked_mean((x - mean[:, None]).square(), lengths) + 1e-5).sqrt()
-    if lengths is not None:
-        x = x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[1])[:, :, None], 0.0)
-    return torch.cat([mean, x.amax(dim=1), deviation], dim=1)
+    """Mean, maximum and deviation over true frames: (B, m, D) → (B, 3 · D)."""
+    mean, deviation = mean_and_deviation(x, lengths)
+    return torch.cat([mean, largest(x, lengths), deviation], dim=1)

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofocus.config import ModelConfig
-from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean, valid_frames
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention
 from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.frames import mean_and_deviation, shorter, silence
 from emofocus.models.mhsa import BiLSTM
 
 WIDTH, HEADS = 128, 4
@@ -91,9 +92,7 @@ class Compact(SpeechNetwork):
         x = x + self.lstm(x, lengths)
         attended, maps = self.attention(x, lengths, need_maps)
         x = self.norm(x + attended)
-        mean = masked_mean(x, lengths)
-        variance = masked_mean((x - mean[:, None]).square(), lengths)
-        pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)  # (B, 2 · WIDTH)
+        pooled = torch.cat(mean_and_deviation(x, lengths), dim=1)  # (B, 2 · WIDTH)
         return NetworkOutput(self.classifier(pooled), maps)
 
 
@@ -118,7 +117,7 @@ class Tower(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """See the class."""
         x = x.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (B, 1, F, m)
-        x = _silence(x, lengths)
+        x = silence(x, lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
         return x.permute(0, 3, 1, 2).flatten(2), lengths
@@ -142,22 +141,8 @@ class TimeFrequencyBlock(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """See the class."""
-        lengths = _shorter(lengths, self.stride)
-        x = _silence(self.norm(self.convolution(x)), lengths)
+        lengths = shorter(lengths, self.stride)
+        x = silence(self.norm(self.convolution(x)), lengths)
         if self.pool != (1, 1):
             x = F.max_pool2d(x, self.pool, ceil_mode=True)
-        return F.relu(x), _shorter(lengths, self.pool[1])
-
-
-def _shorter(lengths: Tensor | None, factor: int) -> Tensor | None:
-    """⌈lengths / factor⌉."""
-    if lengths is None or factor == 1:
-        return lengths
-    return torch.div(lengths + factor - 1, factor, rounding_mode="floor")
-
-
-def _silence(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Zero what lies behind each segment's end: (B, C, F, m), (B,) → (B, C, F, m)."""
-    if lengths is None:
-        return x
-    return x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[3])[:, None, None, :], 0.0)
+        return F.relu(x), shorter(lengths, self.pool[1])

@@ -33,7 +33,7 @@ from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recip
 from emofocus.errors import ModelError
 from emofocus.models.attention import MultiHeadSelfAttention
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import FrameNorm, at_end, halved, silence
+from emofocus.models.frames import FrameNorm, at_end, shorter, silence
 
 WIDTH, HEADS, DENSE = 512, 8, 200
 
@@ -114,8 +114,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """See the class."""
-        if self.stride == 2:
-            x, lengths = F.pad(x, (0, x.shape[2] % 2)), halved(lengths)
+        x, lengths = F.pad(x, (0, -x.shape[2] % self.stride)), shorter(lengths, self.stride)
         x = silence(self.widen(x), lengths)
         for block in self.blocks:
             x = block(x, lengths)

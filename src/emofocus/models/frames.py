@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from emofocus.models.attention import valid_frames
+from emofocus.models.attention import masked_mean, valid_frames
 
 
 class FrameNorm(nn.BatchNorm1d):
@@ -26,10 +26,11 @@ class FrameNorm(nn.BatchNorm1d):
 
 
 def silence(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Zero what lies behind each sequence's end: (B, C, m), (B,) → (B, C, m)."""
+    """Zero what lies behind each sequence's end, frames last: (B, C, m) or (B, C, F, m), (B,) → the same."""
     if lengths is None:
         return x
-    return x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[2])[:, None], 0.0)
+    behind = ~valid_frames(lengths.to(x.device), x.shape[-1])  # (B, m)
+    return x.masked_fill(behind[:, None] if x.ndim == 3 else behind[:, None, None], 0.0)
 
 
 def blank(x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -53,6 +54,29 @@ def at_end(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(1, last).squeeze(1)
 
 
-def halved(lengths: Tensor | None) -> Tensor | None:
-    """⌈lengths / 2⌉: frames that a stride of two leaves."""
-    return None if lengths is None else torch.div(lengths + 1, 2, rounding_mode="floor")
+def shorter(lengths: Tensor | None, factor: int) -> Tensor | None:
+    """⌈lengths / factor⌉: frames that a stride leaves."""
+    if lengths is None or factor == 1:
+        return lengths
+    return torch.div(lengths + factor - 1, factor, rounding_mode="floor")
+
+
+def reversal(lengths: Tensor, frames: int) -> Tensor:
+    """Index that turns each sequence around and leaves padding where it is: (B,) → (B, frames)."""
+    places = torch.arange(frames, device=lengths.device)
+    ends = lengths[:, None]
+    return torch.where(places < ends, ends - 1 - places, places)
+
+
+def mean_and_deviation(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Over true frames: (B, m, D) → (B, D) each; deviations of nothing still have a gradient."""
+    mean = masked_mean(x, lengths)
+    variance = masked_mean((x - mean[:, None]).square(), lengths)
+    return mean, (variance + 1e-5).sqrt()
+
+
+def largest(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Maximum over true frames: (B, m, D) → (B, D)."""
+    if lengths is not None:
+        x = x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[1])[:, :, None], float("-inf"))
+    return x.amax(dim=1)

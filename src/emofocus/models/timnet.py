@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import FrameNorm, silence
+from emofocus.models.frames import FrameNorm, reversal, silence
 
 FILTERS, DILATIONS = 39, (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -108,6 +108,5 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Turn each sequence around; padding stays at the end: (B, C, m) → (B, C, m)."""
     if lengths is None:
         return x.flip(2)
-    frames = torch.arange(x.shape[2], device=x.device)
-    index = (lengths.to(x.device)[:, None] - 1 - frames).clamp(min=0)  # (B, m)
+    index = reversal(lengths.to(x.device), x.shape[2])  # (B, m)
     return silence(x.gather(2, index[:, None].expand_as(x)), lengths)
