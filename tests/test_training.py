@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from emofocus.cache import Cache
 from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
+from emofocus.corpora import Corpus, read_corpus
 from emofocus.datasets import SegmentDataset
-from emofocus.models import SpeechNetwork, build
-from emofocus.store import Speech
+from emofocus.metrics import score
+from emofocus.models import MODELS, SpeechNetwork, build
+from emofocus.store import CachedSpeech, Speech
 from emofocus.training import Epoch, Fitted, best_of, fit, learning_rate
 
 LABELS = ("low", "high")
@@ -139,22 +142,44 @@ def test_feature_statistics_come_from_the_training_part_alone(tmp_path: Path) ->
     np.testing.assert_allclose(network.normalize.mean, mean, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_overfits_32_real_utterances(ravdess: Path, tmp_path: Path) -> None:
-    from emofocus.cache import Cache
-    from emofocus.corpora import read_corpus
-    from emofocus.metrics import score
-    from emofocus.store import SpeechStore
+def test_training_ends_when_validation_has_not_improved_for_the_recipes_patience(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=60, batch_size=8, patience=3)
 
+    def trained() -> Fitted:
+        torch.manual_seed(0)
+        network = build(ModelConfig.of("bmhsa", LABELS))
+        return fit(network, speech_of(8, seed=1), speech_of(4, seed=2), recipe, seed=0, folder=tmp_path)
+
+    first = trained()
+    assert len(first.history) == first.best_epoch + recipe.patience < recipe.epochs
+    assert trained() == first, "started again, it stays finished"
+
+
+@pytest.fixture(scope="module")
+def real_speech(ravdess: Path, tmp_path_factory: pytest.TempPathFactory) -> CachedSpeech:
+    """32 utterances of other actors, with all eight emotions."""
     corpus = read_corpus("ravdess", ravdess)
-    recipe = Recipe(epochs=40, batch_size=32, learning_rate=3e-4, network=NetworkSettings(dropout=0.0))
-    chosen = corpus.table[list(range(0, 32 * 43, 43))]  # other actors, and all eight emotions
-    part = type(corpus)(corpus.name, corpus.root, corpus.classes, chosen, "")
-    data = SegmentDataset(
-        SpeechStore(part, recipe.features, Cache(tmp_path / "cache")), part.labels(), SegmentSettings(hop=25)
+    part = Corpus(corpus.name, corpus.root, corpus.classes, corpus.table[list(range(0, 32 * 43, 43))], "")
+    return CachedSpeech(part, Cache(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_overfits_32_real_utterances(name: str, real_speech: CachedSpeech, tmp_path: Path) -> None:
+    published = MODELS[name].recipe or Recipe()
+    frames = min(published.segment.frames, 128) if name != "qcnn" else published.segment.frames
+    recipe = Recipe(
+        epochs=150,
+        batch_size=32,
+        learning_rate=published.learning_rate,
+        features=published.features,
+        segment=SegmentSettings(frames=frames, hop=frames // 2),
+        network=NetworkSettings(dropout=0.0),
     )
+    corpus = real_speech.corpus
+    data = SegmentDataset(real_speech.speech(recipe)[0], corpus.labels(), recipe.segment)
     torch.manual_seed(0)
-    network = build(ModelConfig.of("mhsa-faca", corpus.classes, network=recipe.network))
+    network = build(recipe.config(name, corpus.classes))
 
     class Done(Exception):  # noqa: N818
         pass
@@ -165,6 +190,7 @@ def test_overfits_32_real_utterances(ravdess: Path, tmp_path: Path) -> None:
 
     with contextlib.suppress(Done):
         fit(network, data, data, recipe, seed=0, folder=tmp_path / "run", after_epoch=stop_when_perfect)
+    network.load_state_dict(load_tensors(tmp_path / "run" / "model.safetensors")[0])
     assert (score(network, data).argmax(axis=1) == data.labels).all()
 
 

@@ -58,6 +58,16 @@ def corpus_options() -> list[Callable[[Command], Command]]:
     ]
 
 
+def embedding_option() -> Callable[[Command], Command]:
+    """The option that says where embeddings of speakers come from."""
+    return click.option(
+        "--embeddings",
+        metavar="SOURCE",
+        show_default="none",
+        help="Who speaks, for cnn-xvector: an extractor's .onnx file, or manifest, for its column embedding.",
+    )
+
+
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
     """Several options as one decorator, in their order."""
 
@@ -73,6 +83,7 @@ def experiment_options(command: Command) -> Command:
     """Options that `crossval` and `train` share."""
     options = [
         *corpus_options(),
+        embedding_option(),
         click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote."),
         click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
         click.option(
@@ -129,18 +140,19 @@ def train(**arguments: Any) -> None:
 @click.argument("source", type=FOLDER)
 @click.argument("out", type=FOLDER)
 @click.option("--packed", is_flag=True, help="Store large matrices as int8 rows: a quarter of the size.")
-def export(source: Path, out: Path, packed: bool) -> None:
+@click.option("--embeddings", type=ANY_PATH, help="The extractor (.onnx) that it was trained with, if it was.")
+def export(source: Path, out: Path, packed: bool, embeddings: Path | None) -> None:
     """Write model.onnx and the model card of a trained fold, checking that torch and ONNX agree.
 
     SOURCE is a fold of a run (OUT/fold-0) or a model directory; OUT is the model directory to write.
     """
     from emofocus.experiments import export_model
 
-    export_model(source, out, packed)
+    export_model(source, out, packed, embeddings)
 
 
 @app.command()
-@with_options(corpus_options())
+@with_options([*corpus_options(), embedding_option()])
 @click.option("--recipe", default="emofocus", help="Whose features and speeds: emofocus, quick, paper, or a .yaml.")
 @click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
 @click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")

@@ -74,10 +74,23 @@ class NetworkSettings(Settings, frozen=True, kw_only=True):
     dropout: Share = 0.2
 
 
+class EmbeddingSettings(Settings, frozen=True, kw_only=True):
+    """A vector that describes who speaks, with which every frame of an utterance ends (`emofocus.embeddings`).
+
+    Attributes:
+        size: Its numbers, D.
+        source: ``manifest``, for files that a manifest names, or ``onnx`` and the hash of the extractor's file.
+    """
+
+    size: Count
+    source: str
+
+
 class ModelConfig(Settings, frozen=True, kw_only=True):
     """`config.json` of a model directory: all that is needed to rebuild and to run the model.
 
     Attributes:
+        embedding: What the features of a frame end with, for models that are told who speaks.
         temperature: Divides logits before the softmax, which calibrates probabilities; 1 when none was fitted.
         threshold: Top probability from which on an answer counts as confident; 0 when none was chosen.
         training: Where it comes from: corpus, protocol, recipe, seed, figures.
@@ -90,6 +103,7 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
+    embedding: EmbeddingSettings | None = None
     temperature: Positive = 1.0
     threshold: Share = 0.0
     license: str = "unknown"
@@ -121,6 +135,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
     """How a model is trained. Defaults are the paper's (section 4.1), where it says.
 
     Attributes:
+        epochs: How many at most.
+        patience: Epochs without a better validation UA after which training ends; 0 for all epochs, come what may.
         batch_size: Segments of a step.
         warmup: Share of all steps in which the learning rate rises linearly.
         time_reversal: Share of training segments played backwards.
@@ -133,10 +149,12 @@ class Recipe(Settings, frozen=True, kw_only=True):
         gradient_norm: What the norm of all gradients together is cut down to; 0 for no limit.
         weight_average: Decay, a step, of the moving average of the weights that is validated and kept, less in the
             first steps; 0 for the weights themselves.
+        embedding: What the features of a frame end with, for models that are told who speaks.
     """
 
     description: str = ""
     epochs: Count = 100
+    patience: Annotated[int, Meta(ge=0)] = 0
     batch_size: Count = 128
     learning_rate: Positive = 3e-4
     schedule: Literal["constant", "cosine"] = "constant"
@@ -155,6 +173,12 @@ class Recipe(Settings, frozen=True, kw_only=True):
     features: FeatureSettings = FeatureSettings()
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
+    embedding: EmbeddingSettings | None = None
+
+    def config(self, model: str, labels: tuple[str, ...], license: str = "unknown") -> ModelConfig:
+        """What the model directory of a network that is trained like this says, before there are figures."""
+        held = {name: getattr(self, name) for name in ("features", "segment", "network", "embedding")}
+        return ModelConfig.of(model, labels, license=license, **held)
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

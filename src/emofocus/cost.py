@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.features import FrontEnd
-from emofocus.models import SpeechNetwork, build
+from emofocus.models import SpeechNetwork, append_embedding, build
 from emofocus.segments import segment_count
 
 SECONDS = 10
@@ -40,13 +40,14 @@ def network_cost(config: ModelConfig) -> int:
     """Multiply-accumulates a second of audio of the network that a config describes; features are not counted.
 
     A recording is cut into overlapping segments, which share what looks at single frames, as in `model.onnx`.
+    An extractor of embeddings is not counted either.
 
     Raises:
         ModelError: Unknown model.
     """
     features, _ = FrontEnd(config.features)(_noise(config))
     recording = Recording(build(config), config.segment)
-    return multiply_accumulates(recording, features) // SECONDS
+    return multiply_accumulates(recording, append_embedding(features, _nobody(config))) // SECONDS
 
 
 def real_time_factor(config: ModelConfig, repeats: int = REPEATS) -> float:
@@ -58,14 +59,14 @@ def real_time_factor(config: ModelConfig, repeats: int = REPEATS) -> float:
         ModelError: Unknown model.
     """
     front_end, recording = FrontEnd(config.features).eval(), Recording(build(config), config.segment).eval()
-    waveform, taken = _noise(config), []
+    waveform, nobody, taken = _noise(config), _nobody(config), []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             for _ in range(1 + repeats):
                 began = time.perf_counter()
-                recording(front_end(waveform)[0])
+                recording(append_embedding(front_end(waveform)[0], nobody))
                 taken.append(time.perf_counter() - began)
     finally:
         torch.set_num_threads(threads)
@@ -90,6 +91,11 @@ class Recording(nn.Module):
         index = starts[:, None] + torch.arange(self.settings.frames, device=encoded.device)  # (S, m)
         logits: Tensor = self.network.classify(encoded[index.clamp(max=n - 1)]).logits
         return logits
+
+
+def _nobody(config: ModelConfig) -> Tensor | None:
+    """An embedding (1, D), for a network that takes one."""
+    return torch.zeros(1, config.embedding.size) if config.embedding else None
 
 
 def _noise(config: ModelConfig) -> Tensor:

@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Array = NDArray[np.float32]
 
@@ -40,28 +43,15 @@ class Engine:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        # Since 1.29 onnxruntime writes a device number and reports model names and hashes to its maker, unless this is
-        # set before it is imported. What runs on speech keeps to itself.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime
-
         if not path.is_file():
             raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # The higher levels cost more at the start than they ever bring back for these graphs.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        if threads:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{path}: damaged, or not a model that onnxruntime can run ({reason})") from error
+        self._session = open_session(path, threads)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
         if taken != {"waveform", "lengths"} or not self._names >= {"logits", "level"}:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform and lengths")
+        import onnxruntime
+
         # Only what is asked for is computed.
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
@@ -78,3 +68,29 @@ class Engine:
         names = [name for name in wanted if name in self._names]
         values = self._session.run(names, {"waveform": waveform, "lengths": lengths}, self._run_options)
         return EngineOutput(**dict(zip(names, values, strict=True)))
+
+
+def open_session(path: Path, threads: int | None = None) -> "InferenceSession":
+    """Open an ONNX file with onnxruntime, on the CPU.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    # Since 1.29 onnxruntime writes a device number and reports model names and hashes to its maker, unless this is
+    # set before it is imported. What runs on speech keeps to itself.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # The higher levels cost more at the start than they ever bring back for these graphs.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    if threads:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no base but Exception
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: damaged, or not a model that onnxruntime can run ({reason})") from error

@@ -58,14 +58,7 @@ class Experiment:
 
     def config(self) -> ModelConfig:
         """What the model directory of a fold says, before there are figures."""
-        return ModelConfig.of(
-            self.model,
-            self.corpus.classes,
-            features=self.recipe.features,
-            segment=self.recipe.segment,
-            network=self.recipe.network,
-            license=self.corpus.license,
-        )
+        return self.recipe.config(self.model, self.corpus.classes, self.corpus.license)
 
     def identity(self) -> dict[str, Any]:
         """The head of `summary.json`."""

@@ -12,6 +12,7 @@ import msgspec
 from emofocus.cache import Cache, format_size
 from emofocus.config import Recipe, load_recipe
 from emofocus.corpora import Corpus, read_corpus
+from emofocus.embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 
 # The exporter's C++ side warns at every LSTM of what the parity check then shows to be right.
@@ -105,13 +106,14 @@ def train(
     work = out / "training"
     run_fold(experiment, fold, speech, work, fabric)
     if fabric.is_global_zero:
-        export(work, out)
+        extractor = choices.get("embeddings")
+        export(work, out, extractor=None if extractor in (None, MANIFEST) else Path(extractor))
         say(f"model directory: {out}")
 
 
-def export_model(source: Path, out: Path, packed: bool) -> None:
+def export_model(source: Path, out: Path, packed: bool, embeddings: Path | None) -> None:
     """`emofocus export`."""
-    export(source, out, packed)
+    export(source, out, packed, embeddings)
     say(f"model directory: {out}")
 
 
@@ -194,6 +196,7 @@ def make_experiment(
     folds: Path | None,
     epochs: int | None,
     seed: int,
+    embeddings: str | None = None,
 ) -> tuple[Experiment, SpeechSource]:
     """Check all names and deal the folds before any work begins.
 
@@ -204,7 +207,8 @@ def make_experiment(
         EmofocusError: Something does not exist, or does not fit; the message says what would.
     """
     name, settings = recipe_of(model, recipe, epochs)
-    source = find_source(corpus, features, cache, root, labels, only)
+    source = find_source(corpus, features, cache, root, labels, only, embeddings)
+    name, settings = with_embedding(model, name, settings, source)
     read = source.corpus
     say(describe(read))
     dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
@@ -229,6 +233,20 @@ def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]
     return recipe, published if epochs is None else msgspec.structs.replace(published, epochs=epochs)
 
 
+def with_embedding(model: str, name: str, recipe: Recipe, source: SpeechSource) -> tuple[str, Recipe]:
+    """A recipe and its name, told what the source's frames end with.
+
+    Raises:
+        ModelError: The model takes no embeddings.
+    """
+    if source.embedding is None:
+        return name, recipe
+    if not MODELS[model].embeds:
+        takers = one_of(other for other, item in MODELS.items() if item.embeds)
+        raise ModelError(f"{model} takes no embeddings of speakers ({takers})")
+    return f"{name}+embeddings", msgspec.structs.replace(recipe, embedding=source.embedding)
+
+
 def find_source(
     corpus: str | None,
     features: Path | None,
@@ -236,6 +254,7 @@ def find_source(
     root: Path | None,
     labels: str | None,
     only: Sequence[str],
+    embeddings: str | None,
 ) -> SpeechSource:
     """A corpus by way of the cache, or a file of features.
 
@@ -245,9 +264,13 @@ def find_source(
     if (corpus is None) == (features is None):
         raise ConfigError("name either --corpus (with --root) or --features")
     if corpus is not None:
-        return CachedSpeech(read_corpus(corpus, root, labels, only), Cache(cache))
-    if root or labels or only:
-        raise ConfigError("--root, --labels and --only were settled when the file of --features was written")
+        opened = Cache(cache)
+        source = CachedSpeech(read_corpus(corpus, root, labels, only), opened)
+        return with_embeddings(source, opened, embeddings) if embeddings else source
+    if root or labels or only or embeddings:
+        raise ConfigError(
+            "--root, --labels, --only and --embeddings were settled when the file of --features was written"
+        )
     assert features is not None
     return FeaturesFile(features)
 
@@ -256,6 +279,7 @@ def save_features(model: str, recipe: str, out: Path, half: bool, **choices: Any
     """`emofocus features`; ``choices`` are `find_source`'s."""
     settings = recipe_of(model, recipe, epochs=None)[1]
     source = find_source(features=None, **choices)
+    settings = with_embedding(model, recipe, settings, source)[1]
     say(describe(source.corpus))
     write_features(out, source, settings, half)
     say(f"{out}: {format_size(out.stat().st_size)}")

@@ -9,17 +9,18 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import compose, helper, numpy_helper, version_converter
 from torch import Tensor, nn
 
 from emofocus.checkpoint import PACKED_FROM, load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import ModelConfig
+from emofocus.embeddings import MANIFEST, Extractor
 from emofocus.engine import Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
 from emofocus.files import replacing, write_text
 from emofocus.model_card import model_card
-from emofocus.models import AttentionMaps, SpeechNetwork
+from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
 from emofocus.segments import segment_count
 
 OPSET = 17
@@ -44,8 +45,8 @@ class WaveformClassifier(nn.Module):
     Features and everything that looks at single frames are computed once a frame, then frames are cut into
     overlapping segments.
 
-    Shape: waveform (B, T), lengths (B,) in samples → see `WaveformOutput`. Rows are padded with zeros; of a row
-    with n true frames the first max(1, 1 + (n - m) // hop) segments count.
+    Shape: waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → see `WaveformOutput`. Rows are padded
+    with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count.
     """
 
     def __init__(self, network: SpeechNetwork, config: ModelConfig) -> None:
@@ -54,9 +55,12 @@ class WaveformClassifier(nn.Module):
         self.network = network
         self.segment = config.segment
 
-    def forward(self, waveform: Tensor, lengths: Tensor, need_maps: bool = False) -> WaveformOutput:
+    def forward(
+        self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None, need_maps: bool = False
+    ) -> WaveformOutput:
         """See the class."""
         features, level = self.front_end(waveform, lengths)  # (B, n, F), (B, n)
+        features = append_embedding(features, embedding)
         frames = self.front_end.frames(lengths)  # (B,)
         index = segment_index(features, self.segment.frames, self.segment.hop)  # (S, m)
         encoded = self.network.encode_frames(features)  # (B, n, D)
@@ -99,18 +103,22 @@ def _maps_by_row(maps: AttentionMaps | None, lengths: Tensor) -> AttentionMaps |
     return AttentionMaps(_by_row(maps.weights, lengths), centre, scope, gates)
 
 
-def export(source: Path, out: Path, packed: bool = False) -> None:
+def export(source: Path, out: Path, packed: bool = False, extractor: Path | None = None) -> None:
     """Make a whole model directory out of one that has `config.json` and `model.safetensors`.
 
     Args:
         source: A trained fold, or a model directory.
         out: Where `model.onnx`, `model.safetensors`, `config.json` and `README.md` go.
         packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
+        extractor: ONNX file that made the embeddings in training, if there were some; goes into `model.onnx`. It then
+            sees at most as much of a recording as is recognised at a time (`emofocus.recognizer.BLOCK_SAMPLES`).
 
     Raises:
-        ModelError: ``source`` is incomplete or damaged, or torch and ONNX disagree.
+        ModelError: ``source`` is incomplete or damaged, torch and ONNX disagree, or ``extractor`` is missing, is not
+            the one of the training, or cannot be joined to the rest.
     """
     network, config = load_network(source)
+    speaker = _extractor_of(config, extractor)
     tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
     if packed:
         tensors = pack(tensors)
@@ -118,33 +126,83 @@ def export(source: Path, out: Path, packed: bool = False) -> None:
     graph = to_onnx(network, config)
     if packed:
         pack_onnx(graph)
+    if speaker:
+        graph = join(speaker, graph)
     with replacing(out / "model.onnx") as temporary:
         onnx.save(graph, temporary)
-        check_parity(network, config, temporary)
+        check_parity(network, config, temporary, speaker)
     save_tensors(out / "model.safetensors", tensors)
     write_text(out / "README.md", model_card(config, graph_bytes=(out / "model.onnx").stat().st_size))
     save_config(out, config)
 
 
+def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
+    """The extractor that a model was trained with, None if it was trained without."""
+    if config.embedding is None:
+        if path is not None:
+            raise ModelError(f"{config.model} was trained without embeddings; {path} is not needed")
+        return None
+    if config.embedding.source == MANIFEST:
+        raise ModelError("trained on embeddings from files: model.onnx cannot make them; train with an extractor")
+    if path is None:
+        raise ModelError("trained on an extractor's embeddings; name its .onnx file with --embeddings")
+    extractor = Extractor(path)
+    if extractor.settings != config.embedding:
+        found, wanted = extractor.settings.source, config.embedding.source
+        raise ModelError(f"{path}: {found} did not make the embeddings of the training; that was {wanted}")
+    return extractor
+
+
+def join(extractor: Extractor, graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Put an extractor in front of a graph whose input `embedding` it makes.
+
+    Raises:
+        ModelError: onnx cannot join them.
+    """
+    try:
+        first = version_converter.convert_version(onnx.load(extractor.path), OPSET)
+        first = compose.add_prefix(first, "speaker/")
+        first.ir_version = graph.ir_version
+        joined = compose.merge_models(first, graph, io_map=[(f"speaker/{extractor.output}", "embedding")])
+    except Exception as error:  # onnx's C++ side raises what it likes
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{extractor.path}: cannot be joined to a graph of opset {OPSET}: {reason}") from error
+    same = {f"speaker/{mine}": ours for mine, ours in zip(extractor.inputs, ("waveform", "lengths"), strict=False)}
+    for node in joined.graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    kept = [item for item in joined.graph.input if item.name not in same]
+    del joined.graph.input[:]
+    joined.graph.input.extend(kept)
+    helper.set_model_props(joined, {item.key: item.value for item in graph.metadata_props})
+    return joined
+
+
 def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
-    """The graph of `WaveformClassifier` with dynamic batch and time."""
+    """The graph of `WaveformClassifier` with dynamic batch and time.
+
+    Its inputs are waveform and lengths, and embedding (B, D) where the config says that the network takes one.
+    """
     module = _WithMaps(WaveformClassifier(network, config).eval())
-    example = torch.randn(2, 16_000), torch.tensor([16_000, 9_000])
+    example = [torch.randn(2, 16_000), torch.tensor([16_000, 9_000])]
+    inputs = ["waveform", "lengths"]
+    if config.embedding:
+        example.append(torch.randn(2, config.embedding.size))
+        inputs.append("embedding")
     names = ["logits", "level", *module.map_names(*example)]
     axes = {name: {0: "batch", 1: "segments"} for name in names} | {"level": {0: "batch", 1: "frames"}}
-    axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
+    axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: what it holds fixed (m, h, d) is fixed
         torch.onnx.export(
             module,
-            example,
+            tuple(example),
             buffer,  # type: ignore[arg-type]  # it takes what can be written to
             dynamo=False,  # the dynamo exporter fixes the time axis of an LSTM
             opset_version=OPSET,
-            input_names=["waveform", "lengths"],
+            input_names=inputs,
             output_names=names,
-            dynamic_axes=axes,
+            dynamic_axes={name: axes[name] for name in (*inputs, *names)},
         )
     graph = onnx.load_from_string(buffer.getvalue())
     for window in {config.features.window, config.features.reach}:
@@ -160,18 +218,18 @@ class _WithMaps(nn.Module):
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        output = self.classifier(waveform, lengths, need_maps=True)
+    def forward(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, ...]:
+        output = self.classifier(waveform, lengths, embedding, need_maps=True)
         maps = () if output.maps is None else tuple(item for item in output.maps if item is not None)
         return (output.logits, output.level, *maps)
 
     @torch.inference_mode()
-    def map_names(self, waveform: Tensor, lengths: Tensor) -> list[str]:
-        maps = self.classifier(waveform, lengths, need_maps=True).maps
+    def map_names(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> list[str]:
+        maps = self.classifier(waveform, lengths, embedding, need_maps=True).maps
         return [] if maps is None else [MAP_OUTPUTS[k] for k, v in maps._asdict().items() if v is not None]
 
 
-def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path) -> float:
+def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extractor: Extractor | None = None) -> float:
     """Largest difference of a logit between torch and ONNX, on noise of several lengths in one batch.
 
     Raises:
@@ -182,8 +240,9 @@ def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path) -> flo
     lengths = torch.tensor([1_600, 8_000, 40_001])
     waveform = torch.randn(3, 40_001, generator=generator) * 0.1
     waveform *= torch.arange(40_001) < lengths[:, None]
+    speaker = torch.from_numpy(extractor(waveform.numpy(), lengths.numpy())) if extractor else None
     with torch.inference_mode():
-        expected = WaveformClassifier(network, config).eval()(waveform, lengths).logits.numpy()
+        expected = WaveformClassifier(network, config).eval()(waveform, lengths, speaker).logits.numpy()
     found = engine.run(waveform.numpy(), lengths.numpy()).logits
     difference = max(
         float(np.abs(expected[row, :count] - found[row, :count]).max())

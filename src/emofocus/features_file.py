@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofocus.checkpoint import load_tensors, save_tensors
-from emofocus.config import FeatureSettings, Recipe, parse, to_plain
+from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.corpora.base import SCHEMA
 from emofocus.duplicates import Sound
@@ -51,6 +51,7 @@ class FeaturesFile:
 
     Attributes:
         corpus: The corpus, whose root is not known.
+        embedding: What each frame ends with, if it ends with its utterance's embedding.
 
     Raises:
         CorpusError: No such file, or one that is damaged or something else.
@@ -68,6 +69,8 @@ class FeaturesFile:
         table = pl.DataFrame(head.pop("table"), schema=SCHEMA)
         self.corpus = Corpus(**head | {"root": Path(), "classes": tuple(head["classes"]), "table": table})
         self._settings = parse(FeatureSettings, json.loads(metadata["features"]), str(path))
+        embedding = json.loads(metadata.get("embedding", "null"))
+        self.embedding = parse(EmbeddingSettings, embedding, str(path)) if embedding else None
         self._speeds = tuple(json.loads(metadata["speeds"]))
 
     def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
@@ -126,7 +129,10 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
         "table": corpus.table.to_dict(as_series=False),
     }
     metadata = {"format": FORMAT, "corpus": json.dumps(head), "speeds": json.dumps(speeds)}
-    save_tensors(path, tensors, metadata | {"features": json.dumps(to_plain(recipe.features))})
+    metadata["features"] = json.dumps(to_plain(recipe.features))
+    if source.embedding:
+        metadata["embedding"] = json.dumps(to_plain(source.embedding))
+    save_tensors(path, tensors, metadata)
 
 
 def _packed(speech: Sequence[Speech], half: bool) -> dict[str, Tensor]:

@@ -167,6 +167,5 @@ def config_of(run: Result) -> ModelConfig | None:
     if summary["model"] not in MODELS:
         return None
     recipe = parse(Recipe, summary["recipe_settings"], f"{run.name}/summary.json")
-    settings = {"features": recipe.features, "segment": recipe.segment, "network": recipe.network}
-    config = ModelConfig.of(summary["model"], tuple(summary["classes"]), **settings)
+    config = recipe.config(summary["model"], tuple(summary["classes"]))
     return config if parameter_count(config) == summary["parameters"] else None

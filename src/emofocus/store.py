@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.cache import Cache
-from emofocus.config import FeatureSettings, Recipe, to_plain
+from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.duplicates import Sound, sound_of
 from emofocus.errors import AudioError
@@ -80,7 +80,7 @@ class SpeechStore(Sequence[Speech]):
             self._compute(todo[start : start + COMMIT_EVERY])
 
     def _compute(self, todo: Sequence[int]) -> None:
-        _keep(self._corpus, todo, self._cache, self._entries)
+        keep(self._corpus, todo, self._cache, self._entries)
 
     def _entries(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
         features = (self._keys[index], _packed(faster(waveform, self._speed), self._front_end))
@@ -100,12 +100,12 @@ def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
     todo = cache.missing(keys)
     for start in track(range(0, len(todo), COMMIT_EVERY), "listening", unit="batch"):
         batch = todo[start : start + COMMIT_EVERY]
-        _keep(corpus, batch, cache, lambda index, waveform: [(keys[index], _packed_sound(sound_of(waveform)))])
+        keep(corpus, batch, cache, lambda index, waveform: [(keys[index], _packed_sound(sound_of(waveform)))])
     values = [cache.read(key) or b"" for key in keys]
     return [Sound(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
 
 
-def _keep(corpus: Corpus, todo: Sequence[int], cache: Cache, entries: Entries) -> None:
+def keep(corpus: Corpus, todo: Sequence[int], cache: Cache, entries: Entries) -> None:
     """Decode some utterances and write what is made of them into the cache."""
     done: list[tuple[str, bytes]] = []
     try:
@@ -128,6 +128,10 @@ class SpeechSource(Protocol):
     """Where training has a corpus' features from: the cache, or a file of them."""
 
     @property
+    def embedding(self) -> EmbeddingSettings | None:
+        """What each frame ends with, if it ends with its utterance's embedding."""
+
+    @property
     def corpus(self) -> Corpus:
         """Whose features."""
 
@@ -143,6 +147,7 @@ class CachedSpeech:
 
     def __init__(self, corpus: Corpus, cache: Cache) -> None:
         self.corpus, self._cache = corpus, cache
+        self.embedding: EmbeddingSettings | None = None
 
     def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
         """See `SpeechSource`.

@@ -94,6 +94,9 @@ def fit(
     valid.to(fabric.device)
     run.average.to(fabric.device)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
+        if recipe.patience and run.history and epoch - best_of(run.history).epoch > recipe.patience:
+            say(f"{title}: no better validation UA for {recipe.patience} epochs")
+            break
         so_far = f", validation UA {run.history[-1].valid_ua:.1%}" if run.history else ""
         shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
         began = time.perf_counter()

@@ -158,7 +158,7 @@ class _Manifest:
         """The columns of `SCHEMA`, and those of a split that are there."""
         table = self.table.with_columns(pl.lit("").alias(name) for name in SCHEMA if name not in self.table.columns)
         if not table["file"].str.contains("/", literal=True).any():
-            table = table.with_columns(pl.col("file").str.replace_all("\\", "/", literal=True))
+            table = table.with_columns(pl.col("file", "embedding").str.replace_all("\\", "/", literal=True))
         times = {name: seconds_of(table[name]) for name in ("start", "end")}
         for name, seconds in times.items():
             wrong = seconds.is_nan() | seconds.is_infinite()

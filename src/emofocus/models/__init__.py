@@ -18,7 +18,7 @@ from emofocus.models import (
     timnet,
 )
 from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
-from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.base import NetworkOutput, SpeechNetwork, append_embedding
 from emofocus.models.compact import compact_bmhsa, compact_ca, compact_fa, compact_faca
 from emofocus.models.mhsa import bmhsa, mhsa_ca, mhsa_fa, mhsa_faca
 
@@ -31,10 +31,12 @@ class Model(NamedTuple):
         recipe: The features, segments and training of its publication, as far as they are known (its module says how
             far): what ``--recipe paper`` means for it. None for networks of our paper's family, whose setting is the
             recipe of that name.
+        embeds: Whether it can be told who speaks, by an embedding at the end of each frame.
     """
 
     make: Callable[[ModelConfig, int], SpeechNetwork]
     recipe: Recipe | None = None
+    embeds: bool = False
 
 
 MODELS: dict[str, Model] = {
@@ -49,7 +51,7 @@ MODELS: dict[str, Model] = {
     "audio-bre": Model(audio_bre.AudioBRE, audio_bre.RECIPE),
     "drn-mhsa": Model(drn_mhsa.DRN, drn_mhsa.RECIPE),
     "adcnn": Model(adcnn.ADCNN, adcnn.RECIPE),
-    "cnn-xvector": Model(cnn_xvector.CNNXVector, cnn_xvector.RECIPE),
+    "cnn-xvector": Model(cnn_xvector.CNNXVector, cnn_xvector.RECIPE, embeds=True),
     "deep-cnn": Model(deep_cnn.DeepCNN, deep_cnn.RECIPE),
     "head-fusion": Model(head_fusion.HeadFusion, head_fusion.RECIPE),
     "qcnn": Model(qcnn.QCNN, qcnn.RECIPE),
@@ -66,6 +68,7 @@ __all__ = [
     "MultiHeadSelfAttention",
     "NetworkOutput",
     "SpeechNetwork",
+    "append_embedding",
     "build",
 ]
 
@@ -78,4 +81,10 @@ def build(config: ModelConfig) -> SpeechNetwork:
     """
     if config.model not in MODELS:
         raise ModelError(f"unknown model {config.model!r} ({one_of(MODELS)})")
-    return MODELS[config.model].make(config, FrontEnd(config.features).size)
+    model, size = MODELS[config.model], FrontEnd(config.features).size
+    if config.embedding is None:
+        return model.make(config, size)
+    if not model.embeds:
+        takers = [name for name, item in MODELS.items() if item.embeds]
+        raise ModelError(f"{config.model} takes no embeddings of speakers ({one_of(takers)})")
+    return model.make(config, size + config.embedding.size)

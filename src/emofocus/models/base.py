@@ -46,6 +46,13 @@ class SpeechNetwork(nn.Module):
         return self.classify(self.encode_frames(features), lengths, need_maps)
 
 
+def append_embedding(features: Tensor, embedding: Tensor | None) -> Tensor:
+    """Frames (B, n, F) and who speaks (B, D), None for models that are not told → (B, n, F + D)."""
+    if embedding is None:
+        return features
+    return torch.cat([features, embedding[:, None].expand(-1, features.shape[1], -1)], dim=2)
+
+
 class Standardize(nn.Module):
     """Brings every feature to zero mean and unit variance, with the statistics of the training part.
 

@@ -1,0 +1,157 @@
+"""A vector that describes who speaks, for models that take one: precomputed, or from an extractor as an ONNX file."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus import audio
+from emofocus.cache import Cache
+from emofocus.config import EmbeddingSettings, Recipe
+from emofocus.corpora import Corpus
+from emofocus.duplicates import Sound
+from emofocus.engine import open_session
+from emofocus.errors import ConfigError, CorpusError, ModelError
+from emofocus.progress import track
+from emofocus.store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep
+
+MANIFEST = "manifest"
+"""Where embeddings come from that a manifest's column names."""
+
+Vector = NDArray[np.float32]
+
+
+class Extractor:
+    """Waveform → embedding, by somebody's network.
+
+    Args:
+        path: ONNX file whose first input is a waveform (B, T), 16 kHz, and whose first output is (B, D). A second input
+            is taken for true lengths in samples (B,), int64.
+
+    Attributes:
+        settings: D, and the hash of the file.
+
+    Raises:
+        ModelError: The file is missing or damaged, or takes or gives something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._session = open_session(path)
+        self.inputs = [item.name for item in self._session.get_inputs()]
+        self.output: str = self._session.get_outputs()[0].name
+        try:
+            found = self(np.zeros((1, audio.SAMPLING_RATE), np.float32))
+        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{path}: does not take a waveform (B, T) and its lengths (B,): {reason}") from error
+        if found.ndim != 2 or len(found) != 1:
+            raise ModelError(f"{path}: gives {found.shape} for one waveform (valid: (1, D))")
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+        self.settings = EmbeddingSettings(size=found.shape[1], source=f"onnx {digest}")
+
+    def __call__(self, waveform: audio.Waveform, lengths: NDArray[np.int64] | None = None) -> Vector:
+        """Waveforms (B, T), rows padded with zeros, and true samples (B,) or None when all are T → (B, D)."""
+        if lengths is None:
+            lengths = np.full(len(waveform), waveform.shape[1], np.int64)
+        given = dict(zip(self.inputs, (waveform, lengths), strict=False))
+        vector: Vector = self._session.run([self.output], given)[0]
+        return vector
+
+
+class EmbeddedSpeech:
+    """Features whose every frame ends with its utterance's embedding: (n, F) → (n, F + D).
+
+    Speech at other speeds keeps the embedding of the recording as it is.
+
+    Args:
+        source: The features.
+        settings: What the embeddings are.
+        read: Makes all embeddings (U, D); called when they are first needed.
+    """
+
+    def __init__(self, source: SpeechSource, settings: EmbeddingSettings, read: Callable[[], Vector]) -> None:
+        self.corpus, self.embedding = source.corpus, settings
+        self._source, self._read = source, read
+
+    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+        """See `SpeechSource`."""
+        vectors = self._read()
+        return [_Appended(speech, vectors) for speech in self._source.speech(recipe)]
+
+    def sounds(self) -> list[Sound]:
+        """See `SpeechSource`."""
+        return self._source.sounds()
+
+
+class _Appended(Sequence[Speech]):
+    def __init__(self, speech: Sequence[Speech], vectors: Vector) -> None:
+        self._speech, self._vectors = speech, vectors
+
+    def __len__(self) -> int:
+        return len(self._speech)
+
+    def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
+        frames, level = self._speech[index].frames, self._speech[index].level
+        repeated = np.broadcast_to(self._vectors[index], (len(frames), self._vectors.shape[1]))
+        return Speech(np.concatenate([frames, repeated], axis=1), level)
+
+
+def with_embeddings(source: SpeechSource, cache: Cache, embeddings: str) -> EmbeddedSpeech:
+    """Add embeddings to a corpus' features.
+
+    Args:
+        source: The features.
+        cache: Where an extractor's embeddings are kept.
+        embeddings: ``manifest``, for the files in the manifest's column ``embedding``, or an extractor's ONNX file.
+
+    Raises:
+        ConfigError: Neither of these.
+        CorpusError: An utterance without a file, or a file that holds no vector, or one of another length.
+        ModelError: No extractor.
+    """
+    if embeddings == MANIFEST:
+        vectors = _read_vectors(source.corpus)
+        return EmbeddedSpeech(source, EmbeddingSettings(size=vectors.shape[1], source=MANIFEST), lambda: vectors)
+    if not embeddings.endswith(".onnx"):
+        raise ConfigError(f"embeddings {embeddings!r} are unknown (valid: {MANIFEST}, or an extractor's .onnx file)")
+    extractor = Extractor(Path(embeddings))
+    return EmbeddedSpeech(source, extractor.settings, lambda: _extract(source.corpus, cache, extractor))
+
+
+def _read_vectors(corpus: Corpus) -> Vector:
+    """The files that a corpus' table names, NumPy arrays (D,) → (U, D)."""
+    vectors: list[Vector] = []
+    for key, file in corpus.table.select("key", "embedding").iter_rows():
+        if not file:
+            raise CorpusError(f"{corpus.name}: {key} has no file in the column 'embedding'")
+        path = corpus.root / file
+        try:
+            vector = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{path}: no embedding, which is a NumPy array in a .npy file ({error})") from error
+        if vector.ndim != 1 or vector.dtype.kind != "f" or not np.isfinite(vector).all():
+            raise CorpusError(f"{path}: {vector.dtype} {vector.shape} is no embedding (valid: finite floats (D,))")
+        if vectors and len(vector) != len(vectors[0]):
+            raise CorpusError(f"{path}: an embedding of {len(vector)} numbers, the first one has {len(vectors[0])}")
+        vectors.append(vector.astype(np.float32))
+    return np.stack(vectors)
+
+
+def _extract(corpus: Corpus, cache: Cache, extractor: Extractor) -> Vector:
+    """Each utterance's embedding (U, D), through the cache."""
+    name = extractor.settings.source.removeprefix("onnx ")
+    keys = [f"{content}/embedding {name}" for content in content_keys(corpus, cache)]
+
+    vectors = {index: np.frombuffer(value, "<f4") for index, key in enumerate(keys) if (value := cache.read(key))}
+    todo = [index for index in range(len(corpus)) if index not in vectors]
+
+    def entries(index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
+        vectors[index] = extractor(waveform[None])[0].astype("<f4")
+        return [(keys[index], vectors[index].tobytes())]
+
+    for start in track(range(0, len(todo), COMMIT_EVERY), "embeddings", unit="batch"):
+        keep(corpus, todo[start : start + COMMIT_EVERY], cache, entries)
+    return np.stack([vectors[index] for index in range(len(corpus))])
