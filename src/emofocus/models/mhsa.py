@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from emofocus.config import ModelConfig
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import at_end, fixed
+from emofocus.models.frames import at_end, blank, fixed, reversal
 
 WIDTH, HEADS = 512, 8
 
@@ -119,9 +119,13 @@ class CoefficientBlock(nn.Module):
 
 
 class BiLSTM(nn.Module):
-    """Bidirectional LSTM that reads each sequence to its true end and back.
+    """Bidirectional LSTM that reads each sequence to its true end and back; zeros follow.
 
     Shape: (B, m, width), lengths (B,) → (B, m, 2 · hidden).
+
+    It trains on padded sequences, turned around within their ends: on a CPU, torch's backward pass through packed
+    ones clears a gradient as large as the whole input at each time step (`benchmarks/padded_lstm.py`). Otherwise they
+    are packed, which is one operator of ONNX.
     """
 
     def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
@@ -133,6 +137,28 @@ class BiLSTM(nn.Module):
         if lengths is None:
             full: Tensor = self.lstm(x)[0]
             return full
+        if self.training:
+            return self._padded(x, lengths.to(x.device))
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         output: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return output
+
+    def _padded(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The same numbers, dropout aside."""
+        turned = reversal(lengths, x.shape[1])[:, :, None]  # (B, m, 1)
+        for layer in range(self.lstm.num_layers):
+            if layer:
+                x = F.dropout(x, self.lstm.dropout, self.training)
+            ahead = self._one_way(x, f"l{layer}")
+            back = self._one_way(x.gather(1, turned.expand_as(x)), f"l{layer}_reverse")
+            x = torch.cat([ahead, back.gather(1, turned.expand_as(back))], dim=2)  # (B, m, 2 · hidden)
+        return blank(x, lengths)
+
+    def _one_way(self, x: Tensor, which: str) -> Tensor:
+        """One layer in one direction: (B, m, width) → (B, m, hidden)."""
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = [getattr(self.lstm, f"{kind}_{which}") for kind in kinds]
+        state = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
+        # As nn.LSTM calls it: with biases, one layer, no dropout, training, one way, batch first.
+        output: Tensor = torch.lstm(x, (state, state), weights, True, 1, 0.0, True, False, True)[0]
         return output
