@@ -45,12 +45,16 @@ class StraightforwardReading(nn.Module):
         return logits
 
 
-def step_of(logits_of: Callable[[Tensor], Tensor], network: nn.Module) -> Callable[[], None]:
+def step_of(
+    logits_of: Callable[[Tensor], Tensor],
+    network: nn.Module,
+    shape: tuple[int, int, int] = (BATCH, FRAMES, COEFFICIENTS),
+) -> Callable[[], None]:
     """A step of forward, backward and Adam on fixed data."""
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-4)
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(BATCH, FRAMES, COEFFICIENTS, generator=generator)
-    labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+    features = torch.randn(shape, generator=generator)
+    labels = torch.randint(CLASSES, shape[:1], generator=generator)
 
     def step() -> None:
         optimizer.zero_grad()

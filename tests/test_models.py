@@ -6,6 +6,7 @@ import torch
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe
 from emofocus.errors import ModelError
 from emofocus.models import MODELS, SpeechNetwork, build
+from emofocus.models.mhsa import BiLSTM
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 PARAMETERS = {
@@ -83,6 +84,23 @@ def test_padding_a_batch_changes_no_logits(name: str, pooling: str) -> None:
             torch.testing.assert_close(together[row], alone, atol=1e-5, rtol=0)
         rubbish = torch.where(torch.arange(FRAMES)[None, :, None] < torch.tensor(lengths)[:, None, None], batch, 1e3)
         torch.testing.assert_close(network(rubbish, torch.tensor(lengths)).logits, together, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_bilstm_gives_the_same_numbers_and_gradients_in_training_and_in_use(layers: int) -> None:
+    """In training it runs over padding, turned around; in use over packed sequences."""
+    lstm = BiLSTM(12, 7, layers, dropout=0.0)
+    batch = torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(3))
+    lengths = torch.tensor([9, 1, 4, 9, 3])
+    found = []
+    for mode in (True, False):
+        x = batch.clone().requires_grad_()
+        output = lstm.train(mode)(x, lengths)
+        output.square().sum().backward()
+        found.append([output, x.grad, *(parameter.grad.clone() for parameter in lstm.parameters())])
+        lstm.zero_grad()
+    for trained, used in zip(*found, strict=True):
+        torch.testing.assert_close(trained, used, atol=1e-5, rtol=1e-5)
 
 
 @every_model

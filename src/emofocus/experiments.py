@@ -138,14 +138,14 @@ def make_fabric(
         raise ConfigError(f"unknown log {log!r} ({one_of(LOGS)})")
     if threads:
         torch.set_num_threads(threads)
-    _keep_freed_memory()
+    keep_freed_memory()
     loggers = [_tensorboard(out)] if log else []
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, loggers=loggers)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc's allocator keep what a training step frees, as the next step asks for as much again.
 
     Otherwise it gives large tensors back to the kernel, which clears each page anew: a third of a step's time where
