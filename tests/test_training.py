@@ -178,6 +178,8 @@ def test_overfits_32_real_utterances(name: str, real_speech: CachedSpeech, tmp_p
     )
     corpus = real_speech.corpus
     data = SegmentDataset(real_speech.speech(recipe)[0], corpus.labels(), recipe.segment)
+    middle = [np.flatnonzero(data.segments[:, 0] == utterance) for utterance in range(32)]
+    data.segments = data.segments[[each[len(each) // 2] for each in middle]]
     torch.manual_seed(0)
     network = build(recipe.config(name, corpus.classes))
 
