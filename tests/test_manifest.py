@@ -223,7 +223,10 @@ def test_json_values_that_are_numbers_or_null(tmp_path: Path) -> None:
 
 
 HEAD = "file,emotion,speaker"
-VALID = "valid: file, emotion, speaker, key, start, end, session, text, gender, language, style, source, split, fold"
+VALID = (
+    "valid: file, emotion, speaker, key, start, end, session, text, gender, language, style, source, "
+    "embedding, split, fold"
+)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from click.testing import CliRunner
 from emofocus.cli_report import report
 from emofocus.errors import EmofocusError, MissingExtraError
 from emofocus.evaluation import averages, measure_row_calibration
+from emofocus.models import MODELS
 from emofocus.report import ResultError, read_results, write_report
 from emofocus.report.entries import group
+from emofocus.report.published import TABLES
 from runs import CLASSES, SPEAKERS, change, digest, write_result
 
 ROOT = Path(__file__).parents[1]
@@ -296,3 +298,9 @@ def test_without_matplotlib_the_command_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'emofocus\[figures]'"):
         write_report(results, tmp_path / "results.md")
+
+
+def test_every_system_of_the_papers_tables_is_a_network_of_ours() -> None:
+    systems = [item for table in TABLES for item in table.systems]
+    assert {item.model for item in systems} <= set(MODELS)
+    assert set(MODELS) - {item.model for item in systems} == {"compact-bmhsa", "compact-fa", "compact-ca"}

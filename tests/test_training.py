@@ -170,7 +170,7 @@ def test_overfits_32_real_utterances(name: str, real_speech: CachedSpeech, tmp_p
     frames = min(published.segment.frames, 128) if name != "qcnn" else published.segment.frames
     recipe = Recipe(
         epochs=150,
-        batch_size=32,
+        batch_size=8,
         learning_rate=published.learning_rate,
         features=published.features,
         segment=SegmentSettings(frames=frames, hop=frames // 2),

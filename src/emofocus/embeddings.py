@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import compose, helper, version_converter
 
 from emofocus import audio
 from emofocus.cache import Cache
@@ -155,3 +157,28 @@ def _extract(corpus: Corpus, cache: Cache, extractor: Extractor) -> Vector:
     for start in track(range(0, len(todo), COMMIT_EVERY), "embeddings", unit="batch"):
         keep(corpus, todo[start : start + COMMIT_EVERY], cache, entries)
     return np.stack([vectors[index] for index in range(len(corpus))])
+
+
+def join(extractor: Extractor, graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Put an extractor in front of a graph whose input `embedding` it makes.
+
+    Raises:
+        ModelError: onnx cannot join them.
+    """
+    opset = next(item.version for item in graph.opset_import if not item.domain)
+    try:
+        first = version_converter.convert_version(onnx.load(extractor.path), opset)
+        first = compose.add_prefix(first, "speaker/")
+        first.ir_version = graph.ir_version
+        joined = compose.merge_models(first, graph, io_map=[(f"speaker/{extractor.output}", "embedding")])
+    except Exception as error:  # onnx's C++ side raises what it likes
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{extractor.path}: cannot be joined to a graph of opset {opset}: {reason}") from error
+    same = {f"speaker/{mine}": ours for mine, ours in zip(extractor.inputs, ("waveform", "lengths"), strict=False)}
+    for node in joined.graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    kept = [item for item in joined.graph.input if item.name not in same]
+    del joined.graph.input[:]
+    joined.graph.input.extend(kept)
+    helper.set_model_props(joined, {item.key: item.value for item in graph.metadata_props})
+    return joined

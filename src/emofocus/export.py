@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import compose, helper, numpy_helper, version_converter
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from emofocus.checkpoint import PACKED_FROM, load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import ModelConfig
-from emofocus.embeddings import MANIFEST, Extractor
+from emofocus.embeddings import MANIFEST, Extractor, join
 from emofocus.engine import Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
@@ -151,30 +151,6 @@ def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
         found, wanted = extractor.settings.source, config.embedding.source
         raise ModelError(f"{path}: {found} did not make the embeddings of the training; that was {wanted}")
     return extractor
-
-
-def join(extractor: Extractor, graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Put an extractor in front of a graph whose input `embedding` it makes.
-
-    Raises:
-        ModelError: onnx cannot join them.
-    """
-    try:
-        first = version_converter.convert_version(onnx.load(extractor.path), OPSET)
-        first = compose.add_prefix(first, "speaker/")
-        first.ir_version = graph.ir_version
-        joined = compose.merge_models(first, graph, io_map=[(f"speaker/{extractor.output}", "embedding")])
-    except Exception as error:  # onnx's C++ side raises what it likes
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{extractor.path}: cannot be joined to a graph of opset {OPSET}: {reason}") from error
-    same = {f"speaker/{mine}": ours for mine, ours in zip(extractor.inputs, ("waveform", "lengths"), strict=False)}
-    for node in joined.graph.node:
-        node.input[:] = [same.get(name, name) for name in node.input]
-    kept = [item for item in joined.graph.input if item.name not in same]
-    del joined.graph.input[:]
-    joined.graph.input.extend(kept)
-    helper.set_model_props(joined, {item.key: item.value for item in graph.metadata_props})
-    return joined
 
 
 def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:

@@ -120,8 +120,8 @@ TABLES = (
                 "mhsa-faca",
                 "82.85",
                 "82.47",
-                "Comparable with `random` at most: its folds most likely share actors, as small networks stay near 62 "
-                "on actors never heard.",
+                "Comparable with shared speakers at most: its folds most likely share actors, as small networks stay "
+                "near 62 on actors never heard.",
             ),
             Published("audio-BRE", "audio-bre", "", "", "The paper has it on IEMOCAP alone, as the next three."),
             Published("DRN-MHSA", "drn-mhsa", "", ""),
