@@ -8,10 +8,9 @@ import argparse
 import resource
 import subprocess
 import sys
-import time
 
 import torch
-from training_step import step_of
+from training_step import seconds, step_of
 
 from emofocus.experiments import keep_freed_memory, recipe_of
 from emofocus.features import FrontEnd
@@ -33,19 +32,14 @@ def child(model: str, keep: bool) -> None:
     network = build(config).train()
     step = step_of(lambda x: network(x).logits, network, (recipe.batch_size, count, size))
     step()
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - began)
-    print(min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(min(seconds(step) for _ in range(ROUNDS)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def measured(model: str, keep: bool) -> tuple[float, float]:
     """Seconds and megabytes of a process of its own."""
     command = [sys.executable, __file__, "--child", "keep" if keep else "plain", model]
-    seconds, megabytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(seconds), float(megabytes)
+    taken, megabytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(taken), float(megabytes)
 
 
 def main() -> None:
