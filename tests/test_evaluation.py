@@ -197,6 +197,7 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
     assert set(summary["protocol"]) >= {"name", "folds", "selection"}
     assert {"fold", "train", "valid", "test", "best_epoch", "wa", "ua", "macro_f1"} <= set(summary["folds"][0])
     assert all(item["seconds"] > 0 for item in summary["folds"])
+    assert all(item["precision"] == "32-true" for item in summary["folds"])
     assert "seconds" not in load_model_config(out / "fold-0" / "config.json").training  # equal models, equal bits
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -186,6 +186,7 @@ def run_fold(
         f"{calibration.temperature:.2f}: calibration error {calibrated.ece_before:.2%} → {calibrated.ece:.2%}"
     )
     result = _fold_entry(number, fold, fitted, calibration, found._asdict() | calibrated._asdict())
+    result["precision"] = fabric._precision.precision  # of training alone: what is scored runs in float32
     if fabric.is_global_zero:
         save_config(folder, _with_provenance(experiment, result, rows))
     return result, rows
