@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "emofocus"
 # In the order data flows; a module imports only from those above it. Modules in one line do not know each other.
 ORDER = [
     ["errors"],
-    ["config", "files", "progress"],
+    ["config", "files", "progress", "drawing"],
     ["cache", "audio", "filters", "spectrum", "pitch", "segments"],
     ["descriptors"],
     ["features"],
@@ -29,10 +29,12 @@ ORDER = [
     ["checkpoint", "metrics", "statistics", "cost"],
     ["training", "calibration", "features_file"],
     ["evaluation", "engine", "model_card", "report"],
-    ["embeddings", "recognizer", "leaderboard"],
+    ["blocks", "prediction"],
+    ["embeddings", "explanation", "leaderboard"],
+    ["recognizer", "explain"],
     ["export"],
     ["comparing"],
-    ["predicting", "experiments", "auditing", "cli_corpora", "cli_report"],
+    ["predicting", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -4,6 +4,7 @@ Imports stand inside the commands, so that none pays for another's. click rather
 as long to start.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,26 @@ def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path |
 
     if predict_files(paths, model, format, out, threshold):
         sys.exit(1)
+
+
+@app.command()
+@click.argument("clip", type=ANY_PATH)
+@click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several stand side by side.")
+@click.option("--segment", multiple=True, type=float, metavar="SECOND", help="Draw this segment's attention maps.")
+@click.option("--head", multiple=True, type=int, metavar="NUMBER", help="Draw this head's maps.")
+@click.option("--start", type=float, metavar="SECOND", show_default="the beginning", help="Explain a part alone.")
+@click.option("--end", type=float, metavar="SECOND", show_default="the end")
+@click.option("-o", "--out", type=ANY_PATH, show_default="CLIP-explained.html", help=".html, .png, .svg or .pdf.")
+def explain(clip: Path, model: tuple[str, ...], out: Path | None, **part: Any) -> None:
+    """Show what was heard in a clip, and where the model listened.
+
+    A page (.html) can be played and hovered, and needs nothing else. A picture tells the story of the clip; with
+    --segment, or with several models, it shows their attention maps. A .pdf has both.
+    """
+    from emofocus.explaining import explain_clip
+
+    segments, heads = part.pop("segment"), part.pop("head")
+    explain_clip(clip, model or (None,), out, segments=segments, heads=heads, **part)
 
 
 def corpus_options() -> list[Callable[[Command], Command]]:
@@ -210,6 +231,8 @@ app.add_command(compare)
 
 def main() -> None:
     """Run the command line; errors that a user can cause end with one line and exit code 1."""
+    # torch's exporter warns at every LSTM of what the parity check then shows to be right; read when torch is loaded.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app()
     except EmofocusError as error:

@@ -14,21 +14,26 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+STEP = "frames_a_step"
+"""Entry of the file's metadata: frames of features that one position of the attention maps stands for."""
+
 
 class EngineOutput(NamedTuple):
-    """One row a segment; S segments of m frames, n frames, h heads.
+    """One row a segment or a frame; S segments of m positions, n frames, h heads.
 
     Attributes:
         logits: (B, S, C).
         level: (B, n), level of each frame in dB full scale.
-        attention: (B, S, h, m, m), before calibration, or None when not asked for.
-        centre: (B, S, h, m), in frames 1 … m, or None.
-        scope: (B, S, h, m), in frames, or None.
+        features: (B, n, F), what the network hears of each frame, before it is normalised, or None when not asked for.
+        attention: (B, S, h, m, m), before calibration, or None.
+        centre: (B, S, h, m), in positions 1 … m, or None.
+        scope: (B, S, h, m), in positions, or None.
         gates: (B, S, h), or None.
     """
 
     logits: Array
     level: Array
+    features: Array | None = None
     attention: Array | None = None
     centre: Array | None = None
     scope: Array | None = None
@@ -37,6 +42,10 @@ class EngineOutput(NamedTuple):
 
 class Engine:
     """An onnxruntime session over one `model.onnx`.
+
+    Attributes:
+        step: Frames that one position of the attention maps stands for.
+        attends: Whether there are attention maps.
 
     Raises:
         ModelError: The file is missing or damaged.
@@ -50,6 +59,8 @@ class Engine:
         taken = {item.name for item in self._session.get_inputs()}
         if taken != {"waveform", "lengths"} or not self._names >= {"logits", "level"}:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform and lengths")
+        self.attends = "attention" in self._names
+        self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
         import onnxruntime
 
         # Only what is asked for is computed.
@@ -62,7 +73,7 @@ class Engine:
         Args:
             waveform: (B, T), 16 kHz, rows padded with zeros.
             lengths: True samples of each row (B,).
-            need_maps: Also return attention, centres, scopes and gates, as far as the model has them.
+            need_maps: Also return features, attention, centres, scopes and gates, as far as the model has them.
         """
         wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
         names = [name for name in wanted if name in self._names]

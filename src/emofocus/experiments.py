@@ -17,9 +17,6 @@ from emofocus.corpora import Corpus, read_corpus
 from emofocus.embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 
-# The exporter's C++ side warns at every LSTM of what the parity check then shows to be right.
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
 try:
     import torch
     from lightning_fabric import Fabric

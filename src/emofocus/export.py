@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emofocus.checkpoint import PACKED_FROM, load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import ModelConfig
 from emofocus.embeddings import MANIFEST, Extractor, join
-from emofocus.engine import Engine
+from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
 from emofocus.files import replacing, write_text
@@ -32,10 +32,18 @@ MAP_OUTPUTS = {"weights": "attention", "centre": "centre", "scope": "scope", "ga
 
 
 class WaveformOutput(NamedTuple):
-    """One row a segment: logits (B, S, C); level of each frame (B, n) in dB; maps (B, S, h, …) if asked for."""
+    """One row a segment or a frame.
+
+    Attributes:
+        logits: (B, S, C).
+        level: (B, n), in dB.
+        features: (B, n, F), as they are before they are normalised.
+        maps: (B, S, h, …), if asked for.
+    """
 
     logits: Tensor
     level: Tensor
+    features: Tensor
     maps: AttentionMaps | None
 
 
@@ -60,17 +68,16 @@ class WaveformClassifier(nn.Module):
     ) -> WaveformOutput:
         """See the class."""
         features, level = self.front_end(waveform, lengths)  # (B, n, F), (B, n)
-        features = append_embedding(features, embedding)
         frames = self.front_end.frames(lengths)  # (B,)
         index = segment_index(features, self.segment.frames, self.segment.hop)  # (S, m)
-        encoded = self.network.encode_frames(features)  # (B, n, D)
+        encoded = self.network.encode_frames(append_embedding(features, embedding))  # (B, n, D)
         segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
         segments = segments.reshape(-1, self.segment.frames, encoded.shape[2])  # (B · S, m, D)
         lengths = segment_lengths(frames, index[:, 0], self.segment.frames)  # (B, S)
         valid = torch.arange(self.segment.frames, device=index.device) < lengths.flatten()[:, None]
         segments = segments * valid[:, :, None].to(segments.dtype)
         logits, maps = self.network.classify(segments, lengths.flatten(), need_maps)
-        return WaveformOutput(_by_row(logits, lengths), level, _maps_by_row(maps, lengths))
+        return WaveformOutput(_by_row(logits, lengths), level, features, _maps_by_row(maps, lengths))
 
 
 @torch.jit.script
@@ -111,7 +118,7 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
         out: Where `model.onnx`, `model.safetensors`, `config.json` and `README.md` go.
         packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
         extractor: ONNX file that made the embeddings in training, if there were some; goes into `model.onnx`. It then
-            sees at most as much of a recording as is recognised at a time (`emofocus.recognizer.BLOCK_SAMPLES`).
+            sees at most as much of a recording as is recognised at a time (`emofocus.blocks.BLOCK_SAMPLES`).
 
     Raises:
         ModelError: ``source`` is incomplete or damaged, torch and ONNX disagree, or ``extractor`` is missing, is not
@@ -164,8 +171,9 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     if config.embedding:
         example.append(torch.randn(2, config.embedding.size))
         inputs.append("embedding")
-    names = ["logits", "level", *module.map_names(*example)]
-    axes = {name: {0: "batch", 1: "segments"} for name in names} | {"level": {0: "batch", 1: "frames"}}
+    names = ["logits", "level", "features", *module.map_names(*example)]
+    axes = {name: {0: "batch", 1: "segments"} for name in names}
+    axes |= {name: {0: "batch", 1: "frames"} for name in ("level", "features")}
     axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -183,7 +191,8 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     graph = onnx.load_from_string(buffer.getvalue())
     for window in {config.features.window, config.features.reach}:
         compute_transform_at_load(graph, window)
-    helper.set_model_props(graph, {"labels": ",".join(config.labels), "license": config.license})
+    properties = {"labels": ",".join(config.labels), "license": config.license, STEP: str(network.frames_a_step)}
+    helper.set_model_props(graph, properties)
     return graph
 
 
@@ -197,7 +206,7 @@ class _WithMaps(nn.Module):
     def forward(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, ...]:
         output = self.classifier(waveform, lengths, embedding, need_maps=True)
         maps = () if output.maps is None else tuple(item for item in output.maps if item is not None)
-        return (output.logits, output.level, *maps)
+        return (output.logits, output.level, output.features, *maps)
 
     @torch.inference_mode()
     def map_names(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> list[str]:

@@ -41,3 +41,9 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     """Probabilities along the last axis, of logits divided by a temperature above 0."""
     shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def runs(held: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last position of each unbroken stretch of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], held, [False]]).astype(np.int8)))
+    return [(int(first), int(last) - 1) for first, last in edges.reshape(-1, 2)]

@@ -1,38 +1,16 @@
-"""Figures of one entry of the report: confusion matrix, learning curves, speakers, reliability.
+"""Figures of one entry of the report: confusion matrix, learning curves, speakers, reliability."""
 
-The same results give the same bytes: no date, no program's name, and matplotlib's own settings whatever the user's are.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from emofocus.calibration import BINS
-from emofocus.errors import MissingExtraError
+from emofocus.drawing import BLUE, GREY, MAP, ORANGE, WIDTH, add_title, blank, style
 from emofocus.files import replacing
 from emofocus.report.entries import OPTIMISTIC, Entry
 from emofocus.statistics import wilson
-
-WIDTH = 8.0
-"""Inches; about what a page of GitHub shows without shrinking."""
-
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
-"""Of Okabe and Ito's colours, which everybody can tell apart."""
-
-MAP = "Blues"
-"""One hue from light to dark: equal to eyes with and without colour blindness, and in print."""
-
-STYLE = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "emofocus",  # names inside an SVG are random without one
-}
 
 MOST_NAMED = 60
 """Speakers whose names can stand side by side."""
@@ -64,37 +42,6 @@ def draw_all(entry: Entry, folder: Path) -> list[tuple[str, str]]:
                     figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
             drawn.append((name, f"{title}, {_what(entry)}"))
     return drawn
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Draw with our settings and without the user's."""
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "figures") from error
-    return matplotlib
-
-
-def blank(height: float, width: float = WIDTH) -> Any:
-    """An empty figure, in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def add_title(figure: Any, title: str, what: str) -> None:
-    """Two lines, the second broken where the figure is too narrow for it."""
-    letters = int(13 * figure.get_figwidth())
-    figure.suptitle("\n".join([title, *wrap(what, letters)]), fontsize=11)
 
 
 def _what(entry: Entry) -> str:

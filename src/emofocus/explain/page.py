@@ -1,0 +1,122 @@
+"""An explanation as one HTML file that needs nothing else: hover, play, zoom."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.drawing import EMOTIONS
+from emofocus.explain.story import caption
+from emofocus.explanation import Explanation
+from emofocus.files import write_text
+
+ENVELOPE_COLUMNS = 4000
+"""Into how many columns a waveform is cut."""
+
+SPREAD = 2.5
+"""Standard deviations of a feature, up and down, that colours tell apart."""
+
+
+def write_page(explanations: Sequence[Explanation], path: Path) -> None:
+    """Write the page of one clip.
+
+    Args:
+        explanations: Of one clip, one a model.
+        path: File to write.
+    """
+    first = explanations[0]
+    name = Path(first.name).name
+    data = {
+        "name": name,
+        "start": first.start,
+        "end": first.end,
+        "loudest": first.loudest,
+        "labels": first.prediction.timeline.labels,
+        "colours": EMOTIONS,
+        "envelope": envelope(first.waveform),
+        "audio": f"data:audio/flac;base64,{_flac(first.waveform)}",
+        "models": [_model(item) for item in explanations],
+    }
+    template = (resources.files("emofocus") / "explain" / "page.html").read_text(encoding="utf-8")
+    # "</" would end the script that holds the data.
+    text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    title = html.escape(f"{name}: {_heading(first)}")
+    write_text(path, template.replace("@@TITLE@@", title).replace("@@DATA@@", text))
+
+
+def envelope(waveform: Waveform) -> list[list[float]]:
+    """Lowest and highest sample of each column, over the largest of all."""
+    columns = np.array_split(waveform, min(ENVELOPE_COLUMNS, len(waveform)))
+    top = float(np.abs(waveform).max())
+    return [[round(float(part.min()) / top, 3), round(float(part.max()) / top, 3)] for part in columns]
+
+
+def _flac(waveform: Waveform) -> str:
+    import soundfile
+
+    stream = io.BytesIO()
+    soundfile.write(stream, waveform.clip(-1, 1), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _heading(explanation: Explanation) -> str:
+    prediction = explanation.prediction
+    return f"{prediction.label}, {prediction.scores[prediction.label]:.0%}"
+
+
+def _model(explanation: Explanation) -> dict[str, Any]:
+    """What the page shows of one model."""
+    timeline = explanation.prediction.timeline
+    features = explanation.features
+    spread = features.std(axis=0)
+    even = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    tops = explanation.maps.max(axis=(2, 3))  # (K, h)
+    return {
+        "model": explanation.model,
+        "heading": _heading(explanation),
+        "caption": caption(explanation),
+        "first": explanation.start,
+        "hop": float(explanation.frames[1] - explanation.frames[0]) if len(explanation.frames) > 1 else 1.0,
+        "attention": _plain(explanation.attention),
+        "size": features.shape[1],
+        "groups": explanation.feature_groups,
+        "features": _bytes((even + SPREAD) / (2 * SPREAD)),
+        "starts": _plain(timeline.starts),
+        "ends": _plain(timeline.ends),
+        "probabilities": _plain(timeline.probabilities),
+        "speech": timeline.speech.tolist(),
+        "peakPositions": explanation.peak_positions.tolist(),
+        "centre": _plain(explanation.centre),
+        "scope": _plain(explanation.scope),
+        "gates": _plain(explanation.gates),
+        "heads": explanation.heads,
+        "positions": explanation.maps.shape[2],
+        "position": explanation.position_seconds,
+        "length": explanation.length,
+        "mapped": explanation.mapped.tolist(),
+        "tops": tops.tolist(),
+        "maps": _bytes(explanation.maps / tops[:, :, None, None]),
+    }
+
+
+def _plain(values: NDArray[Any] | None) -> Any:
+    """Numbers of four decimals; null for what is not there."""
+    if values is None:
+        return None
+    if values.ndim == 1:
+        return [None if np.isnan(value) else round(float(value), 4) for value in values]
+    return [_plain(row) for row in values]
+
+
+def _bytes(shares: NDArray[Any]) -> str:
+    """Shares of one, in 255 steps."""
+    whole = np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    return base64.b64encode(whole.tobytes()).decode()

@@ -1,0 +1,221 @@
+"""The story of one clip: what was heard when, where attention fell, and what focus and calibration did."""
+
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.audio import SAMPLING_RATE
+from emofocus.drawing import BLUE, EMOTIONS, GREY, MAP, ORANGE, blank
+from emofocus.explanation import Explanation
+from emofocus.segments import runs
+
+WIDTH = 9.0
+"""Inches."""
+
+ENVELOPE_FROM = 20_000
+"""Samples from which on a waveform is drawn as an envelope: more points than any paper has."""
+
+ROW_AIR = 0.12
+"""Share of a head's row that is left free above and below."""
+
+
+def caption(explanation: Explanation) -> str:
+    """One sentence: what was heard, and where most attention fell."""
+    prediction = explanation.prediction
+    sure = "" if prediction.confident else " (unsure)"
+    heard = f"Heard as {prediction.label}{sure}, {prediction.scores[prediction.label]:.0%}"
+    best = int(np.nanargmax(explanation.attention))
+    first, last = stretch(explanation.attention >= 0.5 * explanation.attention[best], best)
+    half = (explanation.frames[1] - explanation.frames[0]) / 2 if len(explanation.frames) > 1 else 0.0
+    begins = max(explanation.start, explanation.frames[first] - half)
+    ends = min(explanation.end, explanation.frames[last] + half)
+    return (
+        f"{heard}. Attention falls most on {begins:.2f} to {ends:.2f} s, up to {explanation.attention[best]:.1f} times "
+        f"an even share; the loudest moment is at {explanation.loudest:.2f} s."
+    )
+
+
+def stretch(held: NDArray[np.bool_], position: int) -> tuple[int, int]:
+    """First and last of the true values around a true position."""
+    return next((first, last) for first, last in runs(held) if first <= position <= last)
+
+
+def draw_story(explanation: Explanation, start: float | None = None, end: float | None = None) -> Any:
+    """Draw a clip, or a page of it.
+
+    Args:
+        explanation: Of the clip.
+        start: Where the page begins, in seconds; the clip's beginning by default.
+        end: Where it ends.
+
+    Returns:
+        A matplotlib figure. Call it within `emofocus.drawing.style`.
+    """
+    panels: list[tuple[Any, float]] = [(_waveform, 1.0), (_attention, 0.4), (_features, 1.3), (_probabilities, 1.3)]
+    if explanation.centre is not None:
+        panels.append((_focus, 0.34 * explanation.heads))
+    if explanation.gates is not None:
+        panels.append((_gates, 0.2 * explanation.heads + 0.1))
+    figure = blank(1.6 + 1.15 * sum(height for _, height in panels), WIDTH)
+    rows = figure.subplots(
+        len(panels), 2, sharex="col", gridspec_kw={"width_ratios": (1, 0.17), "height_ratios": [h for _, h in panels]}
+    )
+    for (draw, _), (axes, side) in zip(panels, rows, strict=True):
+        side.set_axis_off()
+        draw(explanation, axes, side)
+        axes.set_xlim(explanation.start if start is None else start, explanation.end if end is None else end)
+        axes.tick_params(labelbottom=False)
+    last = rows[-1][0]
+    last.tick_params(labelbottom=True)
+    last.set_xlabel("seconds")
+    prediction = explanation.prediction
+    heading = f"{prediction.label}, {prediction.scores[prediction.label]:.0%}"
+    title = f"{Path(explanation.name).name}: {heading}"
+    figure.suptitle(f"{title}\nwhat {explanation.model} heard, and where it listened", fontsize=12)
+    words = caption(explanation)
+    if np.isnan(explanation.attention).any():
+        words += " Grey: in no segment that counts."
+    figure.supxlabel("\n".join(wrap(words, 125)), fontsize=9)
+    return figure
+
+
+def draw_waveform(explanation: Explanation, axes: Any) -> None:
+    """Samples over seconds, with the loudest moment marked."""
+    waveform, start = explanation.waveform, explanation.start
+    if len(waveform) <= ENVELOPE_FROM:
+        axes.plot(start + np.arange(len(waveform)) / SAMPLING_RATE, waveform, color="#333333", linewidth=0.5)
+    else:
+        size = len(waveform) // (ENVELOPE_FROM // 2)
+        blocks = waveform[: len(waveform) // size * size].reshape(-1, size)
+        times = start + (np.arange(len(blocks)) + 0.5) * size / SAMPLING_RATE
+        axes.fill_between(times, blocks.min(axis=1), blocks.max(axis=1), color="#333333", linewidth=0.3)
+    reach = 1.1 * float(np.abs(waveform).max())
+    axes.axvline(explanation.loudest, color=ORANGE, linewidth=1.4)
+    axes.set(ylim=(-reach, reach), yticks=[])
+
+
+def _waveform(explanation: Explanation, axes: Any, side: Any) -> None:
+    draw_waveform(explanation, axes)
+    axes.set_ylabel("wave-\nform")
+    note(side, "the line marks\nthe loudest moment", ORANGE)
+
+
+def _attention(explanation: Explanation, axes: Any, side: Any) -> None:
+    """A heat strip; grey where no segment counts."""
+    values = explanation.attention[None]
+    edges = edges_of(explanation.frames, explanation.start, explanation.end)
+    axes.set_facecolor("#dddddd")
+    mesh = axes.pcolormesh(edges, [0, 1], values, cmap=MAP, vmin=0, vmax=max(2.0, float(np.nanmax(values))))
+    axes.axvline(explanation.loudest, color=ORANGE, linewidth=1.4)
+    axes.set(yticks=[])
+    axes.set_ylabel("atten-\ntion")
+    scale(side, mesh, "1: an even share")
+
+
+def _features(explanation: Explanation, axes: Any, side: Any) -> None:
+    """Each row between its own extremes, so that soft coefficients show too."""
+    values = explanation.features
+    spread = values.std(axis=0)
+    shown = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    edges = edges_of(explanation.frames, explanation.start, explanation.end)
+    axes.pcolormesh(
+        edges, np.arange(values.shape[1] + 1), shown.T, cmap="cividis", vmin=-2.5, vmax=2.5, rasterized=True
+    )
+    axes.set_ylabel("features")
+    names, counts = zip(*explanation.feature_groups, strict=True)
+    ends = np.cumsum(counts)
+    axes.set_yticks(ends - np.array(counts) / 2, [name.replace(" ", "\n", 1) for name in names], fontsize=8)
+    axes.tick_params(left=False)
+    for edge in ends[:-1]:
+        axes.axhline(edge, color="white", linewidth=1)
+    note(side, "each over its mean;\nyellow: more than usual")
+
+
+def _probabilities(explanation: Explanation, axes: Any, side: Any) -> None:
+    timeline = explanation.prediction.timeline
+    edges = segment_edges(explanation)
+    floor = np.zeros(len(timeline))
+    for number, label in enumerate(timeline.labels):
+        top = floor + 100 * timeline.probabilities[:, number]
+        colour = EMOTIONS[number % len(EMOTIONS)]
+        axes.stairs(top, edges, baseline=floor, fill=True, color=colour, label=label)
+        floor = top
+    for first, last in runs(~timeline.speech):
+        axes.axvspan(edges[first], edges[last + 1], facecolor="white", alpha=0.75, hatch="///", edgecolor=GREY, lw=0)
+    axes.set(ylim=(0, 100))
+    axes.set_ylabel("probability\n%")
+    handles, labels = axes.get_legend_handles_labels()
+    side.legend(handles, labels, loc="center left", frameon=False, fontsize=8, reverse=True, borderpad=0)
+
+
+def _focus(explanation: Explanation, axes: Any, side: Any) -> None:
+    """One row a head: where in its segment the focus lies, and how wide it is."""
+    assert explanation.centre is not None
+    assert explanation.scope is not None
+    timeline = explanation.prediction.timeline
+    size = float((timeline.ends - timeline.starts)[0])
+    place = (explanation.centre - timeline.starts[:, None]) / size  # (S, h), shares of the segment
+    half = explanation.scope / size / 2  # one standard deviation
+    edges = segment_edges(explanation)
+    for head in range(explanation.heads):
+        floor = explanation.heads - 1 - head
+        low, middle, high = (
+            floor + ROW_AIR + (1 - 2 * ROW_AIR) * (place[:, head] + sign * half[:, head]).clip(0, 1)
+            for sign in (-1, 0, 1)
+        )
+        axes.stairs(high, edges, baseline=low, fill=True, color=BLUE, alpha=0.3)
+        axes.stairs(middle, edges, baseline=None, color=BLUE, linewidth=1.4)
+        axes.axhline(floor, color="#bbbbbb", linewidth=0.8)
+    axes.set(ylim=(0, explanation.heads))
+    axes.set_yticks(
+        np.arange(explanation.heads) + 0.5, [f"head {explanation.heads - i}" for i in range(explanation.heads)]
+    )
+    axes.tick_params(left=False)
+    axes.set_ylabel("focus")
+    note(
+        side,
+        f"of each {size:.2g} s segment:\nbottom its start, top its\nend; line: centre, band:\n± a standard deviation",
+        BLUE,
+    )
+
+
+def _gates(explanation: Explanation, axes: Any, side: Any) -> None:
+    assert explanation.gates is not None
+    edges = segment_edges(explanation)
+    heads = np.arange(explanation.heads + 1)
+    mesh = axes.pcolormesh(
+        edges, heads, explanation.gates.T, cmap=MAP, vmin=0, vmax=1, edgecolors="white", linewidth=0.3
+    )
+    axes.set_yticks(heads[:-1] + 0.5, [f"head {head + 1}" for head in heads[:-1]])
+    axes.tick_params(left=False)
+    axes.invert_yaxis()
+    axes.set_ylabel("gates")
+    scale(side, mesh, "weight of a head")
+
+
+def segment_edges(explanation: Explanation) -> NDArray[np.float64]:
+    """Where the steps of what is told of segments begin and end: between their middles (S + 1,)."""
+    timeline = explanation.prediction.timeline
+    return edges_of((timeline.starts + timeline.ends) / 2, explanation.start, explanation.end)
+
+
+def edges_of(middles: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    """Edges of cells around increasing middles, the outer ones at the ends: (n,) → (n + 1,)."""
+    between = (middles[1:] + middles[:-1]) / 2
+    return np.concatenate([[start], between, [max(end, float(middles[-1]))]])
+
+
+def note(side: Any, text: str, colour: str = "#333333") -> None:
+    """Words beside a panel."""
+    side.text(0, 0.5, text, transform=side.transAxes, va="center", ha="left", fontsize=8, color=colour)
+
+
+def scale(side: Any, mesh: Any, title: str) -> None:
+    """A colour scale beside a panel."""
+    inner = side.inset_axes((0.0, 0.3, 0.9, 0.25))
+    bar = side.figure.colorbar(mesh, cax=inner, orientation="horizontal")
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.ax.set_title(title, fontsize=8, loc="left", pad=2)

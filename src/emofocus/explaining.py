@@ -1,0 +1,132 @@
+"""What `emofocus explain` does: a clip in, a page or a picture of what was heard and where a model listened out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from emofocus import audio
+from emofocus.drawing import style
+from emofocus.errors import ConfigError, one_of
+from emofocus.explain import caption, draw_maps, draw_story, write_page
+from emofocus.explanation import Explanation
+from emofocus.files import replacing
+from emofocus.recognizer import Recognizer
+
+FORMATS = (".html", ".png", ".svg", ".pdf")
+
+PAGE_SECONDS = 30.0
+"""How much of a clip stands on a page of a PDF."""
+
+LONGEST_PICTURE = 60.0
+"""Seconds that one picture can show."""
+
+DPI = 150
+
+
+def explain_clip(
+    clip: Path,
+    models: Sequence[str | None],
+    out: Path | None,
+    start: float | None = None,
+    end: float | None = None,
+    segments: Sequence[float] = (),
+    heads: Sequence[int] = (),
+) -> Path:
+    """Write a page or a picture of one clip.
+
+    Args:
+        clip: An audio file.
+        models: As in `Recognizer.from_pretrained`, one or several, to stand side by side.
+        out: File to write, ``.html``, ``.png``, ``.svg`` or ``.pdf``; by default a page, named after the clip, here.
+        start: Where the part that is explained begins, in seconds.
+        end: Where it ends.
+        segments: Seconds whose segments' attention maps are drawn. With any, or with several models, a picture shows
+            maps, otherwise the story of the clip; pages and PDFs show both.
+        heads: Numbers of heads, from 1.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: A format that cannot be written, models of different labels, no such head or second, or a picture
+            of a long recording.
+        AudioError: The clip cannot be read, or is silent.
+        ModelError: No such model, or one without attention.
+        MissingExtraError: matplotlib is not installed, and the format needs it.
+    """
+    path = out or Path(f"{clip.stem}-explained.html")
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{path}: cannot write {path.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
+    kind = path.suffix.lower().removeprefix(".")
+    recognizers = [Recognizer.from_pretrained(model) for model in models]
+    _refuse_other_labels(recognizers)
+    if kind in ("png", "svg"):
+        _refuse_length(clip, start, end, maps=bool(segments) or len(models) > 1)
+    explanations = [recognizer.explain(clip, start, end, segments) for recognizer in recognizers]
+    if kind == "html":
+        write_page(explanations, path)
+    else:
+        with style():
+            _save(path, kind, list(_figures(kind, explanations, segments, heads)))
+    for explanation in explanations:
+        print(f"{explanation.model}: {caption(explanation)}")
+    print(path)
+    return path
+
+
+def _refuse_other_labels(recognizers: Sequence[Recognizer]) -> None:
+    first = recognizers[0]
+    for other in recognizers[1:]:
+        if other.labels != first.labels:
+            there, here = ", ".join(other.labels), ", ".join(first.labels)
+            raise ConfigError(
+                f"models of different labels cannot stand side by side: {other.config.model} knows {there}, "
+                f"{first.config.model} {here}"
+            )
+
+
+def _refuse_length(clip: Path, start: float | None, end: float | None, maps: bool) -> None:
+    """A picture of minutes could not be read; say so before the work is done."""
+    if maps or (end is not None and end - (start or 0.0) <= LONGEST_PICTURE):
+        return
+    samples = sum(map(len, audio.stream(clip)))
+    seconds = min(samples / audio.SAMPLING_RATE, end or float("inf")) - (start or 0.0)
+    if seconds > LONGEST_PICTURE:
+        raise ConfigError(
+            f"{clip}: {seconds:.0f} s are too long for one picture, which shows up to {LONGEST_PICTURE:.0f}; choose a "
+            "part with --start and --end, or write a .pdf (in pages) or an .html (to move in)"
+        )
+
+
+def _figures(
+    kind: str, explanations: Sequence[Explanation], segments: Sequence[float], heads: Sequence[int]
+) -> Iterator[Any]:
+    if kind != "pdf":
+        maps = bool(segments) or len(explanations) > 1
+        yield draw_maps(explanations, segments, heads) if maps else draw_story(explanations[0])
+        return
+    for explanation in explanations:
+        for start, end in pages(explanation.start, explanation.end):
+            yield draw_story(explanation, start, end)
+    yield draw_maps(explanations, segments, heads)
+
+
+def pages(start: float, end: float) -> Iterator[tuple[float, float]]:
+    """Where each page begins and ends."""
+    count = max(1, -int(-(end - start) // PAGE_SECONDS))
+    for number in range(count):
+        begins = start + number * PAGE_SECONDS
+        yield begins, min(end, begins + PAGE_SECONDS)
+
+
+def _save(path: Path, kind: str, figures: Sequence[Any]) -> None:
+    nothing = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    with replacing(path) as temporary:
+        if kind != "pdf":
+            figures[0].savefig(temporary, format=kind, dpi=DPI, metadata=nothing)
+            return
+        from matplotlib.backends.backend_pdf import PdfPages
+
+        with PdfPages(temporary, metadata=nothing) as document:
+            for figure in figures:
+                document.savefig(figure)
