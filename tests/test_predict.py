@@ -22,6 +22,7 @@ from emofocus.cli import app, main
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import AudioError, ConfigError, EmofocusError, ModelError
 from emofocus.predicting import FORMATS
+from emofocus.prediction import segment_times
 from emofocus.recognizer import Prediction, Recognizer, model_folder
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -180,7 +181,7 @@ def test_a_stretch_of_a_timeline_is_a_timeline(recognizer: Recognizer) -> None:
 
 def test_times_stay_round_after_many_hours(recognizer: Recognizer) -> None:
     """In float32 the segment at 16384.512 s started at 16384.513."""
-    starts, ends = recognizer._times(80_000, 39_000.0)
+    starts, ends = segment_times(80_000, 39_000.0, recognizer.config)
     step = recognizer.config.segment.hop * recognizer.config.features.hop / 16_000
     for number in (32_001, 32_002, 70_001):
         assert round(float(starts[number]), 6) == round(number * step, 6)

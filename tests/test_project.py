@@ -31,6 +31,7 @@ ORDER = [
     ["evaluation", "engine", "model_card", "report"],
     ["blocks", "prediction"],
     ["embeddings", "explanation", "leaderboard"],
+    ["listening"],
     ["recognizer", "explain"],
     ["export"],
     ["comparing"],

@@ -67,7 +67,7 @@ def explain_clip(
         write_page(explanations, path)
     else:
         with style():
-            _save(path, kind, list(_figures(kind, explanations, segments, heads)))
+            _save(path, kind, _figures(kind, explanations, segments, heads))
     for explanation in explanations:
         print(f"{explanation.model}: {caption(explanation)}")
     print(path)
@@ -119,11 +119,11 @@ def pages(start: float, end: float) -> Iterator[tuple[float, float]]:
         yield begins, min(end, begins + PAGE_SECONDS)
 
 
-def _save(path: Path, kind: str, figures: Sequence[Any]) -> None:
+def _save(path: Path, kind: str, figures: Iterator[Any]) -> None:
     nothing = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     with replacing(path) as temporary:
         if kind != "pdf":
-            figures[0].savefig(temporary, format=kind, dpi=DPI, metadata=nothing)
+            next(figures).savefig(temporary, format=kind, dpi=DPI, metadata=nothing)
             return
         from matplotlib.backends.backend_pdf import PdfPages
 

@@ -1,32 +1,13 @@
 """What a model listened to in a clip: the numbers behind the figures, out of `model.onnx`'s own outputs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus import audio
-from emofocus.audio import SAMPLING_RATE, AudioInput, Waveform
-from emofocus.blocks import BlockScorer
-from emofocus.config import FeatureSettings, ModelConfig
-from emofocus.engine import Engine, EngineOutput
-from emofocus.errors import AudioError, ConfigError, ModelError
-from emofocus.prediction import Array, Prediction, Times, predict
-
-ATTENDING = (
-    *("compact-faca", "compact-fa", "compact-ca", "compact-bmhsa"),
-    *("mhsa-faca", "mhsa-fa", "mhsa-ca", "bmhsa"),
-    "drn-mhsa",
-)
-"""Networks that have attention maps."""
-
-MAPS_BYTES = 64 << 20
-"""Attention maps that are kept when none are asked for; of longer recordings, only those around the loudest moment."""
-
-FEATURE_NAMES = {"mfcc": "MFCC", "log-mel": "mel bands", "waveform": "samples"}
-"""How figures call features."""
+from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.prediction import Array, Prediction, Times
 
 PLACES = (0.6, 0.4, 0.2)
 """Where the loudest moment lies in the three segments that are shown of it: as in the paper's figure 2."""
@@ -46,6 +27,7 @@ class Explanation:
         prediction: What was heard, whole and in each segment.
         waveform: Samples (T,), 16 kHz.
         start: Where the part begins in the clip.
+        loudest: When the largest sample of all is.
         frames: Middle of each frame (n,), in seconds.
         features: What the network hears of each frame (n, F).
         amplitude: Largest absolute sample nearer to a frame's middle than to any other's (n,).
@@ -84,6 +66,7 @@ class Explanation:
     prediction: Prediction
     waveform: Waveform
     start: float
+    loudest: float
     frames: Times
     features: Array
     amplitude: Array
@@ -110,16 +93,31 @@ class Explanation:
         return int(self.maps.shape[1])
 
     @property
-    def loudest(self) -> float:
-        """When the largest sample of all is."""
-        return self.start + int(np.abs(self.waveform).argmax()) / SAMPLING_RATE
-
-    @property
     def calibrated_maps(self) -> Array:
         """Maps times gates, as the network uses them: rows sum to their head's gate."""
         if self.gates is None:
             return self.maps
         return np.asarray(self.maps * self.gates[self.mapped][:, :, None, None], np.float32)
+
+    def page(self, start: float, end: float) -> "Explanation":
+        """The frames and segments of some seconds, without maps: what a page of a long recording shows."""
+        timeline = self.prediction.timeline
+        middles = (timeline.starts + timeline.ends) / 2
+        first = int(np.searchsorted(middles, start))
+        last = max(int(np.searchsorted(middles, end)), first + 1)
+        first = min(first, len(middles) - 1)
+        kept = {
+            "frame": slice(*np.searchsorted(self.frames, (start, end))),
+            "segment": slice(first, last),
+            "mapped segment": slice(0),
+        }
+        cut: dict[str, Any] = {}
+        for name, (axis, *_) in self.AXES.items():
+            values = getattr(self, name)
+            cut[name] = None if values is None else values[kept[axis]]
+        begins, ends = (round((second - self.start) * SAMPLING_RATE) for second in (start, end))
+        cut["prediction"] = replace(self.prediction, timeline=timeline[first:last], duration=end - start)
+        return replace(self, waveform=self.waveform[begins:ends], start=start, **cut)
 
     def nearest(self, second: float) -> int:
         """Which of the mapped segments, 0 … K - 1, has its middle nearest to a second of the clip."""
@@ -145,186 +143,3 @@ class Explanation:
             "query": positions,
             "key": positions,
         }
-
-
-def explain(
-    engine: Engine,
-    config: ModelConfig,
-    threshold: float,
-    audio_input: AudioInput,
-    start: float | None = None,
-    end: float | None = None,
-    segments: Sequence[float] = (),
-) -> Explanation:
-    """See `emofocus.Recognizer.explain`."""
-    if not engine.attends:
-        raise ModelError(f"{config.model} has no attention to explain (models that have it: {', '.join(ATTENDING)})")
-    name = audio.name_of(audio_input)
-    try:
-        waveform = audio.load(audio_input, start, end)
-    except AudioError as error:
-        if "silent" in str(error):
-            raise AudioError(f"{error}: there is nothing to attend to") from error
-        raise
-    ear = _Ear(engine, config, waveform, start or 0.0)
-    chosen = ear.choose(segments, name)
-    output = ear.listen(chosen)
-    prediction = predict(output.logits, output.level, len(waveform), config, threshold, start or 0.0)
-    return ear.explanation(name, output, prediction, chosen)
-
-
-class _Ear:
-    """Runs a model over a waveform and keeps what explains it, in memory that does not grow with S · m²."""
-
-    def __init__(self, engine: Engine, config: ModelConfig, waveform: Waveform, start: float) -> None:
-        self.engine, self.config, self.waveform, self.start = engine, config, waveform, start
-        hop = config.features.hop
-        self.frame_seconds = hop / SAMPLING_RATE
-        self.count = 1 + len(waveform) // hop  # n
-        self.segments = max(1, 1 + (self.count - config.segment.frames) // config.segment.hop)  # S
-        self.segment_frames = min(config.segment.frames, self.count)
-        self.length = -(-self.segment_frames // engine.step)
-        self.amplitude = frame_amplitude(waveform, hop)
-        held = [self.amplitude[first : first + self.segment_frames] for first in self._firsts()]
-        self.peak_frames = np.array([int(part.argmax()) for part in held])  # within their segments
-
-    def _firsts(self) -> NDArray[np.int64]:
-        """First frame of each segment."""
-        return np.arange(self.segments) * self.config.segment.hop
-
-    def choose(self, seconds: Sequence[float], name: str) -> NDArray[np.int64]:
-        """Numbers of the segments whose maps are kept; all of them, if none is asked for and they are few."""
-        span = self.segment_frames * self.frame_seconds
-        end = self.start + len(self.waveform) / SAMPLING_RATE
-        for second in seconds:
-            if not self.start <= second <= end:
-                raise ConfigError(f"{name}: there is no second {second:g} (valid: {self.start:.2f} to {end:.2f})")
-        wanted = [second - span / 2 for second in seconds]
-        if not seconds:
-            positions = -(-self.config.segment.frames // self.engine.step)
-            if self.segments * 8 * 4 * positions**2 <= MAPS_BYTES:
-                return np.arange(self.segments)
-            loudest = self.start + int(np.abs(self.waveform).argmax()) / SAMPLING_RATE
-            wanted = [loudest - place * span for place in PLACES]
-        return self._nearest(wanted)
-
-    def _nearest(self, starts: Sequence[float]) -> NDArray[np.int64]:
-        """Segments that start nearest to some seconds of the clip, each once, in order."""
-        hop = self.config.segment.hop * self.frame_seconds
-        numbers = np.rint((np.array(starts) - self.start) / hop).astype(np.int64)
-        return np.unique(numbers.clip(0, self.segments - 1))
-
-    def listen(self, chosen: NDArray[np.int64]) -> EngineOutput:
-        """All outputs of all segments, but for attention: (S, m) as received, and maps of the chosen ones beside it."""
-        parts: list[EngineOutput] = []
-        self.maps: list[Array] = []
-        wanted = set(chosen.tolist())
-
-        def take(output: EngineOutput) -> None:
-            assert output.attention is not None
-            first = sum(len(part.logits) for part in parts)
-            self.maps += [maps for number, maps in enumerate(output.attention, first) if number in wanted]
-            kept = output._replace(attention=received(output.attention, output.gates, self.length))
-            # Copies: views would keep onnxruntime's memory, which then grows with the recording.
-            parts.append(_each(lambda items: items[0].copy(), kept))
-            self.maps = [maps.copy() for maps in self.maps]
-
-        scorer = BlockScorer(self.engine, self.config, take, need_maps=True)
-        scorer.feed(self.waveform)
-        scorer.finish()
-        return _each(np.concatenate, *parts)
-
-    def explanation(
-        self, name: str, output: EngineOutput, prediction: Prediction, chosen: NDArray[np.int64]
-    ) -> Explanation:
-        """Put it all together."""
-        assert output.attention is not None
-        assert output.features is not None
-        position = self.engine.step * self.frame_seconds
-        starts = prediction.timeline.starts
-        centre = scope = None
-        if output.centre is not None and output.scope is not None:
-            # Positions count from 1, and the first one's middle is half a position behind the segment's start.
-            middle = output.centre[:, :, : self.length].mean(axis=2, dtype=np.float64) - 0.5
-            centre = starts[:, None] + middle * position
-            scope = output.scope[:, :, : self.length].mean(axis=2, dtype=np.float64) * position
-        return Explanation(
-            name=name,
-            model=self.config.model,
-            feature_groups=_feature_groups(self.config.features, output.features.shape[1]),
-            prediction=prediction,
-            waveform=self.waveform,
-            start=self.start,
-            frames=np.arange(self.count) * np.float64(self.frame_seconds) + self.start,
-            features=output.features,
-            amplitude=self.amplitude,
-            attention=self._over_time(output.attention, prediction.timeline.speech),
-            received=output.attention,
-            peaks=self.start + (self._firsts() + self.peak_frames) * self.frame_seconds,
-            peak_positions=self.peak_frames // self.engine.step,
-            centre=centre,
-            scope=scope,
-            gates=output.gates,
-            maps=np.stack(self.maps),
-            mapped=chosen,
-            position_seconds=position,
-            length=self.length,
-        )
-
-    def _over_time(self, received: Array, speech: NDArray[np.bool_]) -> Array:
-        """Of segments that count, (S, m), their mean at each frame (n,)."""
-        total, times = np.zeros(self.count), np.zeros(self.count)
-        offsets = np.arange(self.segment_frames)
-        for first, row in zip(self._firsts()[speech], received[speech], strict=True):
-            total[first + offsets] += row[offsets // self.engine.step]
-            times[first + offsets] += 1
-        with np.errstate(invalid="ignore"):
-            return np.asarray(total / np.where(times, times, np.nan), np.float32)
-
-
-def _feature_groups(settings: FeatureSettings, size: int) -> tuple[tuple[str, int], ...]:
-    """What a frame's features are."""
-    slopes = " and deltas" if settings.deltas else ""
-    others = "".join(f", {name}" for name in settings.also)
-    named = (
-        (f"{FEATURE_NAMES[settings.name]}{slopes}{others}", size - settings.pitch_bins),
-        ("pitch", settings.pitch_bins),
-    )
-    return tuple((name, count) for name, count in named if count)
-
-
-def received(attention: Array, gates: Array | None, length: int) -> Array:
-    """How much of all attention each position gets, over an equal share of it.
-
-    The mean over queries and, weighted by their gates, heads.
-
-    Args:
-        attention: (S, h, m, m), query down, key across; rows sum to one.
-        gates: (S, h), or None for equal heads.
-        length: Positions that are no padding.
-
-    Returns:
-        (S, m), whose first ``length`` columns have the mean 1; NaN behind them.
-    """
-    weights = np.ones(attention.shape[:2], np.float32) if gates is None else gates
-    shares = weights / weights.sum(axis=1, keepdims=True)
-    of_head = attention[:, :, :length].mean(axis=2)  # (S, h, m)
-    found = np.einsum("sh,shm->sm", shares, of_head) * length
-    found[:, length:] = np.nan
-    return np.asarray(found, np.float32)
-
-
-def frame_amplitude(waveform: Waveform, hop: int) -> Array:
-    """Largest absolute sample nearer to a frame's middle than to any other's: (T,) → (1 + T // hop,)."""
-    count = 1 + len(waveform) // hop
-    before = hop // 2  # frame i is centred at sample i · hop
-    padded = np.zeros(count * hop, np.float32)
-    kept = np.abs(waveform[: count * hop - before])
-    padded[before : before + len(kept)] = kept
-    return np.asarray(padded.reshape(count, hop).max(axis=1), np.float32)  # (n · hop,) → (n, hop)
-
-
-def _each(change: Callable[[Sequence[Any]], Any], *outputs: EngineOutput) -> EngineOutput:
-    """Make one output of several, value by value; those that a model lacks stay None."""
-    values: list[Any] = [None if items[0] is None else change(items) for items in zip(*outputs, strict=True)]
-    return EngineOutput(*values)

@@ -13,7 +13,8 @@ from emofocus.blocks import BlockScorer
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import ConfigError, ModelError
-from emofocus.explanation import Explanation, explain
+from emofocus.explanation import Explanation
+from emofocus.listening import explain
 from emofocus.prediction import Prediction, Segment, Timeline, predict
 
 Array = NDArray[np.float32]

@@ -63,10 +63,11 @@ def draw_story(explanation: Explanation, start: float | None = None, end: float 
     rows = figure.subplots(
         len(panels), 2, sharex="col", gridspec_kw={"width_ratios": (1, 0.17), "height_ratios": [h for _, h in panels]}
     )
+    page = explanation if start is None or end is None else explanation.page(start, end)
     for (draw, _), (axes, side) in zip(panels, rows, strict=True):
         side.set_axis_off()
-        draw(explanation, axes, side)
-        axes.set_xlim(explanation.start if start is None else start, explanation.end if end is None else end)
+        draw(page, axes, side)
+        axes.set_xlim(page.start, page.end)
         axes.tick_params(labelbottom=False)
     last = rows[-1][0]
     last.tick_params(labelbottom=True)
