@@ -14,7 +14,7 @@ import click
 
 from emofocus import __version__
 from emofocus.cli_corpora import corpora
-from emofocus.cli_report import compare, report
+from emofocus.cli_report import alignment, compare, report
 from emofocus.errors import EmofocusError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -227,6 +227,7 @@ def clear_cache(folder: Path | None) -> None:
 app.add_command(corpora)
 app.add_command(report)
 app.add_command(compare)
+app.add_command(alignment)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""The commands about results: `emofocus report` and `emofocus compare`."""
+"""The commands about results: `emofocus report`, `emofocus compare` and `emofocus alignment`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,3 +44,29 @@ def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...
     from emofocus.comparing import compare_runs
 
     compare_runs(runs, reference, out, timed)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=FOLDER)
+@click.option("--corpus", help="The runs' corpus, or a manifest.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
+@click.option("--labels", help="As in emofocus crossval.")
+@click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="As in emofocus crossval.")
+@click.option("-o", "--out", required=True, type=FOLDER, help="Folder for the measures; the same command resumes.")
+@click.option("--near", default=0.03, help="Seconds on either side of the loudest moment that belong to it.")
+@click.option("--ring", default=0.1, help="Seconds on either side up to which its surroundings reach.")
+@click.option("--turns", default=100, type=click.IntRange(min=1), help="Random times by which loudness is turned.")
+@click.option("--faithful", default=60, type=click.IntRange(min=0), help="Utterances a fold to take frames away from.")
+@click.option("--seed", default=0, help="Of all that is random.")
+@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Of the CPU.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache.")
+def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
+    """Measure whether attention does what the paper says.
+
+    RUNS are folders that `emofocus crossval` wrote, on the same folds, with the weights of their folds (fold-0, …).
+    Each test part is measured once; without RUNS, tables and figures are written anew from what is in the folder.
+    """
+    from emofocus.aligning import measure_claims
+
+    for path in measure_claims(runs, out, **choices):
+        click.echo(path)

@@ -132,13 +132,13 @@ def leaderboard(folders: Sequence[Path], reference: Path | None = None, timed: b
 
 def _differences(first: Result, others: Sequence[Result]) -> list[Difference]:
     for other in others:
-        _refuse_other_task(first, other)
+        refuse_other_task(first, other)
     found = [compare(first.predictions, other.predictions) for other in others]
     ua_p, mcnemar_p = holm([item.ua.p for item in found]), holm([item.mcnemar.p for item in found])
     return [Difference(*of) for of in zip(found, ua_p, mcnemar_p, strict=True)]
 
 
-def _refuse_other_task(first: Result, other: Result) -> None:
+def refuse_other_task(first: Result, other: Result) -> None:
     """What `compare` does not see; it refuses other classes, utterances, labels, speakers, protocols and folds."""
     for what, here, there in (
         ("corpora", first.summary["corpus"], other.summary["corpus"]),

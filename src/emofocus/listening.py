@@ -126,7 +126,7 @@ class _Ear:
         assert output.attention is not None
         assert output.features is not None
         position = self.engine.step * self.frame_seconds
-        starts = prediction.timeline.starts
+        starts, speech = prediction.timeline.starts, prediction.timeline.speech
         centre = scope = None
         if output.centre is not None and output.scope is not None:
             # Positions count from 1, and the first one's middle is half a position behind the segment's start.
@@ -144,7 +144,9 @@ class _Ear:
             frames=np.arange(self.count) * np.float64(self.frame_seconds) + self.start,
             features=output.features,
             amplitude=self.amplitude,
-            attention=self._over_time(output.attention, prediction.timeline.speech),
+            attention=over_time(
+                output.attention[speech], self._firsts()[speech], self.segment_frames, self.engine.step, self.count
+            ),
             received=output.attention,
             peaks=self.start + (self._firsts() + self.peak_frames) * self.frame_seconds,
             peak_positions=self.peak_frames // self.engine.step,
@@ -156,16 +158,6 @@ class _Ear:
             position_seconds=position,
             length=self.length,
         )
-
-    def _over_time(self, received: Array, speech: NDArray[np.bool_]) -> Array:
-        """Of segments that count, (S, m), their mean at each frame (n,)."""
-        total, times = np.zeros(self.count), np.zeros(self.count)
-        offsets = np.arange(self.segment_frames)
-        for first, row in zip(self._firsts()[speech], received[speech], strict=True):
-            total[first + offsets] += row[offsets // self.engine.step]
-            times[first + offsets] += 1
-        with np.errstate(invalid="ignore"):
-            return np.asarray(total / np.where(times, times, np.nan), np.float32)
 
 
 def _feature_groups(settings: FeatureSettings, size: int) -> tuple[tuple[str, int], ...]:
@@ -198,6 +190,28 @@ def received(attention: Array, gates: Array | None, length: int) -> Array:
     found = np.einsum("sh,shm->sm", shares, of_head) * length
     found[:, length:] = np.nan
     return np.asarray(found, np.float32)
+
+
+def over_time(received: Array, firsts: NDArray[np.int64], frames: int, step: int, count: int) -> Array:
+    """Mean at each frame of what segments receive.
+
+    Args:
+        received: Of each segment that counts (S, m).
+        firsts: First frame of each (S,).
+        frames: Of a segment that are no padding.
+        step: Frames of a position.
+        count: Frames of the whole, n.
+
+    Returns:
+        (n,), NaN where there is no segment.
+    """
+    total, times = np.zeros(count), np.zeros(count)
+    offsets = np.arange(frames)
+    for first, row in zip(firsts, received, strict=True):
+        total[first + offsets] += row[offsets // step]
+        times[first + offsets] += 1
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / np.where(times, times, np.nan), np.float32)
 
 
 def frame_amplitude(waveform: Waveform, hop: int) -> Array:

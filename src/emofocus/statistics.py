@@ -183,6 +183,33 @@ def compare(
     return Comparison(wa, ua, mcnemar(first.correct, second.correct), resampled_unit(first.speakers))
 
 
+def resampled_means(
+    values: NDArray[Any], speakers: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """Means of columns over the utterances of resampled speakers: (U, k) → (R, k).
+
+    Anything made of means (differences, ratios) has the interval of the same made of these rows.
+    """
+    names, unit = np.unique(speakers, return_inverse=True)
+    if resampled_unit(speakers) == "utterances":
+        names, unit = np.arange(len(values)), np.arange(len(values))
+    sums = np.zeros((len(names), values.shape[1] + 1))
+    np.add.at(sums, unit, np.column_stack([values, np.ones(len(values))]))
+    generator, found = np.random.RandomState(seed), []
+    for start in range(0, resamples, CHUNK):
+        size = min(CHUNK, resamples - start)
+        times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size)
+        drawn = times @ sums
+        found.append(drawn[:, :-1] / drawn[:, -1:])
+    return np.concatenate(found)
+
+
+def difference_of(value: float, drawn: NDArray[Any], level: float = LEVEL) -> Difference:
+    """A figure that would be 0 if there were nothing, with the interval and the p-value of its resamples (R,)."""
+    low, high = _quantiles(drawn, level)
+    return Difference(float(value), float(low), float(high), _p_value(drawn))
+
+
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
     """McNemar's exact conditional test of two systems that were right or wrong on the same utterances (U,).
 

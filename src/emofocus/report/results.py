@@ -130,8 +130,12 @@ def read_results(root: Path) -> list[Result]:
     return sorted(found, key=lambda result: (result.key, result.seed))
 
 
-def read_run(folder: Path) -> Result:
-    """Read and check one run of which all folds are finished; its name is the folder as given.
+def read_run(folder: Path, whole: bool = True) -> Result:
+    """Read and check one run; its name is the folder as given.
+
+    Args:
+        folder: Of the run.
+        whole: Refuse a run with folds still to come; otherwise one finished fold is enough.
 
     Raises:
         ResultError: The folder is no run, folds are still to come, or a figure is not what `predictions.csv` gives.
@@ -145,7 +149,7 @@ def read_run(folder: Path) -> Result:
     if missing:
         raise ResultError(f"{folder} is no run of emofocus crossval: its summary.json has no {missing[0]!r}")
     done, folds = len(summary["folds"]), summary["protocol"]["folds"]
-    if done < folds:
+    if done < (folds if whole else 1):
         raise ResultError(f"{folder} has finished {done} of {folds} folds; emofocus crossval with its --out goes on")
     return _read(path, summary, folder.as_posix())
 
