@@ -60,6 +60,22 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def small_corpus(tmp_path: Path) -> Path:
+    """Three speakers, two clips of every emotion each: noisy tones whose pitch tells the emotion."""
+    from emofocus.corpora.emodb import EMOTIONS
+
+    for speaker in ("03", "08", "09"):
+        for text in ("a01", "b02"):
+            for number, letter in enumerate(EMOTIONS):
+                file = tmp_path / "audio" / "wav" / f"{speaker}{text}{letter}a.wav"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                time = np.arange(12_000) / 16_000
+                noise = np.random.default_rng(len(list(file.parent.iterdir()))).normal(0, 0.01, 12_000)
+                soundfile.write(file, 0.3 * np.sin(2 * np.pi * (200 + 150 * number) * time) + noise, 16_000)
+    return tmp_path / "audio"
+
+
 @pytest.fixture(scope="session")
 def encode() -> Encode:
     """Write samples (T,) or (channels, T) as the suffix says: ``encode(path, samples, rate=16_000)`` → path.

@@ -124,24 +124,6 @@ def test_ravdess_is_committed_under_both_protocols() -> None:
 RECIPE = Recipe(epochs=1, batch_size=16, network=NetworkSettings(dropout=0.0))
 
 
-@pytest.fixture
-def small_corpus(tmp_path: Path):
-    """Three speakers, two clips of every emotion each: noisy tones whose pitch tells the emotion."""
-    import soundfile
-
-    from emofocus.corpora.emodb import EMOTIONS
-
-    for speaker in ("03", "08", "09"):
-        for text in ("a01", "b02"):
-            for number, letter in enumerate(EMOTIONS):
-                file = tmp_path / "audio" / "wav" / f"{speaker}{text}{letter}a.wav"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                time = np.arange(12_000) / 16_000
-                noise = np.random.default_rng(len(list(file.parent.iterdir()))).normal(0, 0.01, 12_000)
-                soundfile.write(file, 0.3 * np.sin(2 * np.pi * (200 + 150 * number) * time) + noise, 16_000)
-    return tmp_path / "audio"
-
-
 def source_of(root: Path, cache: Cache) -> CachedSpeech:
     return CachedSpeech(read_corpus("emodb", root), cache)
 

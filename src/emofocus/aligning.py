@@ -64,6 +64,7 @@ def measure_claims(
     data = read_corpus(corpus, root, labels, only)
     keep_settings(out, settings, first.predictions.digest, data.name)
     folds = read_folds(runs[0] / "folds.json", data, first.predictions.protocol, first.seed)
+    opened = Cache(cache)
     for run, folder in zip(read, runs, strict=True):
         target = out / _name(run)
         finished = [item["fold"] for item in run.summary["folds"]]
@@ -71,7 +72,7 @@ def measure_claims(
         if not todo:
             continue
         recipe = parse(Recipe, run.summary["recipe_settings"], str(folder))
-        speech = CachedSpeech(data, Cache(cache)).speech(msgspec.structs.replace(recipe, speeds=()))[0]
+        speech = CachedSpeech(data, opened).speech(msgspec.structs.replace(recipe, speeds=()))[0]
         for number in todo:
             title = f"{_name(run)} fold {number}"
             fold = f"fold-{number}"
