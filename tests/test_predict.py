@@ -241,18 +241,18 @@ def test_scoring_in_blocks_changes_nothing_for_features_with_deltas(
 ) -> None:
     """Deltas look four frames ahead, which the end of a block did not wait for."""
     torch = pytest.importorskip("torch", reason="exporting a model with deltas needs emofocus[train]")
-    import onnx
-
-    from emofocus.engine import Engine
-    from emofocus.export import to_onnx
+    from emofocus.checkpoint import save_config, save_tensors
+    from emofocus.export import export
     from emofocus.models import build
 
     config = ModelConfig.of("mhsa-faca", LABELS, features=FeatureSettings(deltas=2, coefficients=13))
     torch.manual_seed(0)
     network = build(config).eval()
     network.classifier[-1].weight.data *= 100  # fresh weights give every segment nearly the same scores
-    onnx.save(to_onnx(network, config), tmp_path / "model.onnx")
-    recognizer = Recognizer(Engine(tmp_path / "model.onnx"), config)
+    save_tensors(tmp_path / "fold" / "model.safetensors", network.state_dict())
+    save_config(tmp_path / "fold", config)
+    export(tmp_path / "fold", tmp_path / "model")
+    recognizer = Recognizer.from_pretrained(tmp_path / "model")
     for block in (14_920, 15_400, 32_000):
         assert_blocks_change_nothing(recognizer, talk(60_000), block, monkeypatch)
 

@@ -65,7 +65,7 @@ class BlockScorer:
 
     def _run(self, last: bool) -> None:
         waveform = np.concatenate(self._waiting)
-        output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64), self.need_maps)
+        output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64), self.need_maps, self.segment.hop)
         self._check(output, len(waveform))
         frames, segments = self._finished(len(waveform), last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop

@@ -46,6 +46,7 @@ class Engine:
     Attributes:
         step: Frames that one position of the attention maps stands for.
         attends: Whether there are attention maps.
+        streams: Whether frames and segments can be had one by one: not of a model that is told who speaks.
 
     Raises:
         ModelError: The file is missing or damaged.
@@ -57,9 +58,11 @@ class Engine:
         self._session = open_session(path, threads)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
-        if taken != {"waveform", "lengths"} or not self._names >= {"logits", "level"}:
-            raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform and lengths")
+        spare = {item.name for item in self._session.get_overridable_initializers()}
+        if taken != {"waveform", "lengths"} or "hop" not in spare or not self._names >= {"logits", "level"}:
+            raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
         self.attends = "attention" in self._names
+        self.streams = "frames" in spare
         self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
         import onnxruntime
 
@@ -67,18 +70,44 @@ class Engine:
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
-    def run(self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False) -> EngineOutput:
+    def run(
+        self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False, hop: int | None = None
+    ) -> EngineOutput:
         """Recognise a batch.
 
         Args:
             waveform: (B, T), 16 kHz, rows padded with zeros.
             lengths: True samples of each row (B,).
             need_maps: Also return features, attention, centres, scopes and gates, as far as the model has them.
+            hop: Frames from segment to segment; as it was exported by default.
         """
         wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
         names = [name for name in wanted if name in self._names]
-        values = self._session.run(names, {"waveform": waveform, "lengths": lengths}, self._run_options)
+        feeds = {"waveform": waveform, "lengths": lengths}
+        if hop is not None:
+            feeds["hop"] = np.array(hop, np.int64)
+        values = self._session.run(names, feeds, self._run_options)
         return EngineOutput(**dict(zip(names, values, strict=True)))
+
+    def encode(self, waveform: Array) -> tuple[Array, Array]:
+        """What the network makes of each frame by itself, for `classify`, and its level.
+
+        Args:
+            waveform: (1, T), 16 kHz.
+
+        Returns:
+            (n, D), and (n,) in dB full scale.
+        """
+        feeds = {"waveform": waveform, "lengths": np.array([waveform.shape[1]], np.int64)}
+        encoded, level = self._session.run(["encoded", "level"], feeds, self._run_options)
+        return encoded[0], level[0]
+
+    def classify(self, frames: Array, lengths: NDArray[np.int64]) -> Array:
+        """Segments of frames, as `encode` gives them, (B, m, D) and their true frames (B,) → logits (B, C)."""
+        nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
+        feeds = nothing | {"frames": frames, "frame_lengths": lengths}
+        logits: Array = self._session.run(["frame_logits"], feeds, self._run_options)[0]
+        return logits
 
 
 def open_session(path: Path, threads: int | None = None) -> "InferenceSession":

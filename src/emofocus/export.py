@@ -1,7 +1,9 @@
 """torch → `model.onnx`: waveforms in; logits, and on request attention, out. Parity is checked before it is kept."""
 
+import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +40,14 @@ class WaveformOutput(NamedTuple):
         logits: (B, S, C).
         level: (B, n), in dB.
         features: (B, n, F), as they are before they are normalised.
+        encoded: (B, n, D), what the network makes of each frame by itself.
         maps: (B, S, h, …), if asked for.
     """
 
     logits: Tensor
     level: Tensor
     features: Tensor
+    encoded: Tensor
     maps: AttentionMaps | None
 
 
@@ -54,7 +58,8 @@ class WaveformClassifier(nn.Module):
     overlapping segments.
 
     Shape: waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → see `WaveformOutput`. Rows are padded
-    with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count.
+    with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count. The hop, in frames, is
+    the config's unless another one is given.
     """
 
     def __init__(self, network: SpeechNetwork, config: ModelConfig) -> None:
@@ -64,12 +69,18 @@ class WaveformClassifier(nn.Module):
         self.segment = config.segment
 
     def forward(
-        self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None, need_maps: bool = False
+        self,
+        waveform: Tensor,
+        lengths: Tensor,
+        embedding: Tensor | None = None,
+        need_maps: bool = False,
+        hop: Tensor | None = None,
     ) -> WaveformOutput:
         """See the class."""
+        hop = torch.tensor(self.segment.hop) if hop is None else hop
         features, level = self.front_end(waveform, lengths)  # (B, n, F), (B, n)
         frames = self.front_end.frames(lengths)  # (B,)
-        index = segment_index(features, self.segment.frames, self.segment.hop)  # (S, m)
+        index = segment_index(features, self.segment.frames, hop)  # (S, m)
         encoded = self.network.encode_frames(append_embedding(features, embedding))  # (B, n, D)
         segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
         segments = segments.reshape(-1, self.segment.frames, encoded.shape[2])  # (B · S, m, D)
@@ -77,17 +88,17 @@ class WaveformClassifier(nn.Module):
         valid = torch.arange(self.segment.frames, device=index.device) < lengths.flatten()[:, None]
         segments = segments * valid[:, :, None].to(segments.dtype)
         logits, maps = self.network.classify(segments, lengths.flatten(), need_maps)
-        return WaveformOutput(_by_row(logits, lengths), level, features, _maps_by_row(maps, lengths))
+        return WaveformOutput(_by_row(logits, lengths), level, features, encoded, _maps_by_row(maps, lengths))
 
 
 @torch.jit.script
-def segment_index(features: Tensor, frames: int, hop: int) -> Tensor:
+def segment_index(features: Tensor, frames: int, hop: Tensor) -> Tensor:
     """Frame numbers of each segment (S, m); scripted, because S depends on the input.
 
     Frames beyond the last one repeat it: they are padding, which `segment_lengths` excludes.
     """
     n = features.shape[1]
-    count = max(1, 1 + (n - frames) // hop) if n >= frames else 1
+    count = int((n - frames) // hop) + 1 if n >= frames else 1
     starts = torch.arange(count, device=features.device) * hop
     index = starts.unsqueeze(1) + torch.arange(frames, device=features.device).unsqueeze(0)
     return index.clamp(max=n - 1)
@@ -135,6 +146,8 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
         pack_onnx(graph)
     if speaker:
         graph = join(speaker, graph)
+    merge_equals(graph)
+    make_optional(graph, config)
     with replacing(out / "model.onnx") as temporary:
         onnx.save(graph, temporary)
         check_parity(network, config, temporary, speaker)
@@ -161,32 +174,39 @@ def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
 
 
 def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
-    """The graph of `WaveformClassifier` with dynamic batch and time.
+    """The graph of `WaveformClassifier`, and beside it that of single segments, with dynamic batch and time.
 
-    Its inputs are waveform and lengths, and embedding (B, D) where the config says that the network takes one.
+    Its inputs are waveform, lengths and hop; frames and frame_lengths, for streams, unless the network is told who
+    speaks; and embedding (B, D), where it is.
     """
-    module = _WithMaps(WaveformClassifier(network, config).eval())
-    example = [torch.randn(2, 16_000), torch.tensor([16_000, 9_000])]
-    inputs = ["waveform", "lengths"]
+    classifier = WaveformClassifier(network, config).eval()
+    example = {"waveform": torch.randn(2, 16_000), "lengths": torch.tensor([16_000, 9_000])}
+    example["hop"] = torch.tensor(config.segment.hop)
     if config.embedding:
-        example.append(torch.randn(2, config.embedding.size))
-        inputs.append("embedding")
-    names = ["logits", "level", "features", *module.map_names(*example)]
+        example["embedding"] = torch.randn(2, config.embedding.size)
+    else:
+        m = config.segment.frames
+        with torch.inference_mode():
+            size = network.encode_frames(torch.randn(1, 1, classifier.front_end.size)).shape[2]
+        example |= {"frames": torch.randn(2, m, size), "frame_lengths": torch.tensor([m, 1 + m // 2])}
+    module = _Graph(classifier, list(example))
+    names = module.output_names(example)
     axes = {name: {0: "batch", 1: "segments"} for name in names}
-    axes |= {name: {0: "batch", 1: "frames"} for name in ("level", "features")}
+    axes |= {name: {0: "batch", 1: "frames"} for name in ("level", "features", "encoded")}
     axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}}
+    axes |= {"frames": {0: "rows", 1: "m"}, "frame_lengths": {0: "rows"}, "frame_logits": {0: "rows"}, "hop": {}}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: what it holds fixed (m, h, d) is fixed
         torch.onnx.export(
             module,
-            tuple(example),
+            tuple(example.values()),
             buffer,  # type: ignore[arg-type]  # it takes what can be written to
             dynamo=False,  # the dynamo exporter fixes the time axis of an LSTM
             opset_version=OPSET,
-            input_names=inputs,
+            input_names=list(example),
             output_names=names,
-            dynamic_axes={name: axes[name] for name in (*inputs, *names)},
+            dynamic_axes={name: axes[name] for name in (*example, *names)},
         )
     graph = onnx.load_from_string(buffer.getvalue())
     for window in {config.features.window, config.features.reach}:
@@ -196,22 +216,64 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     return graph
 
 
-class _WithMaps(nn.Module):
+class _Graph(nn.Module):
     """Flattens the outputs that there are into a tuple."""
 
-    def __init__(self, classifier: WaveformClassifier) -> None:
+    def __init__(self, classifier: WaveformClassifier, inputs: Sequence[str]) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.classifier, self.inputs = classifier, tuple(inputs)
 
-    def forward(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, ...]:
-        output = self.classifier(waveform, lengths, embedding, need_maps=True)
-        maps = () if output.maps is None else tuple(item for item in output.maps if item is not None)
-        return (output.logits, output.level, output.features, *maps)
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.outputs(dict(zip(self.inputs, values, strict=True))).values())
+
+    def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """By name."""
+        output = self.classifier(
+            inputs["waveform"], inputs["lengths"], inputs.get("embedding"), need_maps=True, hop=inputs["hop"]
+        )
+        found = {"logits": output.logits, "level": output.level, "features": output.features}
+        if output.maps is not None:
+            maps = output.maps._asdict()
+            found |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
+        if "frames" in inputs:
+            found["encoded"] = output.encoded
+            found["frame_logits"] = self.classifier.network.classify(inputs["frames"], inputs["frame_lengths"]).logits
+        return found
 
     @torch.inference_mode()
-    def map_names(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> list[str]:
-        maps = self.classifier(waveform, lengths, embedding, need_maps=True).maps
-        return [] if maps is None else [MAP_OUTPUTS[k] for k, v in maps._asdict().items() if v is not None]
+    def output_names(self, inputs: dict[str, Tensor]) -> list[str]:
+        return list(self.outputs(inputs))
+
+
+def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
+    """Give the inputs that most hosts do without a value that they have unless another one is fed."""
+    values = {"hop": np.array(config.segment.hop, np.int64), "frame_lengths": np.ones(1, np.int64)}
+    for item in graph.graph.input:
+        if item.name == "frames":
+            size = item.type.tensor_type.shape.dim[2].dim_value
+            values["frames"] = np.zeros((1, 1, size), np.float32)
+    there = {item.name for item in graph.graph.input}
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in values.items() if name in there
+    )
+
+
+def merge_equals(graph: onnx.ModelProto) -> None:
+    """Keep one of equal weights: the exporter writes those of an LSTM once for each place it is called from."""
+    first: dict[bytes, str] = {}
+    same: dict[str, str] = {}
+    kept = []
+    for tensor in graph.graph.initializer:
+        key = bytes([tensor.data_type]) + repr(tuple(tensor.dims)).encode() + numpy_helper.to_array(tensor).tobytes()
+        name = first.setdefault(hashlib.blake2b(key).digest(), tensor.name)
+        if name == tensor.name:
+            kept.append(tensor)
+        else:
+            same[tensor.name] = name
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+    for node in graph.graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
 
 
 def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extractor: Extractor | None = None) -> float:

@@ -5,10 +5,11 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio import AudioInput
+from emofocus.audio import SAMPLING_RATE, AudioInput
 from emofocus.blocks import BlockScorer
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.engine import Engine, EngineOutput
@@ -33,13 +34,16 @@ class Recognizer:
         engine: Runs the model.
         config: Its `config.json`.
         threshold: Top probability from which on a prediction is confident, 0 … 1; the config's by default.
+        hop: Seconds from segment to segment, in whole frames; the config's by default.
 
     Raises:
-        ConfigError: The threshold is no probability.
+        ConfigError: The threshold is no probability, or the hop is not above 0.
     """
 
-    def __init__(self, engine: Engine, config: ModelConfig, threshold: float | None = None) -> None:
-        self.engine, self.config = engine, config
+    def __init__(
+        self, engine: Engine, config: ModelConfig, threshold: float | None = None, hop: float | None = None
+    ) -> None:
+        self.engine, self.config = engine, config if hop is None else with_hop(config, hop)
         self.labels = config.labels
         self.threshold = config.threshold if threshold is None else threshold
         if not 0 <= self.threshold <= 1:
@@ -47,7 +51,11 @@ class Recognizer:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path | None = None, threads: int | None = None, threshold: float | None = None
+        cls,
+        source: str | Path | None = None,
+        threads: int | None = None,
+        threshold: float | None = None,
+        hop: float | None = None,
     ) -> "Recognizer":
         """Load a model.
 
@@ -55,6 +63,7 @@ class Recognizer:
             source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the model that is shipped.
             threads: CPU threads; as many as there are cores by default.
             threshold: Top probability from which on a prediction is confident; the model's by default.
+            hop: Seconds from segment to segment; the model's by default.
 
         Raises:
             ModelError: No such model, or a file of it is missing or damaged.
@@ -62,7 +71,7 @@ class Recognizer:
         """
         folder = model_folder(source)
         config = load_model_config(folder / "config.json")
-        return cls(Engine(folder / "model.onnx", threads), config, threshold)
+        return cls(Engine(folder / "model.onnx", threads), config, threshold, hop)
 
     def __call__(self, audio_input: AudioInput) -> Prediction:
         """Recognise one clip of any length.
@@ -118,6 +127,18 @@ class Recognizer:
         audio.check_level(peak, name)
         scorer.finish()
         return np.concatenate(logits), np.concatenate(level), scorer.samples
+
+
+def with_hop(config: ModelConfig, seconds: float) -> ModelConfig:
+    """The same model with another hop, of whole frames, at least one.
+
+    Raises:
+        ConfigError: It is not above 0.
+    """
+    if not seconds > 0:
+        raise ConfigError(f"hop of {seconds:g} s: segments cannot follow each other like that (valid: above 0)")
+    frames = max(1, round(seconds * SAMPLING_RATE / config.features.hop))
+    return replace(config, segment=replace(config.segment, hop=frames))
 
 
 def model_folder(source: str | Path | None) -> Path:
