@@ -5,6 +5,7 @@ import torch
 
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe
 from emofocus.errors import ModelError
+from emofocus.evaluation import parameter_count
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.mhsa import BiLSTM
 
@@ -63,6 +64,14 @@ def test_shapes(name: str) -> None:
 @every_model
 def test_stated_parameter_count(name: str) -> None:
     assert sum(parameter.numel() for parameter in network_of(name).parameters()) == PARAMETERS[name]
+
+
+@every_model
+def test_parameters_are_counted_without_making_them(name: str) -> None:
+    """Prosody's window could not be had without its numbers: audio-bre and drn-mhsa could not be cross-validated."""
+    recipe = MODELS[name].recipe or Recipe()
+    config = recipe.config(name, LABELS)
+    assert parameter_count(config) == sum(parameter.numel() for parameter in build(config).parameters())
 
 
 def test_faca_has_about_4_74_million_parameters_before_the_two_fully_connected_layers() -> None:

@@ -15,9 +15,9 @@ PACKAGE = ROOT / "src" / "emofocus"
 # In the order data flows; a module imports only from those above it. Modules in one line do not know each other.
 ORDER = [
     ["errors"],
-    ["config", "files", "progress", "drawing"],
-    ["cache", "audio", "filters", "spectrum", "pitch", "segments"],
-    ["descriptors"],
+    ["config", "files", "progress", "drawing", "filters"],
+    ["cache", "audio", "spectrum", "pitch", "segments", "smoothing"],
+    ["descriptors", "voice", "resampling"],
     ["features"],
     ["corpora", "duplicates"],
     ["folds"],
@@ -33,9 +33,12 @@ ORDER = [
     ["embeddings", "explanation", "leaderboard"],
     ["listening"],
     ["recognizer", "explain"],
+    ["streaming"],
+    ["timelines"],
+    ["timeline_files"],
     ["export", "claims"],
     ["comparing"],
-    ["predicting", "explaining", "aligning", "experiments", "auditing", "cli_corpora", "cli_report"],
+    ["predicting", "timelining", "explaining", "aligning", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

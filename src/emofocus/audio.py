@@ -277,18 +277,35 @@ def _checked_array(audio: Mapping[str, Any]) -> tuple[int, Waveform]:
         raise AudioError(
             f"an array needs its rate: pass {{'array': samples, 'sampling_rate': hertz}}, not {type(audio).__name__}"
         )
-    rate = audio["sampling_rate"]
+    return checked_rate(audio["sampling_rate"]), mono_samples(audio["array"])
+
+
+def checked_rate(rate: Any) -> int:
+    """A sampling rate in hertz.
+
+    Raises:
+        AudioError: Not a positive whole number.
+    """
     if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
         raise AudioError(f"sampling_rate must be a positive whole number of hertz, not {rate!r}")
+    return int(rate)
+
+
+def mono_samples(array: Any) -> Waveform:
+    """Samples (T,) or (channels, T), floats or integers of any width → their mean over channels, floats (T,).
+
+    Raises:
+        AudioError: Something else.
+    """
     try:
-        samples = np.asarray(audio["array"])
+        samples = np.asarray(array)
     except ValueError as error:  # rows of different lengths
         raise AudioError(f"array must hold numbers of shape (T,) or (channels, T) ({error})") from error
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu" or samples.shape[:-1] == (0,):
         raise AudioError(f"array must hold numbers of shape (T,) or (channels, T), not {samples.dtype} {samples.shape}")
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
         raise AudioError(f"array of shape {samples.shape} looks like (T, channels); pass (channels, T)")
-    return int(rate), _mono(_as_float(np.atleast_2d(samples)))
+    return _mono(_as_float(np.atleast_2d(samples)))
 
 
 def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:

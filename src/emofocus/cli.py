@@ -32,10 +32,18 @@ def app() -> None:
 @app.command()
 @click.argument("paths", nargs=-1, required=True, type=ANY_PATH)
 @click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
-@click.option("-f", "--format", default="table", help="table, json, jsonl or csv.")
+@click.option(
+    "-f",
+    "--format",
+    default="table",
+    help="table, json, jsonl or csv; with --timeline table, json, csv, srt, vtt, audacity, textgrid, audformat or png.",
+)
 @click.option("-o", "--out", type=ANY_PATH, show_default="the terminal", help="File to write.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
-def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path | None, threshold: float | None) -> None:
+@click.option("--timeline", is_flag=True, help="From when to when which emotion is heard, in recordings of any length.")
+@click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="From segment to segment.")
+@click.option("--calm", default=1.0, metavar="SECONDS", help="With --timeline: over how long scores are averaged.")
+def predict(paths: tuple[Path, ...], timeline: bool, calm: float, **options: Any) -> None:
     """Recognise the emotion in audio files.
 
     PATHS are audio files, and folders that are searched for some. A file that cannot be recognised is named on
@@ -43,9 +51,15 @@ def predict(paths: tuple[Path, ...], model: str | None, format: str, out: Path |
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
     """
-    from emofocus.predicting import predict_files
+    if timeline:
+        from emofocus.timelining import write_timelines
 
-    if predict_files(paths, model, format, out, threshold):
+        failed = write_timelines(paths, calm=calm, **options)
+    else:
+        from emofocus.predicting import predict_files
+
+        failed = predict_files(paths, **options)
+    if failed:
         sys.exit(1)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import PITCH_WINDOW, FeatureSettings
-from emofocus.filters import chroma_filters, mel_filters, tonnetz_matrix
+from emofocus.filters import chroma_filters, hann, mel_filters, tonnetz_matrix
 from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined
 
 TINY = 1e-30
@@ -167,7 +167,7 @@ class Prosody(nn.Module):
             np.cos(2 * np.pi * np.outer(bins, lags) / PITCH_WINDOW)
             * np.where(bins % (len(bins) - 1), 2.0, 1.0)[:, None]
         )
-        window = self.spectrum.window.numpy()
+        window = hann(PITCH_WINDOW)
         overlap = np.correlate(window, window, "full")[len(window) - 1 :] / (window @ window)
         own = np.interp(lags, np.arange(len(window)), overlap)
         self.register_buffer("table", torch.tensor(waves / own, dtype=torch.float32), persistent=False)

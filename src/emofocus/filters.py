@@ -17,6 +17,12 @@ def mel_filters(sampling_rate: int, window: int, mels: int) -> NDArray[np.float6
     return filters
 
 
+def hann(size: int) -> NDArray[np.float64]:
+    """Periodic Hann window (N,)."""
+    cosines: NDArray[np.float64] = np.cos(2 * np.pi * np.arange(size) / size)
+    return 0.5 - 0.5 * cosines
+
+
 def dct_matrix(size: int, coefficients: int) -> NDArray[np.float64]:
     """Orthonormal DCT-II, shape (size, coefficients)."""
     angles = np.pi * np.outer(np.arange(size) + 0.5, np.arange(coefficients)) / size

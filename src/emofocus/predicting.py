@@ -22,7 +22,12 @@ Result = tuple[str, Prediction]
 
 
 def predict_files(
-    paths: Sequence[Path], model: str | None, format: str, out: Path | None, threshold: float | None = None
+    paths: Sequence[Path],
+    model: str | None,
+    format: str,
+    out: Path | None,
+    threshold: float | None = None,
+    hop: float | None = None,
 ) -> int:
     """Recognise files and folders, and write the results.
 
@@ -34,6 +39,7 @@ def predict_files(
         format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
         out: File to write, atomically; stdout when None.
         threshold: As in `Recognizer.from_pretrained`.
+        hop: As there.
 
     Returns:
         How many failed.
@@ -44,7 +50,7 @@ def predict_files(
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
-    recognizer = Recognizer.from_pretrained(model, threshold=threshold)
+    recognizer = Recognizer.from_pretrained(model, threshold=threshold, hop=hop)
     failures: list[str] = []
     results = _recognise(recognizer, paths, failures)
     with _output(out) as stream:

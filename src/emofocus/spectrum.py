@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.errors import ConfigError
+from emofocus.filters import hann
 
 BLOCK_FRAMES = 640
 """Frames transformed at a time, for memory that does not grow with the recording."""
@@ -35,11 +36,11 @@ class SquaredSpectrum(nn.Module):
         if window % 4:
             raise ConfigError(f"window must be a multiple of 4 samples, not {window}")
         self.size, self.hop = window, hop
-        cosines = np.cos(2 * np.pi * np.arange(window) / window)
-        self.register_buffer("window", torch.tensor(0.5 - 0.5 * cosines), persistent=False)
+        cosines, weights = np.cos(2 * np.pi * np.arange(window) / window), hann(window)
+        self.register_buffer("window", torch.tensor(weights), persistent=False)
         self.register_buffer("rounded_window", self.window.float(), persistent=False)
         self.register_buffer("cosines", torch.tensor(cosines), persistent=False)
-        self.energy = window * float(((0.5 - 0.5 * cosines) ** 2).sum())
+        self.energy = window * float((weights**2).sum())
         # Parseval: every bin but the outermost counts for its mirror image too.
         shares = np.repeat([1.0, *[2.0] * (window // 2 - 1), 1.0], 2) / self.energy
         self.register_buffer("shares", torch.tensor(shares, dtype=torch.float32), persistent=False)

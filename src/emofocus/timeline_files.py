@@ -1,0 +1,171 @@
+"""Timelines as files of other programs: subtitles, labels, tiers, tables."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from emofocus.errors import MissingExtraError
+from emofocus.files import write_text
+from emofocus.timelines import Span
+
+Spans = Sequence[Span]
+
+
+def words(span: Span) -> str:
+    """A span's emotion and probability, with a question mark where it is unsure."""
+    return f"{span.emotion}{'' if span.confident else '?'} {span.probability:.0%}"
+
+
+def srt(spans: Spans) -> str:
+    """SubRip subtitles; silence has none."""
+    heard = [span for span in spans if span.emotion is not None]
+    cues = (
+        f"{number}\n{clock(span.start, ',')} --> {clock(span.end, ',')}\n{words(span)}\n"
+        for number, span in enumerate(heard, start=1)
+    )
+    return "\n".join(cues)
+
+
+def vtt(spans: Spans) -> str:
+    """WebVTT subtitles; silence has none."""
+    cues = (
+        f"{clock(span.start, '.')} --> {clock(span.end, '.')}\n{words(span)}\n"
+        for span in spans
+        if span.emotion is not None
+    )
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+def clock(seconds: float, separator: str) -> str:
+    """Hours, minutes, seconds and milliseconds."""
+    milliseconds = round(1000 * seconds)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{separator}{rest:03d}"
+
+
+def audacity(spans: Spans) -> str:
+    """A label track of Audacity; silence has none."""
+    return "".join(f"{span.start:.3f}\t{span.end:.3f}\t{words(span)}\n" for span in spans if span.emotion is not None)
+
+
+def textgrid(spans: Spans) -> str:
+    """A TextGrid of Praat with one tier; an interval of silence has no text."""
+    end = spans[-1].end
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        f"xmax = {end:.3f}",
+        "tiers? <exists>",
+        "size = 1",
+        "item []:",
+        "    item [1]:",
+        '        class = "IntervalTier"',
+        '        name = "emotion"',
+        "        xmin = 0",
+        f"        xmax = {end:.3f}",
+        f"        intervals: size = {len(spans)}",
+    ]
+    for number, span in enumerate(spans, start=1):
+        lines += [
+            f"        intervals [{number}]:",
+            f"            xmin = {span.start:.3f}",
+            f"            xmax = {span.end:.3f}",
+            f'            text = "{span.emotion or ""}"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def table_csv(spans: Spans, file: str = "") -> str:
+    """A line for each span, silence too; a column for each emotion's mean probability."""
+    labels = next((list(span.scores) for span in spans if span.scores), [])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "start", "end", "emotion", "confident", *(f"p_{label}" for label in labels)])
+    for span in spans:
+        confident = str(span.confident).lower()  # as JSON spells it
+        scores = [span.scores.get(label, "") for label in labels]
+        writer.writerow([file, f"{span.start:.3f}", f"{span.end:.3f}", span.emotion or "", confident, *scores])
+    return text.getvalue()
+
+
+def plain_json(spans: Spans, file: str = "") -> str:
+    """An object with the file's name and its spans."""
+    return json.dumps({"file": file, "timeline": [span.to_dict() for span in spans]}, indent=1) + "\n"
+
+
+def write_audformat(spans: Spans, file: str, folder: Path, labels: Sequence[str]) -> None:
+    """An audformat database of one table, `emotion`, of the recording's segments.
+
+    Args:
+        spans: Of the recording.
+        file: How the database names the recording.
+        folder: To write it to.
+        labels: All emotions that there are.
+
+    Raises:
+        MissingExtraError: audformat is not installed.
+    """
+    try:
+        import audformat
+    except ImportError as error:
+        raise MissingExtraError("audformat", "audformat") from error
+    import pandas as pd
+
+    heard = [span for span in spans if span.emotion is not None]
+    database = audformat.Database("emofocus", description=f"Emotions of {file}, recognised by emofocus.")
+    database.schemes["emotion"] = audformat.Scheme(labels=list(labels))
+    database.schemes["probability"] = audformat.Scheme("float", minimum=0, maximum=1)
+    index = audformat.segmented_index(
+        [file] * len(heard),
+        [pd.Timedelta(seconds=span.start) for span in heard],
+        [pd.Timedelta(seconds=span.end) for span in heard],
+    )
+    table = database["emotion"] = audformat.Table(index)
+    for name, values in (("emotion", [s.emotion for s in heard]), ("probability", [s.probability for s in heard])):
+        table[name] = audformat.Column(scheme_id=name)
+        table[name].set(values)
+    database.save(str(folder))
+
+
+TEXTS: dict[str, tuple[str, Callable[..., str]]] = {
+    "srt": (".srt", srt),
+    "vtt": (".vtt", vtt),
+    "audacity": (".txt", audacity),
+    "textgrid": (".TextGrid", textgrid),
+    "csv": (".csv", table_csv),
+    "json": (".json", plain_json),
+}
+"""Format → suffix, and how it is written."""
+
+FORMATS = ("table", *TEXTS, "audformat", "png")
+
+
+def write(spans: Spans, format: str, file: str, out: Path, labels: Sequence[str]) -> None:
+    """Write one recording's timeline in one of `TEXTS`, or as audformat.
+
+    Args:
+        spans: Of the recording.
+        format: Which.
+        file: The recording's name.
+        out: File, or folder of an audformat database.
+        labels: All emotions that there are.
+
+    Raises:
+        MissingExtraError: audformat is wanted and not installed.
+    """
+    if format == "audformat":
+        write_audformat(spans, file, out, labels)
+    else:
+        write_text(out, text(spans, format, file))
+
+
+def text(spans: Spans, format: str, file: str) -> str:
+    """A timeline in one of `TEXTS`."""
+    render = TEXTS[format][1]
+    return render(spans, file) if format in ("csv", "json") else render(spans)

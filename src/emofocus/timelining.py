@@ -1,0 +1,183 @@
+"""What `emofocus predict --timeline` does: recordings in, who sounds like what from when to when out."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from emofocus import audio, timeline_files
+from emofocus.drawing import EMOTIONS, GREY, add_title, blank, style
+from emofocus.errors import AudioError, ConfigError, one_of
+from emofocus.files import replacing
+from emofocus.progress import LINE_EVERY, say
+from emofocus.recognizer import Recognizer
+from emofocus.smoothing import Smoothing
+from emofocus.timeline_files import FORMATS, TEXTS, clock
+from emofocus.timelines import Span, spans
+
+SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
+
+MOST_ROWS = 20
+"""Of a figure: longer recordings have longer rows."""
+
+ROW_SECONDS = 30.0
+LETTERS_A_SECOND = 3.0
+"""Of a row of 30 seconds: shorter spans have no name in them."""
+
+
+def write_timelines(
+    paths: Sequence[Path],
+    model: str | None,
+    format: str,
+    out: Path | None,
+    threshold: float | None = None,
+    hop: float | None = None,
+    calm: float = 1.0,
+) -> int:
+    """Recognise recordings of any length, and write their timelines.
+
+    A file that cannot be recognised is named on stderr with its reason and does not stop the others.
+
+    Args:
+        paths: Files, and folders that are walked.
+        model: As in `Recognizer.from_pretrained`.
+        format: One of `FORMATS`. ``table`` is for reading.
+        out: File to write, or folder for several recordings or for audformat; stdout when None.
+        threshold: As in `Recognizer.from_pretrained`.
+        hop: As there.
+        calm: Time constant of the averaged scores in seconds.
+
+    Returns:
+        How many failed.
+
+    Raises:
+        ConfigError: Unknown format, bad settings, or an output that cannot be.
+        ModelError: The model cannot be loaded, or cannot stream.
+        MissingExtraError: What writes the format is not installed.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
+    smoothing = Smoothing(seconds=calm)
+    recognizer = Recognizer.from_pretrained(model, threshold=threshold, hop=hop)
+    files = audio.find(paths)
+    _refuse_output(format, out, len(files))
+    failed = 0
+    for number, file in enumerate(files):
+        try:
+            _one(recognizer, file, format, _target(out, file, format, files, number), smoothing)
+        except AudioError as error:
+            failed += 1
+            print(f"emofocus: {error}", file=sys.stderr, flush=True)
+    return failed
+
+
+def _refuse_output(format: str, out: Path | None, files: int) -> None:
+    if format in ("audformat", "png") and out is None:
+        raise ConfigError(f"{format} needs --out: a {'folder' if format == 'audformat' else 'file'} to write")
+    if files > 1 and out is not None and (out.is_file() or (out.suffix and not out.is_dir())):
+        raise ConfigError(f"{out}: timelines of {files} recordings need a folder (--out FOLDER)")
+
+
+def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], number: int) -> Path | None:
+    """Where a recording's timeline goes: in a folder, named after it, and numbered where the name is taken."""
+    if out is None or (len(files) == 1 and not (out.is_dir() and format != "audformat")):
+        return out
+    same = sum(other.stem == file.stem for other in files[:number])
+    suffix = SUFFIXES[format]
+    return out / f"{file.stem}{f'-{same + 1}' if same else ''}{suffix}"
+
+
+def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoothing: Smoothing) -> None:
+    found = _watched(spans(recognizer, file, smoothing), str(file))
+    if format == "table":
+        _write_table(found, str(file), out)
+        return
+    whole = list(found)
+    if format == "png":
+        assert out is not None
+        draw(whole, recognizer.labels, file.name, out)
+    elif out is None:
+        sys.stdout.write(timeline_files.text(whole, format, str(file)))
+    else:
+        timeline_files.write(whole, format, str(file), out, recognizer.labels)
+
+
+def _watched(found: Iterable[Span], name: str) -> Iterator[Span]:
+    """Say now and then how far it is."""
+    began = shown = time.monotonic()
+    for span in found:
+        yield span
+        now = time.monotonic()
+        if now - shown > LINE_EVERY:
+            say(f"{name}: {clock(span.end, '.')} done, {span.end / (now - began):.0f} times as fast as it lasts")
+            shown = now
+
+
+def _write_table(found: Iterable[Span], name: str, out: Path | None) -> None:
+    if out is None:
+        for line in _lines(found, name):
+            print(line, flush=True)
+        return
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(f"{line}\n" for line in _lines(found, name))
+
+
+def _lines(found: Iterable[Span], name: str) -> Iterator[str]:
+    """One line a span, as it comes."""
+    yield name
+    for span in found:
+        times = f"{clock(span.start, '.')[:-2]} – {clock(span.end, '.')[:-2]}"
+        if span.emotion is None:
+            yield f"  {times}  ·"
+            continue
+        bar = f"{'█' * round(10 * span.probability):░<10}"
+        others = sorted(((score, label) for label, score in span.scores.items() if label != span.emotion), reverse=True)
+        yield f"  {times}  {timeline_files.words(span):<16} {bar}  {others[0][1]} {others[0][0]:.0%}"
+
+
+def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> None:
+    """A figure of a recording: spans in the colours of their emotions, as high as they are probable.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with style():
+        end = found[-1].end
+        size = min(max(ROW_SECONDS, end / MOST_ROWS), max(end, 1.0))
+        rows = max(1, -int(-end // size))
+        figure = blank(1.5 + 0.75 * rows, 9.0)
+        colours = {label: EMOTIONS[number % len(EMOTIONS)] for number, label in enumerate(labels)}
+        for number, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
+            _draw_row(axes, found, number * size, size, colours)
+        axes.set_xlabel("seconds" if end <= 600 else "minutes")
+        _scale(figure, found, labels, colours)
+        add_title(
+            figure, f"{name}: what is heard, and when", "as high as it is probable; pale: unsure; empty: no speech"
+        )
+        with replacing(out) as temporary:
+            figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
+
+
+def _draw_row(axes: Any, found: Sequence[Span], start: float, size: float, colours: dict[str, str]) -> None:
+    unit = 60.0 if found[-1].end > 600 else 1.0
+    for span in found:
+        if span.emotion is None or span.end <= start or span.start >= start + size:
+            continue
+        left, right = max(span.start, start), min(span.end, start + size)
+        height, pale = 100 * span.probability, 1.0 if span.confident else 0.45
+        axes.bar(left / unit, height, (right - left) / unit, align="edge", color=colours[span.emotion], alpha=pale)
+        if (right - left) / size * ROW_SECONDS * LETTERS_A_SECOND > len(span.emotion):
+            axes.text((left + right) / 2 / unit, 4, span.emotion, ha="center", va="bottom", fontsize=8)
+    axes.set(xlim=(start / unit, (start + size) / unit), ylim=(0, 100), yticks=(0, 100))
+    axes.tick_params(labelsize=8, length=2)
+    axes.spines["bottom"].set_color(GREY)
+
+
+def _scale(figure: Any, found: Sequence[Span], labels: Sequence[str], colours: dict[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    there = {span.emotion for span in found}
+    handles = [Patch(color=colours[label], label=label) for label in labels if label in there]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
