@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "emofocus"
 # In the order data flows; a module imports only from those above it. Modules in one line do not know each other.
 ORDER = [
     ["errors"],
-    ["config", "files", "progress", "drawing", "filters"],
+    ["config", "files", "progress", "drawing", "filters", "decoding"],
     ["cache", "audio", "spectrum", "pitch", "segments", "smoothing"],
     ["descriptors", "voice", "resampling"],
     ["features"],
@@ -28,7 +28,7 @@ ORDER = [
     ["augmentation"],
     ["checkpoint", "metrics", "statistics", "cost", "alignment", "faithfulness"],
     ["training", "calibration", "features_file"],
-    ["evaluation", "engine", "model_card", "report"],
+    ["evaluation", "engine", "model_card", "report", "graphs"],
     ["blocks", "prediction"],
     ["embeddings", "explanation", "leaderboard"],
     ["listening"],
@@ -37,8 +37,8 @@ ORDER = [
     ["timelines"],
     ["timeline_files"],
     ["export", "claims"],
-    ["comparing"],
-    ["predicting", "timelining", "explaining", "aligning", "experiments", "auditing", "cli_corpora", "cli_report"],
+    ["comparing", "aligning"],
+    ["predicting", "timelining", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

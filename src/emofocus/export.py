@@ -1,6 +1,5 @@
 """torch → `model.onnx`: waveforms in; logits, and on request attention, out. Parity is checked before it is kept."""
 
-import hashlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -11,16 +10,17 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 
-from emofocus.checkpoint import PACKED_FROM, load_network, pack, save_config, save_tensors, unpack
+from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import ModelConfig
 from emofocus.embeddings import MANIFEST, Extractor, join
 from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
 from emofocus.files import replacing, write_text
+from emofocus.graphs import compute_transform_at_load, make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
 from emofocus.segments import segment_count
@@ -245,37 +245,6 @@ class _Graph(nn.Module):
         return list(self.outputs(inputs))
 
 
-def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
-    """Give the inputs that most hosts do without a value that they have unless another one is fed."""
-    values = {"hop": np.array(config.segment.hop, np.int64), "frame_lengths": np.ones(1, np.int64)}
-    for item in graph.graph.input:
-        if item.name == "frames":
-            size = item.type.tensor_type.shape.dim[2].dim_value
-            values["frames"] = np.zeros((1, 1, size), np.float32)
-    there = {item.name for item in graph.graph.input}
-    graph.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in values.items() if name in there
-    )
-
-
-def merge_equals(graph: onnx.ModelProto) -> None:
-    """Keep one of equal weights: the exporter writes those of an LSTM once for each place it is called from."""
-    first: dict[bytes, str] = {}
-    same: dict[str, str] = {}
-    kept = []
-    for tensor in graph.graph.initializer:
-        key = bytes([tensor.data_type]) + repr(tuple(tensor.dims)).encode() + numpy_helper.to_array(tensor).tobytes()
-        name = first.setdefault(hashlib.blake2b(key).digest(), tensor.name)
-        if name == tensor.name:
-            kept.append(tensor)
-        else:
-            same[tensor.name] = name
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
-    for node in graph.graph.node:
-        node.input[:] = [same.get(name, name) for name in node.input]
-
-
 def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extractor: Extractor | None = None) -> float:
     """Largest difference of a logit between torch and ONNX, on noise of several lengths in one batch.
 
@@ -303,78 +272,3 @@ def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extrac
 def segment_counts(samples: NDArray[np.int64], config: ModelConfig) -> list[int]:
     """True segments of each row."""
     return [segment_count(1 + int(count) // config.features.hop, config.segment) for count in samples]
-
-
-def compute_transform_at_load(graph: onnx.ModelProto, window: int) -> None:
-    """Replace the Fourier transform's table (N, N + 2), 8 MB for 1024 points, by what computes it.
-
-    It is a look-up of N cosines at constant places, which the runtime does once, when it loads the graph.
-    """
-    columns = np.arange(window + 2)
-    parts = {
-        "samples": np.arange(window)[:, None],
-        "bins": columns[None] // 2,
-        "quarters": columns[None] % 2 * (window // 4),
-        "turn": np.array(window),
-        "cosines": np.cos(2 * np.pi * np.arange(window) / window),
-    }
-    for node in list(graph.graph.node):
-        value = next((item.t for item in node.attribute if item.name == "value"), None)
-        if node.op_type != "Constant" or value is None or list(value.dims) != [window, window + 2]:
-            continue
-        name = node.output[0]
-        graph.graph.initializer.extend(
-            numpy_helper.from_array(part, f"{name}.{suffix}") for suffix, part in parts.items()
-        )
-        steps = [
-            ("Mul", ["samples", "bins"], "product"),
-            ("Add", ["product", "quarters"], "sum"),
-            ("Mod", ["sum", "turn"], "places"),
-        ]
-        made = [helper.make_node(kind, [f"{name}.{i}" for i in ins], [f"{name}.{out}"]) for kind, ins, out in steps]
-        made.append(helper.make_node("Gather", [f"{name}.cosines", f"{name}.places"], [name]))
-        graph.graph.node.remove(node)
-        for step in reversed(made):
-            graph.graph.node.insert(0, step)
-
-
-def pack_onnx(graph: onnx.ModelProto) -> None:
-    """Replace large float matrices by int8 rows times scales, which the runtime multiplies out when it loads."""
-    nodes, kept = [], []
-    for tensor in graph.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.ndim < 2 or values.size < PACKED_FROM:
-            kept.append(tensor)
-            continue
-        found = _rows_of(values)
-        if found is None:  # the exporter stacked matrices that were too small to be packed
-            kept.append(tensor)
-            continue
-        whole, scale = found
-        name = tensor.name
-        kept += [
-            numpy_helper.from_array(whole, f"{name}.int8"),
-            numpy_helper.from_array(scale, f"{name}.scale"),
-        ]
-        nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
-    for node in reversed(nodes):
-        graph.graph.node.insert(0, node)
-
-
-def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
-    """Find the axes along which weights were packed (exporters transpose) and split them again, without loss.
-
-    None of weights that were not packed.
-    """
-    best: tuple[float, NDArray[np.int8], NDArray[np.float32]] | None = None
-    for axis in (*range(values.ndim), tuple(range(1, values.ndim))):  # a convolution's row has three axes
-        scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-12) / np.float32(127)
-        whole = np.round(values / scale).astype(np.int8)
-        error = float(np.abs(whole * scale - values).max())
-        if best is None or error < best[0]:
-            best = (error, whole, scale.astype(np.float32))
-    assert best is not None
-    return best[1:] if best[0] <= 1e-5 * float(np.abs(values).max()) else None

@@ -18,6 +18,7 @@ import polars as pl
 
 from emofocus import audio
 from emofocus.corpora.base import SCHEMA, Utterance, Utterances
+from emofocus.decoding import decode
 from emofocus.errors import AudioError
 from emofocus.progress import track
 
@@ -123,7 +124,7 @@ def _hear(file: File, root: Path) -> File:
 def _hear_blocks(file: File, path: Path) -> float:
     """Let every utterance of a file hear it; its length in seconds."""
     position, rate = 0, 1
-    for rate, block in audio.decode(path):
+    for rate, block in decode(path):
         if not np.isfinite(block).all():
             raise AudioError("holds NaN or infinite samples")
         for sound in file.sounds:
