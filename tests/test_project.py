@@ -38,7 +38,7 @@ ORDER = [
     ["timeline_files"],
     ["export", "claims"],
     ["comparing", "aligning"],
-    ["predicting", "timelining", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
+    ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -83,6 +83,28 @@ def explain(clip: Path, model: tuple[str, ...], out: Path | None, **part: Any) -
     explain_clip(clip, model or (None,), out, segments=segments, heads=heads, **part)
 
 
+@app.command()
+@click.argument("source", required=False)
+@click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
+@click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
+@click.option("--hop", default=0.1, metavar="SECONDS", help="From event to event.")
+@click.option("--calm", default=1.0, metavar="SECONDS", help="Over how long scores are averaged.")
+@click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+@click.option("--rate", default=16_000, metavar="HERTZ", help="Of raw samples, or of the microphone.")
+@click.option("--samples", default="s16le", help="Of raw samples: s16le, s32le or f32le.")
+@click.option("--channels", default=1, type=click.IntRange(min=1), help="Of raw samples.")
+@click.option("--fast", is_flag=True, help="Do not wait for a file's time to pass.")
+def stream(**arguments: Any) -> None:
+    """Recognise live speech, until it ends or Ctrl-C.
+
+    SOURCE is an audio file, played at its own speed, or - for raw samples on standard input, such as
+    `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without one, the microphone is heard.
+    """
+    from emofocus.live import stream as run
+
+    run(**arguments)
+
+
 def corpus_options() -> list[Callable[[Command], Command]]:
     """Options that say which utterances are meant."""
     return [

@@ -22,7 +22,7 @@ MOST_ROWS = 20
 """Of a figure: longer recordings have longer rows."""
 
 ROW_SECONDS = 30.0
-LETTERS_A_SECOND = 3.0
+LETTERS_A_SECOND = 4.5
 """Of a row of 30 seconds: shorter spans have no name in them."""
 
 

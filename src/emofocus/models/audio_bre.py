@@ -7,6 +7,7 @@ Yoon, Byun, Dey and Jung, *Speech Emotion Recognition Using Multi-hop Attention 
 stage               shape         note
 =================== ============= ==============================================================
 features            (B, m, 135)   40 MFCCs and 5 of prosody, their slopes and curvatures; normalised
+between silences    (B, m', 135)  from the first to the last frame within 40 dB of the loudest
 BiLSTM, 200 a way   (B, m, 400)   of the 120 that are MFCCs; dropout before it
 final states        (B, 400)      of both ways
 prosody             (B, 35)       seven functionals of each of the five contours
@@ -17,8 +18,10 @@ Published, in its authors' related code: one layer of 200 units, final states be
 keep-probability 0.7, orthogonal and ± 0.25 uniform initialisation, Adam 1e-3, batch 128, gradients cut to norm 1; about
 0.52 M parameters, which leaves no room for the residual connection with a projection that the code has and switches
 off, so there is none. Our stand-ins: functionals of our contours for openSMILE's 35 values (whose licence forbids
-commercial use); Hann windows; all gradients together are cut, not each tensor's; 60 epochs at most, until seven in a
-row are no better, which that code counts in thirds of an epoch.
+commercial use); the silence at both ends is cut off, of which IEMOCAP, that code's corpus, has little: with a second of
+it, as on RAVDESS, the final states knew 83 % of the training part and guessed the rest (validation UA 17 %, `random`,
+fold 0); Hann windows; all gradients together are cut, not each tensor's; 60 epochs at most, until seven in a row are no
+better, which that code counts in thirds of an epoch.
 """
 
 import torch
@@ -29,10 +32,11 @@ from emofocus.descriptors import Prosody
 from emofocus.errors import ModelError
 from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import at_end, largest, mean_and_deviation
+from emofocus.models.frames import at_end, between_loud, largest, mean_and_deviation
 from emofocus.models.mhsa import BiLSTM
 
 HIDDEN, FUNCTIONALS = 200, 7
+SILENCE_DB = 40.0
 
 RECIPE = Recipe(
     description="Audio-BRE's own, as far as it is known; see emofocus.models.audio_bre.",
@@ -74,6 +78,9 @@ class AudioBRE(SpeechNetwork):
 
     def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
         """Normalised features (B, m, F) → logits (B, C)."""
+        level = self.order - Prosody.size  # the first contour
+        decibels = encoded[..., level] * self.normalize.deviation[level]  # but for a constant
+        encoded, lengths = between_loud(encoded, decibels, lengths, SILENCE_DB)
         batch, m, _ = encoded.shape
         orders = encoded.reshape(batch, m, 3, self.order)
         cepstrum, prosody = orders[..., : -Prosody.size], orders[..., -Prosody.size :]  # (B, m, 3, …)

@@ -80,3 +80,24 @@ def largest(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is not None:
         x = x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[1])[:, :, None], float("-inf"))
     return x.amax(dim=1)
+
+
+def between_loud(x: Tensor, level: Tensor, lengths: Tensor | None, decibels: float) -> tuple[Tensor, Tensor]:
+    """Cut off the silence at both ends: frames before the first, and behind the last, that is nearly the loudest.
+
+    Args:
+        x: (B, m, F).
+        level: (B, m), in dB.
+        lengths: True frames (B,), None when all are m.
+        decibels: How far below the loudest a frame is silence.
+
+    Returns:
+        What is between, from the first frame on; behind its end the last frame is repeated (B, m, F). And its lengths.
+    """
+    m = x.shape[1]
+    if lengths is not None:
+        level = level.masked_fill(~valid_frames(lengths.to(x.device), m), float("-inf"))
+    loud = (level >= level.amax(dim=1, keepdim=True) - decibels).int()
+    first, last = loud.argmax(dim=1), m - 1 - loud.flip(1).argmax(dim=1)  # (B,)
+    index = (first[:, None] + torch.arange(m, device=x.device)).clamp(max=last[:, None])  # (B, m)
+    return x.gather(1, index[:, :, None].expand_as(x)), last - first + 1

@@ -1,0 +1,237 @@
+"""What `emofocus stream` does: a microphone, a file at its own speed, or raw samples in, events out as they happen."""
+
+import json
+import queue
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus import audio
+from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
+from emofocus.progress import say
+from emofocus.smoothing import Smoothing
+from emofocus.streaming import STREAM_HOP, Event, StreamingRecognizer
+
+FORMATS = ("view", "text", "jsonl")
+SAMPLES = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
+"""How raw samples are spelled, as ffmpeg and sox name it."""
+
+CHUNK_SECONDS = 0.05
+"""Of sound taken at a time."""
+
+WAIT_SECONDS = 2.0
+"""Without a sample from a microphone, after which it counts as gone."""
+
+Chunks = Iterator["Chunk"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Samples (channels, T), and seconds that were lost before them."""
+
+    samples: NDArray[Any]
+    lost: float = 0.0
+
+
+def stream(
+    source: str | None,
+    model: str | None,
+    format: str | None,
+    hop: float = STREAM_HOP,
+    calm: float = 1.0,
+    threshold: float | None = None,
+    rate: int = 16_000,
+    samples: str = "s16le",
+    channels: int = 1,
+    fast: bool = False,
+) -> None:
+    """Recognise a stream until it ends, or until Ctrl-C.
+
+    Args:
+        source: A file's path, ``-`` for raw samples on standard input, or None for the microphone.
+        model: As in `Recognizer.from_pretrained`.
+        format: One of `FORMATS`; a live view on a terminal, otherwise a line for each change.
+        hop: Seconds from event to event.
+        calm: Time constant of the averaged scores in seconds.
+        threshold: As in `Recognizer.from_pretrained`.
+        rate: Of raw samples and of the microphone, in hertz.
+        samples: How raw samples are spelled, one of `SAMPLES`.
+        channels: Of raw samples.
+        fast: Do not wait for a file's time to pass.
+
+    Raises:
+        AudioError: The source cannot be heard.
+        ConfigError: Unknown format or spelling.
+        ModelError: The model cannot be loaded, or cannot stream.
+        MissingExtraError: A microphone is wanted, and sounddevice is not installed.
+    """
+    format = format or ("view" if sys.stdout.isatty() else "text")
+    for value, valid, what in ((format, FORMATS, "format"), (samples, SAMPLES, "spelling of samples")):
+        if value not in valid:
+            raise ConfigError(f"unknown {what} {value!r} ({one_of(valid)})")
+    file = source not in (None, "-")
+    rate = audio.SAMPLING_RATE if file else rate
+    recognizer = StreamingRecognizer.from_pretrained(model, rate, hop, Smoothing(seconds=calm), threshold=threshold)
+    if source is None:
+        chunks = microphone(rate)
+    elif source == "-":
+        chunks = raw(sys.stdin.buffer, np.dtype(SAMPLES[samples]), channels, rate)
+    else:
+        chunks = played(Path(source), fast)
+    with VIEWS[format]() as show:
+        try:
+            for chunk in chunks:
+                for event in recognizer.skip(chunk.lost) + recognizer.feed(chunk.samples):
+                    show(event)
+        except KeyboardInterrupt:
+            say("stopped")
+        finally:
+            for event in recognizer.finish():
+                show(event)
+
+
+def played(path: Path, fast: bool = False) -> Chunks:
+    """A file, as fast as it lasts."""
+    began, heard = time.monotonic(), 0
+    for block in audio.stream(path, CHUNK_SECONDS):
+        heard += len(block)
+        wait = began + heard / audio.SAMPLING_RATE - time.monotonic()
+        if wait > 0 and not fast:
+            time.sleep(wait)
+        yield Chunk(block[None])
+
+
+def raw(stream: BinaryIO, kind: np.dtype[Any], channels: int, rate: int) -> Chunks:
+    """Interleaved samples from a pipe, as they come; bytes of a last incomplete sample are left out."""
+    frame = kind.itemsize * channels
+    rest = b""
+    read = getattr(stream, "read1", stream.read)  # what is there, without waiting for more
+    while piece := read(max(frame, int(CHUNK_SECONDS * rate) * frame)):
+        rest += piece
+        whole = len(rest) // frame * frame
+        if whole:
+            yield Chunk(np.frombuffer(rest[:whole], kind).reshape(-1, channels).T)  # (T · channels,) → (channels, T)
+            rest = rest[whole:]
+    if rest:
+        say(f"the last {len(rest)} bytes are no whole sample, and were left out")
+
+
+def microphone(rate: int) -> Chunks:
+    """The default microphone, until it is gone.
+
+    Raises:
+        MissingExtraError: sounddevice is not installed.
+        AudioError: There is no microphone, or it has gone.
+    """
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:  # OSError: PortAudio itself is not there
+        raise MissingExtraError("sounddevice", "microphone") from error
+    waiting: queue.Queue[Chunk] = queue.Queue()
+
+    def take(samples: NDArray[np.float32], frames: int, _: Any, status: Any) -> None:
+        lost = CHUNK_SECONDS if status.input_overflow else 0.0  # how much is not told: a chunk at least
+        waiting.put(Chunk(samples.T.copy(), lost))
+
+    size = int(CHUNK_SECONDS * rate)
+    try:
+        with sounddevice.InputStream(samplerate=rate, channels=1, blocksize=size, callback=take, dtype="float32"):
+            yield from _until_gone(waiting)
+    except sounddevice.PortAudioError as error:
+        raise AudioError(f"the microphone cannot be heard ({error})") from error
+
+
+def _until_gone(waiting: "queue.Queue[Chunk]") -> Chunks:
+    heard = 0
+    while True:
+        try:
+            chunk = waiting.get(timeout=WAIT_SECONDS)
+        except queue.Empty:
+            raise AudioError(f"the microphone has gone: nothing for {WAIT_SECONDS:g} s, after {heard} chunks") from None
+        heard += 1
+        yield chunk
+
+
+class _Lines:
+    """A line for each event, or for each change."""
+
+    def __init__(self, line: Callable[[Event, "_Lines"], str | None]) -> None:
+        self.line, self.emotion, self.begun = line, None, False
+
+    def __enter__(self) -> Callable[[Event], None]:
+        return self.show
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+    def show(self, event: Event) -> None:
+        words = self.line(event, self)
+        if words is not None:
+            print(words, flush=True)
+
+
+def _json_line(event: Event, _: _Lines) -> str:
+    return json.dumps(event.to_dict())
+
+
+def _change(event: Event, lines: Any) -> str | None:
+    if lines.begun and event.emotion == lines.emotion:
+        return None
+    lines.begun, lines.emotion = True, event.emotion
+    if event.emotion is None or event.smoothed is None:
+        return f"{event.end:8.1f} s  ·"
+    mark = "" if event.confident else "?"
+    share = event.smoothed[event.labels.index(event.emotion)]
+    return f"{event.end:8.1f} s  {event.emotion}{mark} {share:.0%}"
+
+
+class _View:
+    """A live view on a terminal: the emotion, a bar for each, and how loud it is."""
+
+    def __enter__(self) -> Callable[[Event], None]:
+        from rich.live import Live
+
+        self._live = Live(auto_refresh=False)
+        self._live.__enter__()
+        return self.show
+
+    def __exit__(self, *details: Any) -> None:
+        self._live.__exit__(*details)
+
+    def show(self, event: Event) -> None:
+        self._live.update(view(event), refresh=True)
+
+
+def view(event: Event) -> Any:
+    """What the terminal shows of an event."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    name = "no speech" if event.emotion is None else event.emotion + ("" if event.confident else "?")
+    grid.add_row(Text(f"{event.end:.1f} s"), Text(name, style="bold"))
+    scores = event.scores if event.smoothed is None else event.smoothed
+    for label, score in zip(event.labels, scores, strict=True):
+        style = "" if event.emotion is None else "bold" if label == event.emotion else ""
+        dim = "dim" if event.emotion is None else style
+        grid.add_row(
+            Text(label, style=dim), Text(f"{'█' * round(30 * float(score)):<30} {float(score):4.0%}", style=dim)
+        )
+    loud = max(0.0, min(1.0, (event.level + 60) / 60))
+    words = f"{'▮' * round(30 * loud):<30} {event.level:.0f} dB" + ("  samples lost" if event.damaged else "")
+    grid.add_row(Text("level"), Text(words))
+    return grid
+
+
+VIEWS: dict[str, Callable[[], Any]] = {
+    "view": _View,
+    "text": lambda: _Lines(_change),
+    "jsonl": lambda: _Lines(_json_line),
+}
+"""Format → what shows events: a context that gives a function."""
