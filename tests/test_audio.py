@@ -458,3 +458,9 @@ def test_originals_of_ravdess(data: Path) -> None:
         waveform = audio.load(file)
         np.testing.assert_allclose(waveform, soxr.resample(samples.mean(axis=1), rate, RATE), atol=1e-5)
     assert channels == {1, 2}
+
+
+def test_samples_that_are_no_sound_are_refused() -> None:
+    """Found by feeding a stream with 1e30: squares overflowed, and every score was NaN."""
+    with pytest.raises(AudioError, match=r"holds samples of 1e\+30, which is no sound \(full scale is 1\)"):
+        audio.load({"array": np.full(8_000, 1e30), "sampling_rate": 16_000})

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["EmofocusError", "Prediction", "Recognizer", "__version__"]
+__all__ = ["EmofocusError", "Prediction", "Recognizer", "StreamingRecognizer", "__version__"]
 
 if TYPE_CHECKING:
     from emofocus.errors import EmofocusError
     from emofocus.recognizer import Prediction, Recognizer
+    from emofocus.streaming import StreamingRecognizer
 
-_HOMES = {"EmofocusError": "errors", "Prediction": "recognizer", "Recognizer": "recognizer"}
+_HOMES = {
+    "EmofocusError": "errors",
+    "Prediction": "recognizer",
+    "Recognizer": "recognizer",
+    "StreamingRecognizer": "streaming",
+}
 
 
 def __getattr__(name: str) -> Any:

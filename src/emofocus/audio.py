@@ -24,6 +24,7 @@ from emofocus.errors import AudioError, one_of
 __all__ = [
     "BLOCK_SECONDS",
     "EXTENSIONS",
+    "LARGEST",
     "MINIMUM_SAMPLES",
     "SAMPLING_RATE",
     "SILENCE_DB",
@@ -45,6 +46,9 @@ __all__ = [
 
 SAMPLING_RATE = 16_000
 """Samples a second of everything behind this module."""
+
+LARGEST = 1000.0
+"""Samples above it, 60 dB over full scale, are no sound; their squares would overflow."""
 
 MINIMUM_SAMPLES = 400
 """One analysis window of 25 ms; less cannot be recognised."""
@@ -186,6 +190,8 @@ def _resampled(blocks: Iterator[tuple[int, Waveform]], name: str) -> Iterator[Wa
     for rate, block in blocks:
         if not np.isfinite(block).all():
             raise AudioError(f"{name}: holds NaN or infinite samples")
+        if len(block) and float(np.abs(block).max()) > LARGEST:
+            raise AudioError(f"{name}: holds samples of {np.abs(block).max():.3g}, which is no sound (full scale is 1)")
         if source_rate not in (None, rate):
             raise AudioError(f"{name}: changes its rate midway, from {source_rate} to {rate} Hz")
         source_rate = rate

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import SAMPLING_RATE, Waveform, checked_rate, mono_samples
+from emofocus.audio import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
 from emofocus.blocks import BLOCK_SAMPLES, DELTA_NEIGHBOURS
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognizer import Recognizer
@@ -152,8 +152,8 @@ class StreamingRecognizer:
         """Take samples.
 
         Args:
-            chunk: Any number of them, (T,) or (channels, T), floats in [-1, 1] or integers. What is not finite counts
-                as lost.
+            chunk: Any number of them, (T,) or (channels, T), floats in [-1, 1] or integers. What is no
+                number, or beyond any sound, counts as lost.
             sampling_rate: To have it checked.
 
         Returns:
@@ -171,7 +171,7 @@ class StreamingRecognizer:
         if self._finished:
             raise AudioError("this stream was finished; reset() begins a new one")
         samples = mono_samples(chunk)
-        good = np.isfinite(samples)
+        good = np.abs(samples) <= LARGEST  # not so of what is no number
         whole = bool(good.all())
         return self._take(samples if whole else np.where(good, samples, np.float32(0)), damaged=not whole)
 
