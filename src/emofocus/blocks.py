@@ -36,7 +36,7 @@ class BlockScorer:
     def __init__(
         self, engine: Engine, config: ModelConfig, take: Callable[[EngineOutput], None], need_maps: bool = False
     ) -> None:
-        self.engine, self.segment, self.labels = engine, config.segment, config.labels
+        self.engine, self.config, self.segment = engine, config, config.segment
         self.take, self.need_maps = take, need_maps
         self.frame_hop, self.window = config.features.hop, config.features.reach
         self.segment_hop = config.segment.hop * config.features.hop  # samples
@@ -66,7 +66,7 @@ class BlockScorer:
     def _run(self, last: bool) -> None:
         waveform = np.concatenate(self._waiting)
         output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64), self.need_maps, self.segment.hop)
-        self._check(output, len(waveform))
+        check_shapes(output, len(waveform), self.config)
         frames, segments = self._finished(len(waveform), last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         new_frames = slice(self._frames - first_frame, frames)
@@ -85,14 +85,19 @@ class BlockScorer:
         frames = max(0, 1 + (samples - self.window // 2) // self.frame_hop - self.neighbours)
         return frames, segment_count(frames, self.segment) if frames >= self.segment.frames else 0
 
-    def _check(self, output: EngineOutput, samples: int) -> None:
-        """Refuse a graph that was exported for another config.json."""
-        frames = 1 + samples // self.frame_hop
-        expected = frames, segment_count(frames, self.segment), len(self.labels)
-        given = output.level.shape[1], *output.logits.shape[1:]
-        for number, wanted, name in zip(given, expected, ("frames", "segments", "scores"), strict=True):
-            if number != wanted:
-                raise ModelError(f"model.onnx gives {number} {name} where config.json leads to {wanted}")
+
+def check_shapes(output: EngineOutput, samples: int, config: ModelConfig) -> None:
+    """Refuse a graph that was exported for another config.json.
+
+    Raises:
+        ModelError: It gives other numbers of frames, segments or scores than the config leads to.
+    """
+    frames = 1 + samples // config.features.hop
+    expected = frames, segment_count(frames, config.segment), len(config.labels)
+    given = output.level.shape[1], *output.logits.shape[1:]
+    for number, wanted, name in zip(given, expected, ("frames", "segments", "scores"), strict=True):
+        if number != wanted:
+            raise ModelError(f"model.onnx gives {number} {name} where config.json leads to {wanted}")
 
 
 def _cut(output: EngineOutput, frames: slice, segments: slice) -> EngineOutput:

@@ -40,14 +40,16 @@ def app() -> None:
 )
 @click.option("-o", "--out", type=ANY_PATH, show_default="the terminal", help="File to write.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+@click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognised side by side.")
 @click.option("--timeline", is_flag=True, help="From when to when which emotion is heard, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="From segment to segment.")
 @click.option("--calm", default=1.0, metavar="SECONDS", help="With --timeline: over how long scores are averaged.")
-def predict(paths: tuple[Path, ...], timeline: bool, calm: float, **options: Any) -> None:
+def predict(paths: tuple[Path, ...], timeline: bool, calm: float, workers: int | None, **options: Any) -> None:
     """Recognise the emotion in audio files.
 
-    PATHS are audio files, and folders that are searched for some. A file that cannot be recognised is named on
-    stderr and makes the exit code 1; the others are recognised all the same.
+    PATHS are audio files, folders that are searched for some, and lists of files (.csv or .jsonl with a column, or key,
+    file). A file that cannot be recognised is named on stderr and makes the exit code 1; the others are recognised all
+    the same. With --out and csv or jsonl, the same command goes on where it was interrupted.
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
     """
@@ -58,7 +60,7 @@ def predict(paths: tuple[Path, ...], timeline: bool, calm: float, **options: Any
     else:
         from emofocus.predicting import predict_files
 
-        failed = predict_files(paths, **options)
+        failed = predict_files(paths, workers=workers, **options)
     if failed:
         sys.exit(1)
 

@@ -3,15 +3,19 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
-from emofocus import audio
+from emofocus.appending import Appended, settings_of
+from emofocus.bulk import BATCH, MANIFESTS, Item, items_of, recognise
+from emofocus.bulk import Result as Recognised
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.files import replacing
+from emofocus.progress import LINE_EVERY, say
 from emofocus.recognizer import Prediction, Recognizer
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -28,55 +32,76 @@ def predict_files(
     out: Path | None,
     threshold: float | None = None,
     hop: float | None = None,
+    workers: int | None = None,
 ) -> int:
-    """Recognise files and folders, and write the results.
+    """Recognise files, folders and what manifests name, in parallel, and write the results in order.
 
-    A file that cannot be recognised is named on stderr with its reason and does not stop the others.
+    A file that cannot be recognised is named on stderr with its reason and does not stop the others. A file of csv or
+    jsonl is written row by row: the same command goes on where it was interrupted, and tries again what failed.
 
     Args:
-        paths: Files, and folders that are walked.
+        paths: Files, folders that are walked, and manifests (`emofocus.bulk.MANIFESTS`).
         model: As in `Recognizer.from_pretrained`.
         format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
-        out: File to write, atomically; stdout when None.
+        out: File to write; stdout when None.
         threshold: As in `Recognizer.from_pretrained`.
         hop: As there.
+        workers: Clips recognised side by side; as many as there are cores by default.
 
     Returns:
         How many failed.
 
     Raises:
-        ConfigError: Unknown format, or a threshold that is no probability.
+        ConfigError: Unknown format, a threshold that is no probability, a manifest that cannot be read, or an ``out``
+            that holds results of another model or of other settings.
         ModelError: The model cannot be loaded.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
-    recognizer = Recognizer.from_pretrained(model, threshold=threshold, hop=hop)
+    one = len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in MANIFESTS
+    recognizer = Recognizer.from_pretrained(model, None if one else 1, threshold, hop)
     failures: list[str] = []
-    results = _recognise(recognizer, paths, failures)
+    items = items_of(paths, lambda error: _report(error, failures))
+    rows = rows_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
+    if out is not None and format in ("csv", "jsonl"):
+        with Appended(out, format, settings_of(recognizer, model), rows.header) as file:
+            for batch in _watched(recognise(recognizer, items, workers, done=file.holds), out):
+                new = [(item, told) for item, told in _good(batch, failures) if not file.holds(item)]
+                file.append([(item, rows.row(item, told)) for item, told in new])
+        return len(failures)
+    results = (result for batch in recognise(recognizer, items, workers, 1 if one else BATCH) for result in batch)
+    named = ((item.name, told) for item, told in _good(results, failures))
     with _output(out) as stream:
         if format == "table":
-            _write_table(results, stream, recognizer.threshold)
-        elif format == "csv":
-            _write_csv(results, stream, recognizer.labels)
-        elif format == "jsonl":
-            _write_jsonl(results, stream)
+            _write_table(named, stream, recognizer.threshold)
+        elif format in ("csv", "jsonl"):
+            _write_rows(_good(results, failures), stream, rows)
         else:
-            _write_json(results, stream, single=len(paths) == 1 and not paths[0].is_dir())
+            _write_json(named, stream, single=one)
     return len(failures)
 
 
-def _recognise(recognizer: Recognizer, paths: Sequence[Path], failures: list[str]) -> Iterator[Result]:
-    for path in paths:
-        try:
-            files = audio.find([path])
-        except AudioError as error:
-            _report(error, failures)
-            continue
-        for file in files:
-            try:
-                yield str(file), recognizer(file)
-            except AudioError as error:
-                _report(error, failures)
+def _good(results: Iterable[Recognised], failures: list[str]) -> Iterator[tuple[Item, Prediction]]:
+    for item, told in results:
+        if isinstance(told, AudioError):
+            _report(told, failures)
+        else:
+            yield item, told
+
+
+def _watched(batches: Iterable[list[Recognised]], out: Path) -> Iterator[list[Recognised]]:
+    """Say now and then how far it is."""
+    began = shown = time.monotonic()
+    files, heard = 0, 0.0
+    for batch in batches:
+        yield batch
+        files += len(batch)
+        heard += sum(told.duration for _, told in batch if isinstance(told, Prediction))
+        now = time.monotonic()
+        if now - shown > LINE_EVERY:
+            spent = now - began
+            say(f"{out}: {files} files, {files / spent:.1f} a second, {heard / spent:.0f} times as fast as they last")
+            shown = now
 
 
 def _report(error: AudioError, failures: list[str]) -> None:
@@ -108,18 +133,43 @@ def _write_json(results: Iterable[Result], stream: TextIO, single: bool) -> None
     stream.write("\n")
 
 
-def _write_jsonl(results: Iterable[Result], stream: TextIO) -> None:
-    for file, prediction in results:
-        stream.write(json.dumps({"file": file, **prediction.to_dict()}) + "\n")
-        stream.flush()
+class Rows(NamedTuple):
+    """A format of one line a clip: its first line, "" if it has none, and a line."""
+
+    header: str
+    row: Callable[[Item, Prediction], str]
 
 
-def _write_csv(results: Iterable[Result], stream: TextIO, labels: Sequence[str]) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "label", "confident", "duration", *(f"p_{label}" for label in labels)])
-    for file, prediction in results:
+def rows_of(format: str, labels: Sequence[str], parts: bool) -> Rows:
+    """How lines of a format are written; ``parts`` of files need columns of their own."""
+    if format == "jsonl":
+        return Rows("", _json_row)
+    times = ("start", "end") if parts else ()
+    header = ["file", *times, "label", "confident", "duration", *(f"p_{label}" for label in labels)]
+
+    def row(item: Item, prediction: Prediction) -> str:
         confident = str(prediction.confident).lower()  # as JSON spells it
-        writer.writerow([file, prediction.label, confident, prediction.duration, *prediction.scores.values()])
+        told = (prediction.label, confident, prediction.duration, *prediction.scores.values())
+        return _csv_line([*(item.key if parts else item.key[:1]), *told])
+
+    return Rows(_csv_line(header), row)
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def _json_row(item: Item, prediction: Prediction) -> str:
+    times = {name: value for name, value in (("start", item.start), ("end", item.end)) if value is not None}
+    return json.dumps({"file": item.name, **times, **prediction.to_dict()}) + "\n"
+
+
+def _write_rows(results: Iterable[tuple[Item, Prediction]], stream: TextIO, rows: Rows) -> None:
+    stream.write(rows.header)
+    for item, prediction in results:
+        stream.write(rows.row(item, prediction))
         stream.flush()
 
 

@@ -1,0 +1,120 @@
+"""Results that are written row by row, so that an interrupted run goes on without repeating or losing a clip."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import msgspec
+
+from emofocus import __version__
+from emofocus.bulk import Item, seconds
+from emofocus.errors import ConfigError
+from emofocus.files import write_text
+from emofocus.recognizer import Recognizer, model_folder
+
+
+def settings_of(recognizer: Recognizer, model: str | None) -> dict[str, Any]:
+    """What a row depends on, beside its clip."""
+    graph = (model_folder(model) / "model.onnx").read_bytes()
+    return {
+        "version": __version__,
+        "model": hashlib.sha256(graph).hexdigest()[:16],
+        "threshold": recognizer.threshold,
+        "config": hashlib.sha256(msgspec.json.encode(recognizer.config)).hexdigest()[:16],
+    }
+
+
+class Appended:
+    """A file of csv or jsonl to which rows are added, each once.
+
+    What a row depends on lies beside it, in a hidden file. A row that was cut off by an interruption is removed.
+
+    Args:
+        path: Of the file.
+        format: ``csv`` or ``jsonl``.
+        settings: What rows depend on.
+        header: The first line, if there is one.
+
+    Raises:
+        ConfigError: The file holds rows of other settings, or nobody knows of which, or rows that cannot be read.
+    """
+
+    def __init__(self, path: Path, format: str, settings: dict[str, Any], header: str) -> None:
+        self.path, self.format = path, format
+        self._keys: set[tuple[str, str, str]] = set()
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder, not a file to write")
+        beside = path.with_name(f".{path.name}.settings")
+        try:
+            if path.exists():
+                self._refuse_others(beside, settings)
+                self._read(header)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(beside, json.dumps(settings, indent=1) + "\n")
+                write_text(path, header)
+            self._file: BinaryIO = path.open("ab")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def _refuse_others(self, beside: Path, settings: dict[str, Any]) -> None:
+        again = "name another --out, or remove it to begin again"
+        try:
+            there = json.loads(beside.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise ConfigError(f"{self.path} is there already, and nobody knows how it was made; {again}") from None
+        different = [name for name, value in settings.items() if there.get(name) != value]
+        if different:
+            raise ConfigError(f"{self.path} was begun with another {', '.join(different)}; {again}")
+
+    def _read(self, header: str) -> None:
+        """Learn which clips are there, and cut off a last line that is not whole."""
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(header.encode()):
+            whole = header.encode()
+        if whole != content:
+            with self.path.open("r+b") as file:
+                file.truncate(0)
+                file.write(whole)
+        text = whole.decode("utf-8")
+        try:
+            rows: Sequence[dict[str, Any]] = (
+                list(csv.DictReader(io.StringIO(text, newline="")))
+                if self.format == "csv"
+                else [json.loads(line) for line in text.splitlines()]
+            )
+            self._keys = {(row["file"], _time(row.get("start")), _time(row.get("end"))) for row in rows}
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ConfigError(f"{self.path}: damaged, its rows cannot be read ({error})") from error
+
+    def __enter__(self) -> "Appended":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def holds(self, item: Item) -> bool:
+        """Whether a clip has its row."""
+        return item.key in self._keys
+
+    def append(self, rows: Sequence[tuple[Item, str]]) -> None:
+        """Add rows; a clip that is named twice has one."""
+        fresh = {item.key: line for item, line in rows if item.key not in self._keys}
+        self._file.write("".join(fresh.values()).encode("utf-8", "backslashreplace"))
+        self._file.flush()
+        self._keys |= fresh.keys()
+
+
+def _time(value: Any) -> str:
+    return "" if value in (None, "") else seconds(float(value))

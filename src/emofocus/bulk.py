@@ -1,0 +1,185 @@
+"""Many clips through one model: decoded and recognised in parallel, several clips in a batch, in the order given."""
+
+import csv
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from emofocus import audio
+from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.blocks import check_shapes
+from emofocus.errors import AudioError, ConfigError
+from emofocus.prediction import Prediction, predict
+from emofocus.recognizer import Recognizer
+from emofocus.segments import segment_count
+
+BATCH = 8
+"""Clips recognised together. The gain is small on a CPU, a tenth; batches are cut at fixed places of the input, so that
+a clip has the same company, and the same bits, whatever was done before."""
+
+LONGEST_SECONDS = 30.0
+"""Of a clip in a batch; longer ones are recognised by themselves, block by block."""
+
+MANIFESTS = (".csv", ".jsonl")
+"""Lists of clips: a column, or key, `file`, and where a clip is a part of it `start` and `end` in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One clip to recognise: a file, or a part of it.
+
+    Attributes:
+        name: How results call it.
+        path: The file.
+        start: Where the part begins, in seconds; None for the file's beginning.
+        end: Where it ends; None for the file's end.
+    """
+
+    name: str
+    path: Path
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from other items."""
+        return self.name, seconds(self.start), seconds(self.end)
+
+
+Result = tuple[Item, Prediction | AudioError]
+
+
+def seconds(value: float | None) -> str:
+    """A time as tables spell it."""
+    return "" if value is None else f"{value:g}"
+
+
+def items_of(paths: Sequence[Path], report: Callable[[AudioError], None]) -> Iterator[Item]:
+    """Files, the audio files of folders, and what manifests name.
+
+    Args:
+        paths: Of all three kinds.
+        report: Is told of a path that gives none.
+
+    Raises:
+        ConfigError: A manifest cannot be read.
+    """
+    for path in paths:
+        if path.suffix.lower() in MANIFESTS and path.is_file():
+            yield from read_manifest(path)
+            continue
+        try:
+            yield from (Item(str(file), file) for file in audio.find([path]))
+        except AudioError as error:
+            report(error)
+
+
+def read_manifest(path: Path) -> Iterator[Item]:
+    """Clips that a manifest names; files are relative to its folder.
+
+    Raises:
+        ConfigError: No such column or key, or a time that is none; the message names the line.
+    """
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream) if path.suffix.lower() == ".csv" else map(json.loads, stream)
+        try:
+            for number, row in enumerate(rows, start=1):
+                if not isinstance(row, dict) or not row.get("file"):
+                    raise ConfigError(f"{path}: entry {number} names no file (it needs a column, or key, file)")
+                name = str(row["file"])
+                times = (None if row.get(key) in (None, "") else float(row[key]) for key in ("start", "end"))
+                yield Item(name, path.parent / name, *times)
+        except (ValueError, UnicodeDecodeError) as error:  # JSON's errors are ValueErrors
+            raise ConfigError(f"{path}: cannot be read as a list of clips ({error})") from error
+
+
+def recognise(
+    recognizer: Recognizer,
+    items: Iterable[Item],
+    workers: int | None = None,
+    batch: int = BATCH,
+    done: Callable[[Item], bool] = lambda _: False,
+) -> Iterator[list[Result]]:
+    """Recognise clips in parallel, and give the results of each batch, in order.
+
+    Args:
+        recognizer: Its engine should have one thread when there are several workers.
+        items: Taken a little ahead of the results.
+        workers: Threads; as many as there are cores by default.
+        batch: Clips recognised together.
+        done: Which clips have been recognised before: a batch of them alone is passed over.
+    """
+    count = workers or os.cpu_count() or 1
+    waiting: deque[Future[list[Result]]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            source = iter(items)
+            while group := tuple(islice(source, batch)):
+                if all(map(done, group)):
+                    continue
+                waiting.append(pool.submit(recognise_batch, recognizer, group))
+                if len(waiting) > 2 * count:  # the memory of what was recognised too early is bounded
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def recognise_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Result]:
+    """Recognise some clips together."""
+    found: dict[int, Prediction | AudioError] = {}
+    short: dict[int, Waveform] = {}
+    for number, item in enumerate(items):
+        try:
+            waveform = _load(item)
+            if waveform is None:
+                found[number] = recognizer(str(item.path))
+            else:
+                short[number] = waveform
+        except AudioError as error:
+            found[number] = error
+    found |= dict(zip(short, _together(recognizer, list(short.values())), strict=True))
+    return [(item, found[number]) for number, item in enumerate(items)]
+
+
+def _load(item: Item) -> Waveform | None:
+    """A clip's samples, or None if it is too long to be held."""
+    if item.start is not None or item.end is not None:
+        return audio.load(item.path, item.start, item.end)
+    blocks, samples = [], 0
+    for block in audio.stream(item.path):
+        blocks.append(block)
+        samples += len(block)
+        if samples > LONGEST_SECONDS * SAMPLING_RATE:
+            return None
+    waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    audio.check(waveform, str(item.path))
+    return waveform
+
+
+def _together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
+    if not waveforms:
+        return []
+    lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
+    rows = np.zeros((len(waveforms), int(lengths.max())), np.float32)
+    for row, waveform in zip(rows, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    config = recognizer.config
+    output = recognizer.engine.run(rows, lengths, hop=config.segment.hop)
+    check_shapes(output, rows.shape[1], config)
+    predictions = []
+    for number, samples in enumerate(lengths.tolist()):
+        frames = 1 + samples // config.features.hop
+        logits = output.logits[number, : segment_count(frames, config.segment)].copy()
+        level = output.level[number, :frames].copy()
+        predictions.append(predict(logits, level, samples, config, recognizer.threshold))
+    return predictions
