@@ -17,7 +17,7 @@ ORDER = [
     ["errors"],
     ["config", "files", "progress", "drawing", "filters", "decoding"],
     ["cache", "audio", "spectrum", "pitch", "segments", "smoothing"],
-    ["descriptors", "voice", "resampling"],
+    ["descriptors", "voice", "resampling", "quality", "distortions"],
     ["features"],
     ["corpora", "duplicates"],
     ["folds"],
@@ -37,7 +37,7 @@ ORDER = [
     ["timelines", "appending"],
     ["timeline_files"],
     ["export", "claims"],
-    ["comparing", "aligning"],
+    ["comparing", "aligning", "robustness"],
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]

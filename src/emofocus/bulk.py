@@ -17,6 +17,7 @@ from emofocus.audio import SAMPLING_RATE, Waveform
 from emofocus.blocks import check_shapes
 from emofocus.errors import AudioError, ConfigError
 from emofocus.prediction import Prediction, predict
+from emofocus.quality import Quality
 from emofocus.recognizer import Recognizer
 from emofocus.segments import segment_count
 
@@ -177,9 +178,11 @@ def _together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Pre
     output = recognizer.engine.run(rows, lengths, hop=config.segment.hop)
     check_shapes(output, rows.shape[1], config)
     predictions = []
-    for number, samples in enumerate(lengths.tolist()):
-        frames = 1 + samples // config.features.hop
+    for number, waveform in enumerate(waveforms):
+        quality = Quality()
+        quality.feed(waveform)
+        frames = 1 + len(waveform) // config.features.hop
         logits = output.logits[number, : segment_count(frames, config.segment)].copy()
         level = output.level[number, :frames].copy()
-        predictions.append(predict(logits, level, samples, config, recognizer.threshold))
+        predictions.append(predict(logits, level, quality, config, recognizer.threshold))
     return predictions

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emofocus.segments import energy
+
 BINS = 15
 """Of the expected calibration error, as in Guo et al."""
 
@@ -24,6 +26,9 @@ LEAST_COVERAGE = 0.1
 
 THRESHOLDS = tuple(hundredths / 100 for hundredths in range(100))
 """Thresholds to choose from; a finer choice would fit single utterances."""
+
+UNLIKE = 0.05
+"""Share of the validation part that counts as unlike the training data."""
 
 TEMPERATURES = (0.05, 20.0)
 """Range in which a temperature is looked for; a part without mistakes would ask for 0."""
@@ -51,11 +56,13 @@ class Calibration(NamedTuple):
     Attributes:
         temperature: Divides the logits.
         threshold: Top probability from which on an answer counts.
+        energy: Of an utterance's mean logits (`emofocus.segments.energy`): all but `UNLIKE` of the part have more.
         valid: What the threshold makes of the validation part itself.
     """
 
     temperature: float
     threshold: float
+    energy: float
     valid: Selection
 
 
@@ -80,11 +87,12 @@ class CalibrationFigures(NamedTuple):
 
 
 def calibrate(logits: Array, labels: Numbers) -> Calibration:
-    """Fit temperature and threshold to a validation part: logits (U, C), class numbers (U,)."""
+    """Fit temperature, threshold and least energy to a validation part: logits (U, C), class numbers (U,)."""
     temperature = fit_temperature(logits, labels)
     confidence, correct = probabilities(logits, temperature).max(axis=1), logits.argmax(axis=1) == labels
     threshold = choose_threshold(confidence, correct)
-    return Calibration(temperature, threshold, select(confidence, correct, threshold))
+    least = round(float(np.quantile(energy(logits), UNLIKE)), 6)
+    return Calibration(temperature, threshold, least, select(confidence, correct, threshold))
 
 
 def probabilities(logits: Array, temperature: float = 1.0) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import click
 
 from emofocus import __version__
 from emofocus.cli_corpora import corpora
-from emofocus.cli_report import alignment, compare, report
+from emofocus.cli_report import alignment, compare, report, robustness
 from emofocus.errors import EmofocusError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -266,6 +266,7 @@ app.add_command(corpora)
 app.add_command(report)
 app.add_command(compare)
 app.add_command(alignment)
+app.add_command(robustness)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands about results: `emofocus report`, `emofocus compare` and `emofocus alignment`."""
+"""The commands about results: `emofocus report`, `compare`, `alignment` and `robustness`."""
 
 from pathlib import Path
 from typing import Any
@@ -70,3 +70,18 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 
     for path in measure_claims(runs, out, **choices):
         click.echo(path)
+
+
+@click.command()
+@click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
+@click.option("--corpus", required=True, help="A corpus, or a manifest.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
+@click.option("--speaker", "speakers", multiple=True, show_default="the model's test speakers", help="Whose speech.")
+@click.option("-o", "--out", required=True, type=FILE, help="A .md or .csv to write.")
+@click.option("--workers", default=2, type=click.IntRange(min=1), help="Threads.")
+@click.option("--seed", default=0, help="Of noise and rooms.")
+def robustness(**arguments: Any) -> None:
+    """Measure what loudness, coding, noise and rooms do to a model's answers."""
+    from emofocus.robustness import markdown, measure_robustness
+
+    click.echo(markdown(measure_robustness(**arguments)))

@@ -93,6 +93,7 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
         embedding: What the features of a frame end with, for models that are told who speaks.
         temperature: Divides logits before the softmax, which calibrates probabilities; 1 when none was fitted.
         threshold: Top probability from which on an answer counts as confident; 0 when none was chosen.
+        energy: An utterance with less of it is unlike the training data; None when nobody measured it.
         training: Where it comes from: corpus, protocol, recipe, seed, figures.
     """
 
@@ -106,6 +107,7 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     embedding: EmbeddingSettings | None = None
     temperature: Positive = 1.0
     threshold: Share = 0.0
+    energy: float | None = None
     license: str = "unknown"
     training: dict[str, Any] = {}
 

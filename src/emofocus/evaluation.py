@@ -243,6 +243,7 @@ def _fold_entry(
         "seconds": None if fitted.seconds is None else round(fitted.seconds, 1),
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
+        "energy": calibration.energy,
         **{name: None if value is None else round(value, 6) for name, value in (figures | valid).items()},
         "version": __version__,
         "history": [[round(item.loss, 5), round(item.valid_wa, 5), round(item.valid_ua, 5)] for item in fitted.history],
@@ -250,7 +251,7 @@ def _fold_entry(
 
 
 def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[Row]) -> ModelConfig:
-    fitted = {name: result[name] for name in ("temperature", "threshold")}  # fields of the config itself
+    fitted = {name: result[name] for name in ("temperature", "threshold", "energy")}  # fields of the config itself
     training = {key: value for key, value in result.items() if key not in {"history", "seconds", *fitted}} | {
         "corpus": experiment.corpus.name,
         "recipe": experiment.recipe_name,

@@ -14,6 +14,7 @@ from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import AudioError, ConfigError, ModelError
 from emofocus.explanation import PLACES, Explanation
 from emofocus.prediction import Array, Prediction, predict
+from emofocus.quality import Quality
 
 ATTENDING = (
     *("compact-faca", "compact-fa", "compact-ca", "compact-bmhsa"),
@@ -51,7 +52,9 @@ def explain(
     ear = _Ear(engine, config, waveform, start or 0.0)
     chosen = ear.choose(segments, name)
     output = ear.listen(chosen)
-    prediction = predict(output.logits, output.level, len(waveform), config, threshold, start or 0.0)
+    quality = Quality()
+    quality.feed(waveform)
+    prediction = predict(output.logits, output.level, quality, config, threshold, start or 0.0)
     return ear.explanation(name, output, prediction, chosen)
 
 

@@ -21,6 +21,8 @@ from emofocus.recognizer import Prediction, Recognizer
 FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
 UNSURE = "?"
+UNTOLD = "unlike"
+"""Of warnings: one good clip in seven has it, so that a table says more without (`docs/limits.md`)."""
 UNWRITABLE = "backslashreplace"
 Result = tuple[str, Prediction]
 
@@ -145,11 +147,12 @@ def rows_of(format: str, labels: Sequence[str], parts: bool) -> Rows:
     if format == "jsonl":
         return Rows("", _json_row)
     times = ("start", "end") if parts else ()
-    header = ["file", *times, "label", "confident", "duration", *(f"p_{label}" for label in labels)]
+    header = ["file", *times, "label", "confident", "warnings", "duration", *(f"p_{label}" for label in labels)]
 
     def row(item: Item, prediction: Prediction) -> str:
         confident = str(prediction.confident).lower()  # as JSON spells it
-        told = (prediction.label, confident, prediction.duration, *prediction.scores.values())
+        warnings = "; ".join(prediction.warnings)
+        told = (prediction.label, confident, warnings, prediction.duration, *prediction.scores.values())
         return _csv_line([*(item.key if parts else item.key[:1]), *told])
 
     return Rows(_csv_line(header), row)
@@ -174,9 +177,10 @@ def _write_rows(results: Iterable[tuple[Item, Prediction]], stream: TextIO, rows
 
 
 def _write_table(results: Iterable[Result], stream: TextIO, threshold: float) -> None:
-    rows, sure = [], True
+    rows, notes, sure = [], [], True
     for file, prediction in results:  # rows alone are kept: timelines of many files would fill the memory
         rows.append(_table_row(file, prediction))
+        notes += [f"! {file}: {text}" for text in prediction.warnings if not text.startswith(UNTOLD)]
         sure &= prediction.confident
     if rows and stream.isatty():
         _print_rich(rows, stream)
@@ -186,6 +190,7 @@ def _write_table(results: Iterable[Result], stream: TextIO, threshold: float) ->
             stream.write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
     if not sure:
         stream.write(f"{UNSURE} unsure: its probability is below the threshold, {threshold:g}\n")
+    stream.writelines(f"{note}\n" for note in notes)
 
 
 def _table_row(file: str, prediction: Prediction) -> tuple[str, ...]:

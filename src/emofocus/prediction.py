@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from emofocus.audio import SAMPLING_RATE
 from emofocus.config import ModelConfig
-from emofocus.segments import active_segments, softmax, utterance_logits
+from emofocus.quality import Quality
+from emofocus.segments import active_segments, energy, softmax, utterance_logits
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]  # float32 cannot tell milliseconds apart after a few hours
@@ -81,6 +82,7 @@ class Prediction:
         duration: Seconds.
         timeline: One entry a segment.
         confident: Whether the probability of the label reaches the threshold.
+        warnings: What is wrong with the recording, if anything is: soft, clipped, narrow, noisy, sparse, unlike.
     """
 
     label: str
@@ -88,6 +90,7 @@ class Prediction:
     duration: float
     timeline: Timeline
     confident: bool = True
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in the JSON output."""
@@ -97,6 +100,7 @@ class Prediction:
         return {
             "label": self.label,
             "confident": self.confident,
+            "warnings": list(self.warnings),
             "scores": self.scores,
             "duration": self.duration,
             "timeline": timeline,
@@ -104,25 +108,27 @@ class Prediction:
 
 
 def predict(
-    logits: Array, level: Array, samples: int, config: ModelConfig, threshold: float, start: float = 0.0
+    logits: Array, level: Array, quality: Quality, config: ModelConfig, threshold: float, start: float = 0.0
 ) -> Prediction:
     """Make a prediction of what a model gave.
 
     Args:
         logits: Of each segment (S, C).
         level: Of each frame (n,), in dB.
-        samples: How long it was.
+        quality: Has watched the recording.
         config: The model's.
         threshold: Top probability from which on the prediction is confident.
         start: Where it begins, in seconds; all times are counted from there.
     """
     speech = active_segments(level, config.segment)
-    scores = softmax(utterance_logits(logits, speech), config.temperature)
-    duration = samples / SAMPLING_RATE
+    mean = utterance_logits(logits, speech)
+    scores = softmax(mean, config.temperature)
+    duration = quality.samples / SAMPLING_RATE
     starts, ends = segment_times(len(logits), duration, config)
     timeline = Timeline(start + starts, start + ends, softmax(logits, config.temperature), speech, config.labels)
     named, label = _named(scores, config.labels), config.labels[int(scores.argmax())]
-    return Prediction(label, named, round(duration, 3), timeline, confident=named[label] >= threshold)
+    warnings = quality.warnings(level, float(energy(mean)), config.energy)
+    return Prediction(label, named, round(duration, 3), timeline, named[label] >= threshold, warnings)
 
 
 def segment_times(count: int, duration: float, config: ModelConfig) -> tuple[Times, Times]:

@@ -17,6 +17,7 @@ from emofocus.errors import ConfigError, ModelError
 from emofocus.explanation import Explanation
 from emofocus.listening import explain
 from emofocus.prediction import Prediction, Segment, Timeline, predict
+from emofocus.quality import Quality
 
 Array = NDArray[np.float32]
 
@@ -107,8 +108,8 @@ class Recognizer:
         """
         return explain(self.engine, self.config, self.threshold, audio_input, start, end, segments)
 
-    def _score(self, audio_input: AudioInput) -> tuple[Array, Array, int]:
-        """Logits of all segments (S, C), level of all frames (n,), and the number of samples."""
+    def _score(self, audio_input: AudioInput) -> tuple[Array, Array, Quality]:
+        """Logits of all segments (S, C), level of all frames (n,), and what has watched the samples."""
         logits: list[Array] = []
         level: list[Array] = []
 
@@ -119,14 +120,14 @@ class Recognizer:
 
         name = audio.name_of(audio_input)
         scorer = BlockScorer(self.engine, self.config, take)
-        peak = 0.0
+        quality = Quality()
         for block in audio.stream(audio_input):
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            quality.feed(block)
             scorer.feed(block)
-        audio.check_length(scorer.samples, name)
-        audio.check_level(peak, name)
+        audio.check_length(quality.samples, name)
+        audio.check_level(quality.peak, name)
         scorer.finish()
-        return np.concatenate(logits), np.concatenate(level), scorer.samples
+        return np.concatenate(logits), np.concatenate(level), quality
 
 
 def with_hop(config: ModelConfig, seconds: float) -> ModelConfig:

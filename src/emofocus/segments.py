@@ -3,6 +3,8 @@
 Needs numpy only, because both halves of the project use it.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,17 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     """Probabilities along the last axis, of logits divided by a temperature above 0."""
     shifted = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def energy(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """How much a network makes of an input: log Σ exp(z) of its logits along the last axis.
+
+    Inputs that are unlike the training data mostly have less (Liu, Wang, Owens and Li, *Energy-based
+    Out-of-distribution Detection*, NeurIPS 2020, who call its negative the energy).
+    """
+    values = np.asarray(logits, np.float64)
+    top = values.max(axis=-1)
+    return np.asarray(top + np.log(np.exp(values - top[..., None]).sum(axis=-1)))
 
 
 def runs(held: NDArray[np.bool_]) -> list[tuple[int, int]]:

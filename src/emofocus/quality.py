@@ -1,0 +1,107 @@
+"""What is wrong with a recording: told beside its answer, because no probability knows of it.
+
+Thresholds and what they are worth: `docs/limits.md`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.audio import SAMPLING_RATE, Waveform
+
+SOFT_DB = -45.0
+"""Full-scale level (dB) of the largest sample below which a recording is soft."""
+
+CLIPPED_SHARE = 1e-3
+"""Of all samples, in runs of `CLIPPED_RUN` at the largest value."""
+
+CLIPPED_RUN = 4
+
+NARROW_HERTZ, NARROW_DB = 6_200, -65.0
+"""Frequency, and power above it over all power below which nothing is there: studio speech has -20 to -35 dB, what a
+telephone or an MP3 of 16 kbit/s leaves less than -100."""
+
+NOISY_DB = 20.0
+"""Between loud and soft frames (95 and 10 % of them) below which there is noise, or no pause."""
+
+SPARSE_SHARE = 0.15
+"""Of frames within 40 dB of the loudest below which a recording is silence for the most part."""
+
+LEAST_FRAMES = 50
+"""Of a recording of which loud and soft can be told."""
+
+SPECTRUM = 1024
+"""Samples of a transform."""
+
+LOOKS = 64
+"""Transforms of a block, evenly spread: the treble needs no more."""
+
+
+class Quality:
+    """Watches a recording block by block."""
+
+    def __init__(self) -> None:
+        self.samples = self.clipped = 0
+        self.peak = 0.0
+        self._power = np.zeros(SPECTRUM // 2 + 1)
+        self._window = np.hanning(SPECTRUM).astype(np.float32)
+
+    def feed(self, block: Waveform) -> None:
+        """Take samples."""
+        if not len(block):
+            return
+        size = np.abs(block)
+        top = float(size.max())
+        if top > 1.001 * self.peak:  # earlier runs were not at the largest value of all
+            self.peak, self.clipped = top, 0
+        if top >= 0.999 * self.peak:
+            self.clipped += _in_runs(size >= 0.999 * self.peak, CLIPPED_RUN)
+        self.samples += len(block)
+        if len(block) < SPECTRUM:
+            return
+        for start in np.unique(np.linspace(0, len(block) - SPECTRUM, LOOKS).astype(np.int64)):
+            self._power += np.abs(np.fft.rfft(block[start : start + SPECTRUM] * self._window)) ** 2
+
+    def warnings(self, level: NDArray[np.float32], energy: float, least_energy: float | None) -> tuple[str, ...]:
+        """What there is to say of the whole.
+
+        Args:
+            level: Of each frame (n,), dB full scale.
+            energy: Of the recording's mean logits.
+            least_energy: What the model's training data have; None if nobody measured it.
+        """
+        found = []
+        peak = 20 * np.log10(max(self.peak, 1e-9))
+        if peak < SOFT_DB:
+            found.append(f"soft: its largest sample is at {peak:.0f} dB full scale")
+        share = self.clipped / max(1, self.samples)
+        if share > CLIPPED_SHARE:
+            found.append(f"clipped: {share:.1%} of the samples are cut off at the largest value")
+        band = self.treble
+        if band is not None and band < NARROW_DB:
+            found.append("narrow: nothing above 6 kHz, as on a telephone or after strong compression")
+        if len(level) >= LEAST_FRAMES:
+            loud, soft = np.quantile(level, [0.95, 0.1])
+            if loud - soft < NOISY_DB:
+                found.append(f"noisy: {loud - soft:.0f} dB between loud and soft moments; noise, or no pause")
+            active = float(np.mean(level >= level.max() - 40.0))
+            if active < SPARSE_SHARE:
+                found.append(f"sparse: {active:.0%} of it is near its loudest")
+        if least_energy is not None and energy < least_energy:
+            found.append("unlike: the model makes less of it than of 95 % of what it was tried on")
+        return tuple(found)
+
+    @property
+    def treble(self) -> float | None:
+        """Power above `NARROW_HERTZ` over all power, in dB; None of silence and of less than a transform."""
+        whole = float(self._power.sum())
+        if whole <= 0:
+            return None
+        first = round(NARROW_HERTZ / SAMPLING_RATE * SPECTRUM)
+        return float(10 * np.log10(max(float(self._power[first:].sum()) / whole, 1e-12)))
+
+
+def _in_runs(held: NDArray[np.bool_], length: int) -> int:
+    """True values that stand in runs of at least a length."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], held, [False]]).astype(np.int8)))
+    sizes = edges[1::2] - edges[::2]
+    return int(sizes[sizes >= length].sum())

@@ -1,0 +1,179 @@
+"""What `emofocus robustness` does: a model on its own test speakers, as they are and distorted."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from emofocus import audio
+from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
+from emofocus.corpora import Corpus, read_corpus
+from emofocus.distortions import DISTORTIONS, Scene
+from emofocus.errors import AudioError, ConfigError
+from emofocus.files import write_text
+from emofocus.metrics import measure
+from emofocus.prediction import Prediction
+from emofocus.progress import track
+from emofocus.recognizer import Recognizer
+from emofocus.report.markdown import table
+
+KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
+"""Of warnings, by their first word."""
+
+
+class Heard(NamedTuple):
+    """What a model made of all test utterances under one distortion.
+
+    Attributes:
+        name: Of the distortion.
+        wa: Weighted accuracy.
+        ua: Unweighted accuracy.
+        same: Share of answers that are those to the utterances as they are.
+        confident: Share of answers that are confident.
+        confident_wa: Accuracy of these; None when there are none.
+        warned: Share of utterances with each warning, in the order of `KINDS`.
+    """
+
+    name: str
+    wa: float
+    ua: float
+    same: float
+    confident: float
+    confident_wa: float | None
+    warned: tuple[float, ...]
+
+
+def measure_robustness(
+    model: str | None,
+    out: Path,
+    corpus: str,
+    root: Path | None,
+    speakers: Sequence[str] = (),
+    workers: int = 2,
+    seed: int = 0,
+) -> list[Heard]:
+    """Recognise test utterances under every distortion, and write the table.
+
+    Args:
+        model: As in `Recognizer.from_pretrained`.
+        out: A .md or .csv to write.
+        corpus: As in `emofocus crossval`.
+        root: As there.
+        speakers: Who speaks; by default those that the model's config names as its test speakers.
+        workers: Threads.
+        seed: Of noise and rooms.
+
+    Raises:
+        ConfigError: Nobody knows who its test speakers were, or none of them is in the corpus, or labels differ.
+    """
+    if out.suffix not in (".md", ".csv"):
+        raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
+    recognizer = Recognizer.from_pretrained(model, threads=1)
+    data = read_corpus(corpus, root)
+    told = list(speakers) or recognizer.config.training.get("test_speakers", [])
+    if not told:
+        raise ConfigError("nobody noted this model's test speakers; name some with --speaker")
+    chosen = [number for number, item in enumerate(data.utterances) if item.speaker in told]
+    others = [number for number, item in enumerate(data.utterances) if item.speaker not in told]
+    if not chosen:
+        raise ConfigError(f"{data.name} has none of the speakers {', '.join(told)}")
+    strange = {data.utterances[number].emotion for number in chosen} - set(recognizer.labels)
+    if strange:
+        raise ConfigError(
+            f"the model does not know {', '.join(sorted(strange))} (it knows {', '.join(recognizer.labels)})"
+        )
+    waveforms = [_load(data, number) for number in chosen]
+    voices = [_load(data, number) for number in others[:: max(1, len(others) // 100)]]
+    labels = [data.utterances[number].emotion for number in chosen]
+    found = list(_all(recognizer, waveforms, voices, labels, workers, seed))
+    write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))
+    return found
+
+
+def _load(corpus: Corpus, number: int) -> Waveform:
+    item = corpus.utterances[number]
+    return audio.load(corpus.path(number), item.start, item.end)
+
+
+def _all(
+    recognizer: Recognizer,
+    waveforms: Sequence[Waveform],
+    voices: Sequence[Waveform],
+    labels: Sequence[str],
+    workers: int,
+    seed: int,
+) -> Iterator[Heard]:
+    plain: list[str] = []
+    for name in track(list(DISTORTIONS), "robustness", "distortion"):
+
+        def hear(number: int, name: str = name) -> Prediction | None:
+            scene = Scene(np.random.default_rng([seed, number]), voices)
+            distorted = DISTORTIONS[name](waveforms[number], scene)
+            try:
+                return recognizer(AudioArray(array=distorted, sampling_rate=SAMPLING_RATE))
+            except AudioError:  # too soft to be anything
+                return None
+
+        with ThreadPoolExecutor(workers) as pool:
+            predictions = list(pool.map(hear, range(len(waveforms))))
+        answers = [item.label if item else "" for item in predictions]
+        plain = plain or answers
+        right = np.array([answer == label for answer, label in zip(answers, labels, strict=True)])
+        sure = np.array([bool(item and item.confident) for item in predictions])
+        figures = measure(labels, answers, recognizer.labels)
+        yield Heard(
+            name,
+            figures.wa,
+            figures.ua,
+            float(np.mean([a == b for a, b in zip(answers, plain, strict=True)])),
+            float(sure.mean()),
+            float(right[sure].mean()) if sure.any() else None,
+            tuple(_warned(predictions, kind) for kind in KINDS),
+        )
+
+
+def _warned(predictions: Sequence[Prediction | None], kind: str) -> float:
+    told = [bool(item and any(text.startswith(kind) for text in item.warnings)) for item in predictions]
+    return float(np.mean(told))
+
+
+HEAD = (
+    "distortion",
+    "WA %",
+    "UA %",
+    "same answer %",
+    "confident %",
+    "of these right %",
+    *(f"{kind} %" for kind in KINDS),
+)
+
+
+def markdown(found: Sequence[Heard]) -> str:
+    """A table."""
+    return table(HEAD, map(_cells, found), right=1)
+
+
+def csv_text(found: Sequence[Heard]) -> str:
+    """The same as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEAD)
+    writer.writerows(map(_cells, found))
+    return text.getvalue()
+
+
+def _cells(item: Heard) -> list[str]:
+    sure = "–" if item.confident_wa is None else f"{100 * item.confident_wa:.0f}"
+    return [
+        item.name,
+        f"{100 * item.wa:.1f}",
+        f"{100 * item.ua:.1f}",
+        f"{100 * item.same:.0f}",
+        f"{100 * item.confident:.0f}",
+        sure,
+        *(f"{100 * share:.0f}" for share in item.warned),
+    ]
