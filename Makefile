@@ -8,8 +8,9 @@ FULL := .venv
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
 
+# Files of tests side by side, a core each.
 test: $(FULL)/.ready
-	$(FULL)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n auto --dist loadfile
 
 check: $(FULL)/.ready
 	$(FULL)/bin/ruff check src tests benchmarks docs
