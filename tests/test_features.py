@@ -13,7 +13,7 @@ from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError
 from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, frame_count
 from emofocus.pitch import BINS_AN_OCTAVE, LOWEST
-from emofocus.spectrum import SquaredSpectrum
+from emofocus.spectrum import SquaredSpectrum, two_step_squares
 
 SETTINGS = FeatureSettings()
 
@@ -200,8 +200,8 @@ def test_mfcc_is_differentiable_to_the_samples() -> None:
 def test_the_exported_transform_equals_the_fast_one() -> None:
     spectrum, waveform = SquaredSpectrum(), torch.randn(2, 3_333).double()
     padded = torch.nn.functional.pad(waveform, (200, 200))
-    table = spectrum.table_transform(spectrum.chunked_frames(padded) * spectrum.window).float().square()
-    torch.testing.assert_close(table, spectrum(waveform))
+    exported = two_step_squares(spectrum.chunked_frames(padded) * spectrum.window, spectrum.size)
+    torch.testing.assert_close(exported, spectrum(waveform))
 
 
 def test_parseval_holds_for_the_power() -> None:
@@ -268,3 +268,11 @@ def test_deltas_leave_the_pitchgram_behind_them() -> None:
     assert FrontEnd(sloped).size == with_deltas.shape[2] == 184
     assert torch.equal(with_deltas[:, :, :64], without[:, :, :64])
     assert torch.equal(with_deltas[:, :, 128:], without[:, :, 64:])
+
+
+@pytest.mark.parametrize("size", [4, 12, 400, 480, 1024, 2048])
+def test_the_graphs_transform_is_the_fourier_transform(size: int) -> None:
+    frames = torch.randn(2, 3, size, dtype=torch.float64)
+    expected = torch.view_as_real(torch.fft.rfft(frames)).flatten(-2).square()
+    found = two_step_squares(frames, size)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-9)

@@ -20,7 +20,7 @@ from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
 from emofocus.files import replacing, write_text
-from emofocus.graphs import compute_transform_at_load, make_optional, merge_equals, pack_onnx
+from emofocus.graphs import make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
 from emofocus.segments import segment_count
@@ -209,8 +209,6 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
             dynamic_axes={name: axes[name] for name in (*example, *names)},
         )
     graph = onnx.load_from_string(buffer.getvalue())
-    for window in {config.features.window, config.features.reach}:
-        compute_transform_at_load(graph, window)
     properties = {"labels": ",".join(config.labels), "license": config.license, STEP: str(network.frames_a_step)}
     helper.set_model_props(graph, properties)
     return graph

@@ -1,4 +1,4 @@
-"""Changes to ONNX graphs: optional inputs, weights held once or packed, tables computed at load."""
+"""Changes to ONNX graphs: optional inputs, weights held once or packed."""
 
 import hashlib
 
@@ -40,39 +40,6 @@ def merge_equals(graph: onnx.ModelProto) -> None:
     graph.graph.initializer.extend(kept)
     for node in graph.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
-
-
-def compute_transform_at_load(graph: onnx.ModelProto, window: int) -> None:
-    """Replace the Fourier transform's table (N, N + 2), 8 MB for 1024 points, by what computes it.
-
-    It is a look-up of N cosines at constant places, which the runtime does once, when it loads the graph.
-    """
-    columns = np.arange(window + 2)
-    parts = {
-        "samples": np.arange(window)[:, None],
-        "bins": columns[None] // 2,
-        "quarters": columns[None] % 2 * (window // 4),
-        "turn": np.array(window),
-        "cosines": np.cos(2 * np.pi * np.arange(window) / window),
-    }
-    for node in list(graph.graph.node):
-        value = next((item.t for item in node.attribute if item.name == "value"), None)
-        if node.op_type != "Constant" or value is None or list(value.dims) != [window, window + 2]:
-            continue
-        name = node.output[0]
-        graph.graph.initializer.extend(
-            numpy_helper.from_array(part, f"{name}.{suffix}") for suffix, part in parts.items()
-        )
-        steps = [
-            ("Mul", ["samples", "bins"], "product"),
-            ("Add", ["product", "quarters"], "sum"),
-            ("Mod", ["sum", "turn"], "places"),
-        ]
-        made = [helper.make_node(kind, [f"{name}.{i}" for i in ins], [f"{name}.{out}"]) for kind, ins, out in steps]
-        made.append(helper.make_node("Gather", [f"{name}.cosines", f"{name}.places"], [name]))
-        graph.graph.node.remove(node)
-        for step in reversed(made):
-            graph.graph.node.insert(0, step)
 
 
 def pack_onnx(graph: onnx.ModelProto) -> None:

@@ -21,14 +21,13 @@ class SquaredSpectrum(nn.Module):
     """Hann-windowed short-time Fourier transform, real and imaginary parts squared; power is a pair's sum.
 
     Frames in float32 are transformed in float32, whose error follows the loudest bin, and others in float64. ONNX
-    gets all in float64, as a product with a table of cosines, because its runtimes transform 400 points slowly.
+    gets all in float64, as two matrix products (`two_step_squares`), because its runtimes transform 400 points slowly.
 
     Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32.
     """
 
     window: Tensor
     rounded_window: Tensor
-    cosines: Tensor
     shares: Tensor
 
     def __init__(self, window: int = 400, hop: int = 160) -> None:
@@ -36,10 +35,9 @@ class SquaredSpectrum(nn.Module):
         if window % 4:
             raise ConfigError(f"window must be a multiple of 4 samples, not {window}")
         self.size, self.hop = window, hop
-        cosines, weights = np.cos(2 * np.pi * np.arange(window) / window), hann(window)
+        weights = hann(window)
         self.register_buffer("window", torch.tensor(weights), persistent=False)
         self.register_buffer("rounded_window", self.window.float(), persistent=False)
-        self.register_buffer("cosines", torch.tensor(cosines), persistent=False)
         self.energy = window * float((weights**2).sum())
         # Parseval: every bin but the outermost counts for its mirror image too.
         shares = np.repeat([1.0, *[2.0] * (window // 2 - 1), 1.0], 2) / self.energy
@@ -52,7 +50,7 @@ class SquaredSpectrum(nn.Module):
     def squares(self, frames: Tensor) -> Tensor:
         """Frames (…, N) → (…, N + 2) in float32, transformed in the frames' own precision."""
         if torch.onnx.is_in_onnx_export():
-            return self.table_transform(frames * self.window).float().square()
+            return two_step_squares(frames * self.window, self.size)
         return self.transform(frames * (self.rounded_window if frames.dtype == torch.float32 else self.window))
 
     @staticmethod
@@ -71,13 +69,6 @@ class SquaredSpectrum(nn.Module):
         frames = padded.unfold(1, self.size, self.hop)  # (B, n, N), a view
         yield from torch.split(frames, max(1, BLOCK_FRAMES // batch), dim=1)
 
-    def table_transform(self, frames: Tensor) -> Tensor:
-        """(B, n, N) → (B, n, N + 2), in float64: the product with cos and sin = cos of a quarter turn later."""
-        samples = torch.arange(self.size, device=frames.device)
-        columns = torch.arange(self.size + 2, device=frames.device)
-        turns = samples[:, None] * torch.div(columns, 2, rounding_mode="floor") + columns % 2 * (self.size // 4)
-        return frames @ self.cosines[turns % self.size]
-
     def chunked_frames(self, padded: Tensor) -> Tensor:
         """(B, T + N) → (B, n, N): overlapping windows, glued from chunks that hop and window share."""
         chunk = math.gcd(self.size, self.hop)
@@ -90,6 +81,36 @@ class SquaredSpectrum(nn.Module):
     def power(self, squares: Tensor) -> Tensor:
         """Mean square under the window, by Parseval: (…, N + 2) → (…)."""
         return squares @ self.shares
+
+
+def two_step_squares(frames: Tensor, size: int) -> Tensor:
+    """Squares of a real Fourier transform, by Cooley and Tukey's step of N = P · Q points, twice: (…, N) → (…, N + 2).
+
+    With n = Q · a + b and k = c + P · d, it is Σ_b e^(-2πi b d / Q) · e^(-2πi b c / N) · Σ_a x e^(-2πi a c / P): two
+    matrix products, with a tenth of the multiplications of one with the whole table. Bins of c > P / 2 are mirror
+    images of others, with the same squares.
+
+    The precision is that of the frames; the squares are float32.
+    """
+    first = next(p for p in range(int(size**0.5), 0, -1) if size % p == 0)  # P
+    second, half = size // first, first // 2 + 1  # Q; c = 0 … P / 2
+    rows = frames.reshape(*frames.shape[:-1], first, second).transpose(-1, -2)  # (…, Q, P)
+    real, imaginary = torch.split(rows @ _waves(first, first, half, frames), half, dim=-1)  # (…, Q, P / 2 + 1)
+    turn, quarter = torch.split(_waves(size, second, half, frames), half, dim=1)  # (Q, P / 2 + 1)
+    turned = torch.cat([real * turn - imaginary * quarter, real * quarter + imaginary * turn], dim=-2)  # (…, 2 · Q, c)
+    cosines, sines = torch.split(_waves(second, second, second, frames), second, dim=1)  # (Q, Q)
+    outer = torch.cat([torch.cat([cosines, sines], dim=1), torch.cat([-sines, cosines], dim=1)])  # (2 · Q, 2 · Q)
+    squares = (turned.transpose(-1, -2) @ outer).float().square()  # (…, c, 2 · Q)
+    bins = np.arange(size // 2 + 1)
+    bins = np.where(bins % first > first // 2, size - bins, bins)
+    places = (bins % first) * 2 * second + bins // first
+    return squares.flatten(-2)[..., torch.from_numpy(np.stack([places, places + second], axis=1).ravel())]
+
+
+def _waves(period: int, rows: int, columns: int, like: Tensor) -> Tensor:
+    """cos(-2π a b / period), then sin: (rows, 2 · columns)."""
+    angles = -2 * np.pi * (np.outer(np.arange(rows), np.arange(columns)) % period) / period
+    return torch.from_numpy(np.concatenate([np.cos(angles), np.sin(angles)], axis=1)).to(like)
 
 
 def joined(blocks: Sequence[Tensor]) -> Tensor:
