@@ -1,9 +1,9 @@
 """Recognition on one core: ours beside what a user would pick instead, in one run.
 
-Run: ``python benchmarks/recognition.py [--clips N]``. Each system recognises the same clips of noise, 3.7 s as RAVDESS' are,
-on one thread, in turns; weights of the large ones are random, which costs the same. What is not installed is left out
-(``pip install transformers speechbrain opensmile``). Prints Markdown: seconds of one core for a second of audio, one clip
-at a time and in batches, the ratio to ours, and parameters.
+Run: ``python benchmarks/recognition.py [--clips N]``. Each system recognises the same clips of noise, 3.7 s as RAVDESS'
+are, on one thread, in turns; weights of the large ones are random, which costs the same. What is not installed is left
+out (``pip install transformers speechbrain opensmile``). Prints Markdown: seconds of one core for a second of audio,
+one clip at a time and in batches, the ratio to ours, and parameters.
 """
 
 import argparse
@@ -161,9 +161,8 @@ def main() -> None:
     clips = [generator.normal(0, 0.1, round(SECONDS * RATE)).astype(np.float32) for _ in range(count)]
     rows = list(measured(clips))
     first = rows[0]
-    print(
-        f"\n| system | parameters | one by one | to ours | batches of {BATCH} | to ours |\n|---|---:|---:|---:|---:|---:|"
-    )
+    print(f"| system | parameters | one by one | to ours | batches of {BATCH} | to ours |")
+    print("|---|---:|---:|---:|---:|---:|")
     for name, single, batch, parameters in rows:
         size = "–" if np.isnan(parameters) else f"{parameters / 1e6:.1f} M"
         print(f"| {name} | {size} | {single:.5f} | {single / first[1]:.1f} | {batch:.5f} | {batch / first[2]:.1f} |")
