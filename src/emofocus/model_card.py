@@ -21,6 +21,7 @@ Recognises {labels} in speech. `model.onnx` takes 16 kHz waveforms and has the f
 
 ```python
 from emofocus import Recognizer
+
 Recognizer.from_pretrained("this folder")("clip.wav").label
 ```
 
