@@ -151,7 +151,9 @@ def experiment_options(command: Command) -> Command:
             help="compact-faca, -bmhsa, -fa, -ca; mhsa-faca, -fa, -ca, bmhsa; timnet, reslstm, head-fusion, deep-cnn, "
             "qcnn, adcnn, cnn-xvector, drn-mhsa, audio-bre.",
         ),
-        click.option("--recipe", default="emofocus", help="emofocus, quick, paper (the model's own), paper-short, or a .yaml."),
+        click.option(
+            "--recipe", default="emofocus", help="emofocus, quick, paper (the model's own), paper-short, a .yaml."
+        ),
         click.option(
             "--protocol",
             show_default="speaker",
