@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from emofocus import Recognizer
-from emofocus.bulk import _together
+from emofocus.bulk import recognise_together
 from emofocus.checkpoint import load_network
 from emofocus.export import WaveformClassifier
 from emofocus.recognizer import model_folder
@@ -33,8 +33,8 @@ def ours() -> tuple[Run, Run, float]:
     recognizer = Recognizer.from_pretrained(threads=1)
     network, _ = load_network(model_folder(None))
     parameters = sum(item.numel() for item in network.parameters())
-    single: Run = lambda clips: [_together(recognizer, [clip]) for clip in clips]  # noqa: E731
-    return single, lambda clips: _together(recognizer, clips), parameters
+    single: Run = lambda clips: [recognise_together(recognizer, [clip]) for clip in clips]  # noqa: E731
+    return single, lambda clips: recognise_together(recognizer, clips), parameters
 
 
 def torch_engine() -> tuple[Run, Run, float]:

@@ -13,9 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from emofocus import Recognizer, audio
-
-# Okabe and Ito's colours, told apart by the colour-blind, lightest for the mildest emotions.
-COLOURS = ["#bbbbbb", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#f0e442"]
+from emofocus.drawing import EMOTIONS
 
 
 def main(clips: list[Path], out: Path) -> None:
@@ -35,7 +33,9 @@ def main(clips: list[Path], out: Path) -> None:
         for axes in (top, bottom):
             axes.axvline(end, color="black", linewidth=0.8, linestyle=":")
     middles = (timeline.starts + timeline.ends) / 2
-    bottom.stackplot(middles, 100 * timeline.probabilities.T, labels=timeline.labels, colors=COLOURS, edgecolor="white")
+    bottom.stackplot(
+        middles, 100 * timeline.probabilities.T, labels=timeline.labels, colors=EMOTIONS, edgecolor="white"
+    )
     bottom.set(xlabel="seconds (middle of each two-second segment)", ylabel="probability, %", ylim=(0, 100))
     bottom.set_xlim(0, prediction.duration)
     bottom.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, reverse=True)

@@ -106,9 +106,14 @@ def measure(weights: Array, gates: Array | None, lengths: Numbers, reach: Reach)
 
 def with_all_heads(weights: Array, gates: Array | None) -> Array:
     """Heads, and behind them their mean by gates: (S, h, m, m) → (S, h + 1, m, m)."""
-    shares = np.ones(weights.shape[:2], np.float32) if gates is None else gates
-    mean = np.einsum("shqk,sh->sqk", weights, shares / shares.sum(axis=1, keepdims=True))
+    mean = np.einsum("shqk,sh->sqk", weights, head_shares(weights, gates))
     return np.concatenate([weights, mean[:, None]], axis=1)
+
+
+def head_shares(weights: Array, gates: Array | None) -> Array:
+    """How much each head of maps (S, h, m, m) counts: as its gate (S, h), or all alike: (S, h)."""
+    counts = np.ones(weights.shape[:2], np.float32) if gates is None else gates
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float32)
 
 
 def window_sums(values: Array, reach: int) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from emofocus.audio import SAMPLING_RATE, Waveform
-from emofocus.config import ModelConfig
+from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import ModelError
 from emofocus.segments import segment_count
@@ -38,11 +38,10 @@ class BlockScorer:
     ) -> None:
         self.engine, self.config, self.segment = engine, config, config.segment
         self.take, self.need_maps = take, need_maps
-        self.frame_hop, self.window = config.features.hop, config.features.reach
+        self.frame_hop = config.features.hop
         self.segment_hop = config.segment.hop * config.features.hop  # samples
-        self.neighbours = DELTA_NEIGHBOURS if config.features.deltas else 0
         # Segments that stay for the next block, because windows or deltas of its first frames reach before it.
-        self.margin = ceil((ceil(self.window / 2 / self.frame_hop) + self.neighbours) / config.segment.hop)
+        self.margin = ceil(frames_around(config.features) / config.segment.hop)
         self.samples = 0
         self._waiting: list[Waveform] = []
         self._waiting_samples = 0
@@ -67,7 +66,7 @@ class BlockScorer:
         waveform = np.concatenate(self._waiting)
         output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64), self.need_maps, self.segment.hop)
         check_shapes(output, len(waveform), self.config)
-        frames, segments = self._finished(len(waveform), last)
+        frames, segments = finished(len(waveform), self.config, last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         new_frames = slice(self._frames - first_frame, frames)
         new_segments = slice(self._segments - first_segment, segments)
@@ -77,13 +76,24 @@ class BlockScorer:
         rest = waveform[self._origin - first_segment * self.segment_hop :]
         self._waiting, self._waiting_samples = [rest], len(rest)
 
-    def _finished(self, samples: int, last: bool) -> tuple[int, int]:
-        """Frames and segments of a block that no later sample can change."""
-        if last:
-            frames = 1 + samples // self.frame_hop
-            return frames, segment_count(frames, self.segment)
-        frames = max(0, 1 + (samples - self.window // 2) // self.frame_hop - self.neighbours)
-        return frames, segment_count(frames, self.segment) if frames >= self.segment.frames else 0
+
+def frames_around(settings: FeatureSettings) -> int:
+    """Frames on either side that a frame's window and its deltas reach over."""
+    return ceil(settings.reach / 2 / settings.hop) + _neighbours(settings)
+
+
+def _neighbours(settings: FeatureSettings) -> int:
+    return DELTA_NEIGHBOURS if settings.deltas else 0
+
+
+def finished(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
+    """Frames and segments that no later sample can change; all that there are, if these are the last."""
+    features, segment = config.features, config.segment
+    if last:
+        frames = 1 + samples // features.hop
+        return frames, segment_count(frames, segment)
+    frames = max(0, 1 + (samples - features.reach // 2) // features.hop - _neighbours(features))
+    return frames, segment_count(frames, segment) if frames >= segment.frames else 0
 
 
 def check_shapes(output: EngineOutput, samples: int, config: ModelConfig) -> None:

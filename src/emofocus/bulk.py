@@ -148,7 +148,7 @@ def recognise_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Resul
                 short[number] = waveform
         except AudioError as error:
             found[number] = error
-    found |= dict(zip(short, _together(recognizer, list(short.values())), strict=True))
+    found |= dict(zip(short, recognise_together(recognizer, list(short.values())), strict=True))
     return [(item, found[number]) for number, item in enumerate(items)]
 
 
@@ -167,7 +167,8 @@ def _load(item: Item) -> Waveform | None:
     return waveform
 
 
-def _together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
+def recognise_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
+    """Recognise waveforms in one batch."""
     if not waveforms:
         return []
     lengths = np.array([len(waveform) for waveform in waveforms], np.int64)

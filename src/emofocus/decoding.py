@@ -52,7 +52,7 @@ def decode(path: Path, block_seconds: float = BLOCK_SECONDS) -> Iterator[tuple[i
 def _decode_opened(opened: BinaryIO, path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
     file = _soundfile(opened)
     if file is None:
-        yield from _decode_av(opened, path)
+        yield from decode_av(opened, path)
     else:
         with file:
             yield from _decode_soundfile(file, path, block_seconds)
@@ -103,7 +103,8 @@ def _promised_samples(file: Any) -> int:
     return samples if samples - file.frames > TOLERATED_SECONDS * file.samplerate else int(file.frames)
 
 
-def _decode_av(opened: BinaryIO, path: Path) -> Iterator[tuple[int, Waveform]]:
+def decode_av(opened: BinaryIO, path: Path) -> Iterator[tuple[int, Waveform]]:
+    """The first audio track of an open file: its rate and consecutive mono blocks; `AudioError` names ``path``."""
     import av
 
     try:

@@ -3,13 +3,15 @@
 import io
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.decoding import decode_av
 
 CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000}
 """Codec → rate that it is fed."""
@@ -77,29 +79,18 @@ def coded(codec: str, bits: int, container: str) -> Distortion:
                 output.mux(track.encode(_converted(frame, track)))
             output.mux(track.encode(None))
         stream.seek(0)
-        with av.open(stream) as back:
-            parts = [_floats(frame) for frame in back.decode(audio=0)]
-            heard = back.streams.audio[0].rate
-        return audio.load({"array": np.concatenate(parts), "sampling_rate": heard})
+        rates, parts = zip(*decode_av(stream, Path(f"{bits} bit/s.{container}")), strict=True)
+        return audio.load({"array": np.concatenate(parts), "sampling_rate": rates[0]})
 
     return distort
 
 
-def _converted(frame: "object", track: "object") -> "object":
+def _converted(frame: Any, track: Any) -> Any:
     """As the codec wants its samples."""
     import av
 
-    resampler = av.AudioResampler(format=track.format, layout="mono", rate=track.rate)  # type: ignore[attr-defined]
+    resampler = av.AudioResampler(format=track.format, layout="mono", rate=track.rate)
     return resampler.resample(frame)[0]
-
-
-def _floats(frame: "object") -> NDArray[np.float32]:
-    from emofocus.decoding import mono_samples
-
-    samples = frame.to_ndarray()  # type: ignore[attr-defined]
-    if not frame.format.is_planar:  # type: ignore[attr-defined]
-        samples = samples.reshape(-1, frame.layout.nb_channels).T  # type: ignore[attr-defined]
-    return mono_samples(samples)
 
 
 def noise(decibels: float) -> Distortion:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def cross_validate(
         summary["folds"] = sorted([*summary["folds"], result], key=lambda item: int(item["fold"]))
         summary |= averages(summary["folds"])
         if fabric.is_global_zero:
-            write_text(out / "predictions.csv", _csv_text(rows))
+            write_text(out / "predictions.csv", csv_text(rows))
             write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
             (out / f"fold-{result['fold']}" / "last.safetensors").unlink(missing_ok=True)
     return summary
@@ -270,22 +270,21 @@ def _rows(corpus: Corpus, number: int, part: Positions, logits: NDArray[np.float
     predictions = logits.argmax(axis=1)
     for index, best, scores in zip(part, predictions, probabilities(logits, temperature), strict=True):
         assert scores[best] == scores.max(), "a temperature above 0 keeps the prediction"
-        utterance = corpus.utterances[index]
-        times = {} if utterance.end is None else {"start": f"{utterance.start or 0:g}", "end": f"{utterance.end:g}"}
-        row = {
-            "fold": str(number),
-            "file": utterance.file,
-            **times,
-            "speaker": utterance.speaker,
-            "label": utterance.emotion,
-        }
-        row["prediction"] = corpus.classes[int(best)]
+        row = {"fold": str(number), **identity(corpus, index), "prediction": corpus.classes[int(best)]}
         # Digits that count, not decimals: what is unlikely is needed to undo the temperature.
         rows.append(row | {f"p_{name}": f"{p:.6g}" for name, p in zip(corpus.classes, scores, strict=True)})
     return rows
 
 
-def _csv_text(rows: Sequence[Row]) -> str:
+def identity(corpus: Corpus, index: int) -> Row:
+    """Columns that say which utterance a line is about."""
+    item = corpus.utterances[index]
+    times = {} if item.end is None else {"start": f"{item.start or 0:g}", "end": f"{item.end:g}"}
+    return {"file": item.file, **times, "speaker": item.speaker, "label": item.emotion}
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lines with the columns of the first one."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

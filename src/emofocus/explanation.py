@@ -93,6 +93,12 @@ class Explanation:
         return int(self.maps.shape[1])
 
     @property
+    def even_features(self) -> Array:
+        """Features over their own means, in their own standard deviations, so that soft ones show too (n, F)."""
+        spread = self.features.std(axis=0)
+        return np.asarray((self.features - self.features.mean(axis=0)) / np.where(spread > 0, spread, 1), np.float32)
+
+    @property
     def calibrated_maps(self) -> Array:
         """Maps times gates, as the network uses them: rows sum to their head's gate."""
         if self.gates is None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
+from emofocus.alignment import head_shares, peaks_of
 from emofocus.audio import SAMPLING_RATE, AudioInput, Waveform
 from emofocus.blocks import BlockScorer
 from emofocus.config import FeatureSettings, ModelConfig
@@ -15,6 +16,7 @@ from emofocus.errors import AudioError, ConfigError, ModelError
 from emofocus.explanation import PLACES, Explanation
 from emofocus.prediction import Array, Prediction, predict
 from emofocus.quality import Quality
+from emofocus.segments import segment_count
 
 ATTENDING = (
     *("compact-faca", "compact-fa", "compact-ca", "compact-bmhsa"),
@@ -66,12 +68,11 @@ class _Ear:
         hop = config.features.hop
         self.frame_seconds = hop / SAMPLING_RATE
         self.count = 1 + len(waveform) // hop  # n
-        self.segments = max(1, 1 + (self.count - config.segment.frames) // config.segment.hop)  # S
+        self.segments = segment_count(self.count, config.segment)  # S
         self.segment_frames = min(config.segment.frames, self.count)
         self.length = -(-self.segment_frames // engine.step)
         self.amplitude = frame_amplitude(waveform, hop)
-        held = [self.amplitude[first : first + self.segment_frames] for first in self._firsts()]
-        self.peak_frames = np.array([int(part.argmax()) for part in held])  # within their segments
+        self.peak_frames = peaks_of(self.amplitude, self._firsts(), self.segment_frames, 1)  # within their segments
 
     def _firsts(self) -> NDArray[np.int64]:
         """First frame of each segment."""
@@ -111,11 +112,10 @@ class _Ear:
         def take(output: EngineOutput) -> None:
             assert output.attention is not None
             first = sum(len(part.logits) for part in parts)
-            self.maps += [maps for number, maps in enumerate(output.attention, first) if number in wanted]
             kept = output._replace(attention=received(output.attention, output.gates, self.length))
             # Copies: views would keep onnxruntime's memory, which then grows with the recording.
+            self.maps += [maps.copy() for number, maps in enumerate(output.attention, first) if number in wanted]
             parts.append(_each(lambda items: items[0].copy(), kept))
-            self.maps = [maps.copy() for maps in self.maps]
 
         scorer = BlockScorer(self.engine, self.config, take, need_maps=True)
         scorer.feed(self.waveform)
@@ -151,7 +151,7 @@ class _Ear:
                 output.attention[speech], self._firsts()[speech], self.segment_frames, self.engine.step, self.count
             ),
             received=output.attention,
-            peaks=self.start + (self._firsts() + self.peak_frames) * self.frame_seconds,
+            peaks=(self._firsts() + self.peak_frames) * np.float64(self.frame_seconds) + self.start,
             peak_positions=self.peak_frames // self.engine.step,
             centre=centre,
             scope=scope,
@@ -187,10 +187,8 @@ def received(attention: Array, gates: Array | None, length: int) -> Array:
     Returns:
         (S, m), whose first ``length`` columns have the mean 1; NaN behind them.
     """
-    weights = np.ones(attention.shape[:2], np.float32) if gates is None else gates
-    shares = weights / weights.sum(axis=1, keepdims=True)
     of_head = attention[:, :, :length].mean(axis=2)  # (S, h, m)
-    found = np.einsum("sh,shm->sm", shares, of_head) * length
+    found = np.einsum("sh,shm->sm", head_shares(attention, gates), of_head) * length
     found[:, length:] = np.nan
     return np.asarray(found, np.float32)
 

@@ -18,7 +18,6 @@ from emofocus.progress import say
 from emofocus.smoothing import Smoothing
 from emofocus.streaming import STREAM_HOP, Event, StreamingRecognizer
 
-FORMATS = ("view", "text", "jsonl")
 SAMPLES = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 """How raw samples are spelled, as ffmpeg and sox name it."""
 
@@ -56,7 +55,7 @@ def stream(
     Args:
         source: A file's path, ``-`` for raw samples on standard input, or None for the microphone.
         model: As in `Recognizer.from_pretrained`.
-        format: One of `FORMATS`; a live view on a terminal, otherwise a line for each change.
+        format: One of `VIEWS`; a live view on a terminal, otherwise a line for each change.
         hop: Seconds from event to event.
         calm: Time constant of the averaged scores in seconds.
         threshold: As in `Recognizer.from_pretrained`.
@@ -72,7 +71,7 @@ def stream(
         MissingExtraError: A microphone is wanted, and sounddevice is not installed.
     """
     format = format or ("view" if sys.stdout.isatty() else "text")
-    for value, valid, what in ((format, FORMATS, "format"), (samples, SAMPLES, "spelling of samples")):
+    for value, valid, what in ((format, VIEWS, "format"), (samples, SAMPLES, "spelling of samples")):
         if value not in valid:
             raise ConfigError(f"unknown {what} {value!r} ({one_of(valid)})")
     file = source not in (None, "-")
@@ -218,10 +217,9 @@ def view(event: Event) -> Any:
     grid.add_row(Text(f"{event.end:.1f} s"), Text(name, style="bold"))
     scores = event.scores if event.smoothed is None else event.smoothed
     for label, score in zip(event.labels, scores, strict=True):
-        style = "" if event.emotion is None else "bold" if label == event.emotion else ""
-        dim = "dim" if event.emotion is None else style
+        style = "dim" if event.emotion is None else "bold" if label == event.emotion else ""
         grid.add_row(
-            Text(label, style=dim), Text(f"{'█' * round(30 * float(score)):<30} {float(score):4.0%}", style=dim)
+            Text(label, style=style), Text(f"{'█' * round(30 * float(score)):<30} {float(score):4.0%}", style=style)
         )
     loud = max(0.0, min(1.0, (event.level + 60) / 60))
     words = f"{'▮' * round(30 * loud):<30} {event.level:.0f} dB" + ("  samples lost" if event.damaged else "")

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO, TextIOWrapper
@@ -15,7 +14,7 @@ from emofocus.bulk import BATCH, MANIFESTS, Item, items_of, recognise
 from emofocus.bulk import Result as Recognised
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.files import replacing
-from emofocus.progress import LINE_EVERY, say
+from emofocus.progress import telling
 from emofocus.recognizer import Prediction, Recognizer
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -93,17 +92,19 @@ def _good(results: Iterable[Recognised], failures: list[str]) -> Iterator[tuple[
 
 def _watched(batches: Iterable[list[Recognised]], out: Path) -> Iterator[list[Recognised]]:
     """Say now and then how far it is."""
-    began = shown = time.monotonic()
     files, heard = 0, 0.0
-    for batch in batches:
-        yield batch
-        files += len(batch)
-        heard += sum(told.duration for _, told in batch if isinstance(told, Prediction))
-        now = time.monotonic()
-        if now - shown > LINE_EVERY:
-            spent = now - began
-            say(f"{out}: {files} files, {files / spent:.1f} a second, {heard / spent:.0f} times as fast as they last")
-            shown = now
+
+    def counted() -> Iterator[list[Recognised]]:
+        nonlocal files, heard
+        for batch in batches:
+            files += len(batch)
+            heard += sum(told.duration for _, told in batch if isinstance(told, Prediction))
+            yield batch
+
+    def line(_: list[Recognised], spent: float) -> str:
+        return f"{out}: {files} files, {files / spent:.1f} a second, {heard / spent:.0f} times as fast as they last"
+
+    return telling(counted(), line)
 
 
 def _report(error: AudioError, failures: list[str]) -> None:

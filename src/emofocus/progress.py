@@ -6,7 +6,7 @@ Of several processes that train in parallel, the first one speaks.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -57,6 +57,22 @@ def _bar(items: Sequence[Item], title: str, status: Callable[[], str] | None) ->
         for item in items:
             yield item
             progress.update(task, advance=1, status=status() if status else "")
+
+
+def telling(items: Iterable[Item], line: Callable[[Item, float], str]) -> Iterator[Item]:
+    """Go through items of which nobody knows the number, and say a line now and then.
+
+    Args:
+        items: To go through.
+        line: The last item and the seconds since the first → what to say.
+    """
+    began = shown = time.monotonic()
+    for item in items:
+        yield item
+        now = time.monotonic()
+        if now - shown > LINE_EVERY:
+            say(line(item, now - began))
+            shown = now
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.segments import run_edges
 
 SOFT_DB = -45.0
 """Full-scale level (dB) of the largest sample below which a recording is soft."""
@@ -102,6 +103,5 @@ class Quality:
 
 def _in_runs(held: NDArray[np.bool_], length: int) -> int:
     """True values that stand in runs of at least a length."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], held, [False]]).astype(np.int8)))
-    sizes = edges[1::2] - edges[::2]
+    sizes = np.diff(run_edges(held)).ravel()
     return int(sizes[sizes >= length].sum())

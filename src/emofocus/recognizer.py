@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
@@ -14,10 +15,11 @@ from emofocus.blocks import BlockScorer
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import ConfigError, ModelError
-from emofocus.explanation import Explanation
-from emofocus.listening import explain
 from emofocus.prediction import Prediction, Segment, Timeline, predict
 from emofocus.quality import Quality
+
+if TYPE_CHECKING:
+    from emofocus.explanation import Explanation
 
 Array = NDArray[np.float32]
 
@@ -91,7 +93,7 @@ class Recognizer:
         start: float | None = None,
         end: float | None = None,
         segments: Sequence[float] = (),
-    ) -> Explanation:
+    ) -> "Explanation":
         """What the model listened to in one clip, or in a part of it: the numbers behind the figures.
 
         Args:
@@ -106,6 +108,8 @@ class Recognizer:
             ModelError: The model has no attention to explain.
             ConfigError: A second of ``segments`` lies outside the part.
         """
+        from emofocus.listening import explain  # imported here: predicting starts without
+
         return explain(self.engine, self.config, self.threshold, audio_input, start, end, segments)
 
     def _score(self, audio_input: AudioInput) -> tuple[Array, Array, Quality]:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emofocus import audio
 from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
-from emofocus.corpora import Corpus, read_corpus
+from emofocus.corpora import read_corpus
 from emofocus.distortions import DISTORTIONS, Scene
 from emofocus.errors import AudioError, ConfigError
 from emofocus.files import write_text
@@ -86,17 +85,12 @@ def measure_robustness(
         raise ConfigError(
             f"the model does not know {', '.join(sorted(strange))} (it knows {', '.join(recognizer.labels)})"
         )
-    waveforms = [_load(data, number) for number in chosen]
-    voices = [_load(data, number) for number in others[:: max(1, len(others) // 100)]]
+    waveforms = [data.waveform(number) for number in chosen]
+    voices = [data.waveform(number) for number in others[:: max(1, len(others) // 100)]]
     labels = [data.utterances[number].emotion for number in chosen]
     found = list(_all(recognizer, waveforms, voices, labels, workers, seed))
     write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))
     return found
-
-
-def _load(corpus: Corpus, number: int) -> Waveform:
-    item = corpus.utterances[number]
-    return audio.load(corpus.path(number), item.start, item.end)
 
 
 def _all(

@@ -110,8 +110,7 @@ def keep(corpus: Corpus, todo: Sequence[int], cache: Cache, entries: Entries) ->
     done: list[tuple[str, bytes]] = []
     try:
         for index in todo:
-            item = corpus.utterances[index]
-            done += entries(index, audio.load(corpus.path(index), item.start, item.end))
+            done += entries(index, corpus.waveform(index))
     finally:  # a file that cannot be read, or Ctrl-C, costs no other work
         cache.write(done)
 

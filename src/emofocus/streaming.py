@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
-from emofocus.blocks import BLOCK_SAMPLES, DELTA_NEIGHBOURS
+from emofocus.blocks import BLOCK_SAMPLES, finished, frames_around
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognizer import Recognizer
 from emofocus.resampling import StreamResampler
-from emofocus.segments import segment_count, softmax
+from emofocus.segments import softmax
 from emofocus.smoothing import Smoother, Smoothing
 from emofocus.voice import MIDDLE_SECONDS, EnergyVoice, voiced_segments
 
@@ -98,10 +98,9 @@ class StreamingRecognizer:
         self.recognizer, self.smoothing = recognizer, smoothing or Smoothing()
         self.sampling_rate = checked_rate(sampling_rate)
         features, self._segment = recognizer.config.features, recognizer.config.segment
-        self._hop, self._half = features.hop, ceil(features.reach / 2)
-        self._neighbours = DELTA_NEIGHBOURS if features.deltas else 0
+        self._hop = features.hop
         # Frames whose samples are kept, because windows or deltas of new frames reach before these.
-        self._context = ceil(self._half / self._hop) + self._neighbours
+        self._context = frames_around(features)
         self._reach = ceil(MIDDLE_SECONDS * SAMPLING_RATE / self._hop)
         self.reset()
 
@@ -168,8 +167,7 @@ class StreamingRecognizer:
                 f"a chunk of {sampling_rate} Hz in a stream of {self.sampling_rate} Hz: a stream keeps its rate; begin "
                 "another one"
             )
-        if self._finished:
-            raise AudioError("this stream was finished; reset() begins a new one")
+        self._refuse_finished()
         samples = mono_samples(chunk)
         good = np.abs(samples) <= LARGEST  # not so of what is no number
         whole = bool(good.all())
@@ -183,8 +181,7 @@ class StreamingRecognizer:
         """
         if not 0 <= seconds < float("inf"):
             raise AudioError(f"{seconds} s cannot be skipped (valid: 0 or more)")
-        if self._finished:
-            raise AudioError("this stream was finished; reset() begins a new one")
+        self._refuse_finished()
         events, left = [], round(seconds * self.sampling_rate)
         while left > 0:  # in parts, so that hours need no memory
             part = min(left, self.sampling_rate)
@@ -200,6 +197,10 @@ class StreamingRecognizer:
         self._finished = True
         return events
 
+    def _refuse_finished(self) -> None:
+        if self._finished:
+            raise AudioError("this stream was finished; reset() begins a new one")
+
     def _take(self, samples: Waveform, damaged: bool, last: bool = False) -> list[Event]:
         events = []
         size = max(1, BLOCK_SAMPLES * self.sampling_rate // SAMPLING_RATE)
@@ -214,14 +215,8 @@ class StreamingRecognizer:
 
     def _advance(self, last: bool) -> list[Event]:
         """Compute the frames that have come, once a segment ends with them."""
-        if last:
-            frames = 1 + self._samples // self._hop if self._samples else 0
-            ready = segment_count(frames, self._segment) if frames else 0
-        else:
-            frames = max(0, 1 + (self._samples - self._half) // self._hop - self._neighbours)
-            whole = frames >= self._segment.frames
-            ready = segment_count(frames, self._segment) if whole else 0
-        if ready <= self._segments:
+        frames, ready = finished(self._samples, self.recognizer.config, last)
+        if ready <= self._segments or not self._samples:
             return []
         self._compute(frames)
         return self._classify(ready)

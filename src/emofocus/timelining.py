@@ -1,7 +1,6 @@
 """What `emofocus predict --timeline` does: recordings in, who sounds like what from when to when out."""
 
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from emofocus import audio, timeline_files
 from emofocus.drawing import EMOTIONS, GREY, add_title, blank, style
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.files import replacing
-from emofocus.progress import LINE_EVERY, say
+from emofocus.progress import telling
 from emofocus.recognizer import Recognizer
 from emofocus.smoothing import Smoothing
 from emofocus.timeline_files import FORMATS, TEXTS, clock
@@ -89,7 +88,7 @@ def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], nu
 
 
 def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoothing: Smoothing) -> None:
-    found = _watched(spans(recognizer, file, smoothing), str(file))
+    found = telling(spans(recognizer, file, smoothing), lambda span, spent: _how_far(file, span, spent))
     if format == "table":
         _write_table(found, str(file), out)
         return
@@ -103,15 +102,8 @@ def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoo
         timeline_files.write(whole, format, str(file), out, recognizer.labels)
 
 
-def _watched(found: Iterable[Span], name: str) -> Iterator[Span]:
-    """Say now and then how far it is."""
-    began = shown = time.monotonic()
-    for span in found:
-        yield span
-        now = time.monotonic()
-        if now - shown > LINE_EVERY:
-            say(f"{name}: {clock(span.end, '.')} done, {span.end / (now - began):.0f} times as fast as it lasts")
-            shown = now
+def _how_far(file: Path, span: Span, spent: float) -> str:
+    return f"{file}: {clock(span.end, '.')} done, {span.end / spent:.0f} times as fast as it lasts"
 
 
 def _write_table(found: Iterable[Span], name: str, out: Path | None) -> None:

@@ -5,8 +5,6 @@ together; `heads.csv`, one for each head; and `faithfulness.csv`, what happens t
 away.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofocus import audio
 from emofocus.alignment import MEASURES, Alignment, Reach, measure, peaks_of, turned_peaks
 from emofocus.audio import SAMPLING_RATE
 from emofocus.checkpoint import load_network
@@ -24,6 +21,7 @@ from emofocus.config import ModelConfig, Settings, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, ModelError
+from emofocus.evaluation import csv_text, identity
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
 from emofocus.files import write_text
 from emofocus.folds import Fold
@@ -115,16 +113,13 @@ def measure_fold(
         for index, item in zip(fold.test, heard, strict=True)
     ]
     if faithfulness:
-        write_csv(out / FAITHFULNESS, faithfulness)
-    write_csv(out / UTTERANCES, utterances)
-    write_csv(out / HEADS, list(_heads(heard)))
+        write_text(out / FAITHFULNESS, csv_text(faithfulness))
+    write_text(out / UTTERANCES, csv_text(utterances))
+    write_text(out / HEADS, csv_text(list(_heads(heard))))  # last: the fold is done when it is there
 
 
 def _identity(corpus: Corpus, index: int, prediction: int) -> Row:
-    item = corpus.utterances[index]
-    times = {} if item.end is None else {"start": f"{item.start or 0:g}", "end": f"{item.end:g}"}
-    called = corpus.classes[prediction]
-    return {"file": item.file, **times, "speaker": item.speaker, "label": item.emotion, "prediction": called}
+    return {**identity(corpus, index), "prediction": corpus.classes[prediction]}
 
 
 @torch.inference_mode()
@@ -137,9 +132,8 @@ def _hear(
     starts: NDArray[np.int64],
     settings: ClaimSettings,
 ) -> Heard:
-    item = corpus.utterances[index]
     hop, step, size = config.features.hop, network.frames_a_step, config.segment.frames
-    amplitude = frame_amplitude(audio.load(corpus.path(index), item.start, item.end), hop)
+    amplitude = frame_amplitude(corpus.waveform(index), hop)
     count = len(speech.frames)
     frames = min(size, count)
     segments = np.stack([speech.frames[first : first + frames] for first in starts])  # (S, m, F)
@@ -206,15 +200,6 @@ def _faithfulness(network: SpeechNetwork, config: ModelConfig, speech: Speech, i
         for share, gone, back in zip(SHARES, deletion[1:-1], insertion[1:-1], strict=True):
             row[f"{name}_deletion_{share:g}"], row[f"{name}_insertion_{share:g}"] = f"{gone:.6g}", f"{back:.6g}"
     return row
-
-
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write lines with the keys of the first one."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def keep_settings(out: Path, settings: ClaimSettings, digest: str, corpus: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emofocus import audio
 from emofocus.errors import CorpusError, one_of
 
 SUFFIXES = (".wav", ".flac")
@@ -122,6 +123,11 @@ class Corpus:
     def path(self, index: int) -> Path:
         """File of one utterance."""
         return self.root / str(self.table["file"][index])
+
+    def waveform(self, index: int) -> audio.Waveform:
+        """Samples of one utterance, or `AudioError`: see `emofocus.audio.load`."""
+        item = self.utterances[index]
+        return audio.load(self.path(index), item.start, item.end)
 
     def labels(self) -> NDArray[np.int64]:
         """Class numbers (U,), in the order of the utterances."""

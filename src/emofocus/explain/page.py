@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 
 from emofocus.audio import SAMPLING_RATE, Waveform
 from emofocus.drawing import EMOTIONS
-from emofocus.explain.story import caption
+from emofocus.explain.story import SPREAD, caption, heading
 from emofocus.explanation import Explanation
 from emofocus.files import write_text
 
 ENVELOPE_COLUMNS = 4000
 """Into how many columns a waveform is cut."""
-
-SPREAD = 2.5
-"""Standard deviations of a feature, up and down, that colours tell apart."""
 
 
 def write_page(explanations: Sequence[Explanation], path: Path) -> None:
@@ -48,7 +45,7 @@ def write_page(explanations: Sequence[Explanation], path: Path) -> None:
     template = (resources.files("emofocus") / "explain" / "page.html").read_text(encoding="utf-8")
     # "</" would end the script that holds the data.
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-    title = html.escape(f"{name}: {_heading(first)}")
+    title = html.escape(f"{name}: {heading(first)}")
     write_text(path, template.replace("@@TITLE@@", title).replace("@@DATA@@", text))
 
 
@@ -67,28 +64,20 @@ def _flac(waveform: Waveform) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def _heading(explanation: Explanation) -> str:
-    prediction = explanation.prediction
-    return f"{prediction.label}, {prediction.scores[prediction.label]:.0%}"
-
-
 def _model(explanation: Explanation) -> dict[str, Any]:
     """What the page shows of one model."""
     timeline = explanation.prediction.timeline
-    features = explanation.features
-    spread = features.std(axis=0)
-    even = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
     tops = explanation.maps.max(axis=(2, 3))  # (K, h)
     return {
         "model": explanation.model,
-        "heading": _heading(explanation),
+        "heading": heading(explanation),
         "caption": caption(explanation),
         "first": explanation.start,
         "hop": float(explanation.frames[1] - explanation.frames[0]) if len(explanation.frames) > 1 else 1.0,
         "attention": _plain(explanation.attention),
-        "size": features.shape[1],
+        "size": explanation.features.shape[1],
         "groups": explanation.feature_groups,
-        "features": _bytes((even + SPREAD) / (2 * SPREAD)),
+        "features": _bytes((explanation.even_features + SPREAD) / (2 * SPREAD)),
         "starts": _plain(timeline.starts),
         "ends": _plain(timeline.ends),
         "probabilities": _plain(timeline.probabilities),

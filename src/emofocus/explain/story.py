@@ -18,8 +18,17 @@ WIDTH = 9.0
 ENVELOPE_FROM = 20_000
 """Samples from which on a waveform is drawn as an envelope: more points than any paper has."""
 
+SPREAD = 2.5
+"""Standard deviations of a feature, up and down, that colours tell apart."""
+
 ROW_AIR = 0.12
 """Share of a head's row that is left free above and below."""
+
+
+def heading(explanation: Explanation) -> str:
+    """The emotion, and how probable it is."""
+    prediction = explanation.prediction
+    return f"{prediction.label}, {prediction.scores[prediction.label]:.0%}"
 
 
 def caption(explanation: Explanation) -> str:
@@ -72,9 +81,7 @@ def draw_story(explanation: Explanation, start: float | None = None, end: float 
     last = rows[-1][0]
     last.tick_params(labelbottom=True)
     last.set_xlabel("seconds")
-    prediction = explanation.prediction
-    heading = f"{prediction.label}, {prediction.scores[prediction.label]:.0%}"
-    title = f"{Path(explanation.name).name}: {heading}"
+    title = f"{Path(explanation.name).name}: {heading(explanation)}"
     figure.suptitle(f"{title}\nwhat {explanation.model} heard, and where it listened", fontsize=12)
     words = caption(explanation)
     if np.isnan(explanation.attention).any():
@@ -117,13 +124,10 @@ def _attention(explanation: Explanation, axes: Any, side: Any) -> None:
 
 
 def _features(explanation: Explanation, axes: Any, side: Any) -> None:
-    """Each row between its own extremes, so that soft coefficients show too."""
-    values = explanation.features
-    spread = values.std(axis=0)
-    shown = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    shown = explanation.even_features
     edges = edges_of(explanation.frames, explanation.start, explanation.end)
     axes.pcolormesh(
-        edges, np.arange(values.shape[1] + 1), shown.T, cmap="cividis", vmin=-2.5, vmax=2.5, rasterized=True
+        edges, np.arange(shown.shape[1] + 1), shown.T, cmap="cividis", vmin=-SPREAD, vmax=SPREAD, rasterized=True
     )
     axes.set_ylabel("features")
     names, counts = zip(*explanation.feature_groups, strict=True)
