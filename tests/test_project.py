@@ -36,8 +36,8 @@ ORDER = [
     ["streaming", "bulk"],
     ["timelines", "appending"],
     ["timeline_files"],
-    ["export", "claims"],
-    ["comparing", "aligning", "robustness"],
+    ["export", "claims", "precisions"],
+    ["comparing", "aligning", "robustness", "exporting", "benching", "cli_options"],
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
     ["cli"],
 ]

@@ -16,12 +16,12 @@ from emofocus import __version__
 from emofocus.bulk import Item, seconds
 from emofocus.errors import ConfigError
 from emofocus.files import write_text
-from emofocus.recognizer import Recognizer, model_folder
+from emofocus.recognizer import Recognizer
 
 
-def settings_of(recognizer: Recognizer, model: str | None) -> dict[str, Any]:
+def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """What a row depends on, beside its clip."""
-    graph = (model_folder(model) / "model.onnx").read_bytes()
+    graph = recognizer.engine.path.read_bytes()
     return {
         "version": __version__,
         "model": hashlib.sha256(graph).hexdigest()[:16],

@@ -6,21 +6,24 @@ as long to start.
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from emofocus import __version__
 from emofocus.cli_corpora import corpora
-from emofocus.cli_report import alignment, compare, report, robustness
+from emofocus.cli_options import (
+    ANY_PATH,
+    FOLDER,
+    Command,
+    corpus_options,
+    embedding_option,
+    model_options,
+    with_options,
+)
+from emofocus.cli_report import alignment, bench, compare, report, robustness
 from emofocus.errors import EmofocusError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-ANY_PATH = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -31,7 +34,7 @@ def app() -> None:
 
 @app.command()
 @click.argument("paths", nargs=-1, required=True, type=ANY_PATH)
-@click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
+@with_options(model_options())
 @click.option(
     "-f",
     "--format",
@@ -87,7 +90,7 @@ def explain(clip: Path, model: tuple[str, ...], out: Path | None, **part: Any) -
 
 @app.command()
 @click.argument("source", required=False)
-@click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
+@with_options(model_options())
 @click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
 @click.option("--hop", default=0.1, metavar="SECONDS", help="From event to event.")
 @click.option("--calm", default=1.0, metavar="SECONDS", help="Over how long scores are averaged.")
@@ -105,37 +108,6 @@ def stream(**arguments: Any) -> None:
     from emofocus.live import stream as run
 
     run(**arguments)
-
-
-def corpus_options() -> list[Callable[[Command], Command]]:
-    """Options that say which utterances are meant."""
-    return [
-        click.option("--corpus", help="A corpus (emofocus corpora list), or a manifest."),
-        click.option("--root", type=ANY_PATH, help="Folder of the corpus; a manifest's own folder by default."),
-        click.option("--labels", help="A preset (four, default, …), or: 'happy=hap,exc sad=sad'."),
-        click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep a part, such as style=improvised."),
-    ]
-
-
-def embedding_option() -> Callable[[Command], Command]:
-    """The option that says where embeddings of speakers come from."""
-    return click.option(
-        "--embeddings",
-        metavar="SOURCE",
-        show_default="none",
-        help="Who speaks, for cnn-xvector: an extractor's .onnx file, or manifest, for its column embedding.",
-    )
-
-
-def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    """Several options as one decorator, in their order."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def experiment_options(command: Command) -> Command:
@@ -200,16 +172,21 @@ def train(**arguments: Any) -> None:
 @app.command()
 @click.argument("source", type=FOLDER)
 @click.argument("out", type=FOLDER)
-@click.option("--packed", is_flag=True, help="Store large matrices as int8 rows: a quarter of the size.")
+@click.option("--packed", is_flag=True, help="Store large matrices as int8 rows: a quarter of the size, float at work.")
 @click.option("--embeddings", type=ANY_PATH, help="The extractor (.onnx) that it was trained with, if it was.")
-def export(source: Path, out: Path, packed: bool, embeddings: Path | None) -> None:
+@click.option("--int8", is_flag=True, help="Also model-int8.onnx, which works on bytes; needs --corpus.")
+@click.option("--fp16", is_flag=True, help="Also model-fp16.onnx, for devices with half precision; needs --corpus.")
+@click.option("--fixed", is_flag=True, help="Also model-fixed.onnx: one segment of a fixed length, for phones.")
+@with_options(corpus_options())
+def export(**arguments: Any) -> None:
     """Write model.onnx and the model card of a trained fold, checking that torch and ONNX agree.
 
-    SOURCE is a fold of a run (OUT/fold-0) or a model directory; OUT is the model directory to write.
+    SOURCE is a fold of a run (OUT/fold-0) or a model directory; OUT is the model directory to write. Ranges of bytes
+    are set on speech of the corpus, but not of the model's test speakers.
     """
-    from emofocus.experiments import export_model
+    from emofocus.exporting import export_model
 
-    export_model(source, out, packed, embeddings)
+    export_model(**arguments)
 
 
 @app.command()
@@ -269,6 +246,7 @@ app.add_command(report)
 app.add_command(compare)
 app.add_command(alignment)
 app.add_command(robustness)
+app.add_command(bench)
 
 
 def main() -> None:

@@ -1,12 +1,11 @@
-"""The commands about results: `emofocus report`, `compare`, `alignment` and `robustness`."""
+"""The commands that measure: `emofocus report`, `compare`, `alignment`, `robustness` and `bench`."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+from emofocus.cli_options import FILE, FOLDER, model_options, with_options
 
 
 @click.command()
@@ -73,7 +72,7 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 
 
 @click.command()
-@click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
+@with_options(model_options())
 @click.option("--corpus", required=True, help="A corpus, or a manifest.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
 @click.option("--speaker", "speakers", multiple=True, show_default="the model's test speakers", help="Whose speech.")
@@ -85,3 +84,18 @@ def robustness(**arguments: Any) -> None:
     from emofocus.robustness import markdown, measure_robustness
 
     click.echo(markdown(measure_robustness(**arguments)))
+
+
+@click.command()
+@click.option("-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub.")
+@click.option("--engine", "engines", multiple=True, show_default="all that it has", help="fp32, int8, fp16.")
+@click.option("--device", default="auto", help="cpu, cuda, coreml, directml, or what there is.")
+@click.option("--seconds", default=3.7, help="Length of a clip.")
+@click.option("--streams", default=8, type=click.IntRange(min=1), help="Live streams at once, on one core.")
+@click.option("--rounds", default=3, type=click.IntRange(min=1), help="Times that all engines are measured, in turns.")
+@click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
+def bench(**arguments: Any) -> None:
+    """Measure speed, latency, memory and start of a model here, on one core."""
+    from emofocus.benching import bench_model
+
+    bench_model(**arguments)

@@ -1,13 +1,15 @@
 """Runs `model.onnx`: a batch of waveforms → outputs, without torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.errors import ModelError
+from emofocus.errors import ConfigError, ModelError, one_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -16,6 +18,18 @@ Array = NDArray[np.float32]
 
 STEP = "frames_a_step"
 """Entry of the file's metadata: frames of features that one position of the attention maps stands for."""
+
+
+ENGINES = {"fp32": "model.onnx", "int8": "model-int8.onnx", "fp16": "model-fp16.onnx"}
+"""Arithmetic of the network → file of a model directory, which always has the first."""
+
+DEVICES = {
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""Device → onnxruntime's name of what runs graphs on it, the one that is taken first when several are there first."""
 
 
 class EngineOutput(NamedTuple):
@@ -43,6 +57,13 @@ class EngineOutput(NamedTuple):
 class Engine:
     """An onnxruntime session over one `model.onnx`.
 
+    Args:
+        path: The file.
+        threads: CPU threads; as many as there are cores by default.
+        device: A key of `DEVICES`, or auto for the first of them that is there.
+        lasting: Whether it will recognise more than a few clips: then 35 ms at the start save a tenth of each one's
+            time.
+
     Attributes:
         step: Frames that one position of the attention maps stands for.
         attends: Whether there are attention maps.
@@ -50,12 +71,14 @@ class Engine:
 
     Raises:
         ModelError: The file is missing or damaged.
+        ConfigError: No such device, here or at all.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu", lasting: bool = True) -> None:
         if not path.is_file():
             raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
-        self._session = open_session(path, threads)
+        self.path = path
+        self._session = open_session(path, threads, device, lasting)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
         spare = {item.name for item in self._session.get_overridable_initializers()}
@@ -64,10 +87,8 @@ class Engine:
         self.attends = "attention" in self._names
         self.streams = "frames" in spare
         self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
-        import onnxruntime
-
         # Only what is asked for is computed.
-        self._run_options = onnxruntime.RunOptions()
+        self._run_options = runtime().RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
     def run(
@@ -110,27 +131,71 @@ class Engine:
         return logits
 
 
-def open_session(path: Path, threads: int | None = None) -> "InferenceSession":
-    """Open an ONNX file with onnxruntime, on the CPU.
+def engine_file(folder: Path, engine: str) -> Path:
+    """Where a model directory keeps the graph of an engine.
 
     Raises:
-        ModelError: The file is missing or damaged.
+        ConfigError: No such engine.
+        ModelError: The directory has none of it.
     """
-    # Since 1.29 onnxruntime writes a device number and reports model names and hashes to its maker, unless this is
-    # set before it is imported. What runs on speech keeps to itself.
+    if engine not in ENGINES:
+        raise ConfigError(f"unknown engine {engine!r} ({one_of(ENGINES)})")
+    path = folder / ENGINES[engine]
+    if path.is_file() or engine == "fp32":  # of which `Engine` says more
+        return path
+    there = [name for name, file in ENGINES.items() if (folder / file).is_file()]
+    raise ModelError(f"{folder}: has no {path.name} (it has {', '.join(there)}); emofocus export --{engine} makes it")
+
+
+def runtime() -> ModuleType:
+    """onnxruntime, which is imported when it is needed, and tells nobody.
+
+    Since 1.29 it writes a device number and reports model names and hashes to its maker, unless this is set before it
+    is imported. What runs on speech keeps to itself.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return cast(ModuleType, onnxruntime)
+
+
+def open_session(
+    path: Path, threads: int | None = None, device: str = "cpu", lasting: bool = True
+) -> "InferenceSession":
+    """Open an ONNX file with onnxruntime; arguments are those of `Engine`.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+        ConfigError: No such device, here or at all.
+    """
+    onnxruntime = runtime()
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # The higher levels cost more at the start than they ever bring back for these graphs.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # Other layouts of convolutions, and products of bytes, are of the highest level; it takes a while.
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if lasting else level.ORT_ENABLE_BASIC
     if threads:
         options.intra_op_num_threads = threads
+    providers = _providers(device, onnxruntime.get_available_providers())
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: damaged, or not a model that onnxruntime can run ({reason})") from error
+
+
+def _providers(device: str, there: Sequence[str]) -> list[str]:
+    """What runs a graph, in order of preference; the CPU takes what a device cannot.
+
+    Raises:
+        ConfigError: No such device, here or at all.
+    """
+    found = [name for name, provider in DEVICES.items() if provider in there]
+    if device not in ("auto", *DEVICES):
+        raise ConfigError(f"unknown device {device!r} ({one_of(('auto', *DEVICES))})")
+    if device not in ("auto", *found):
+        raise ConfigError(f"this onnxruntime has no {device} (it has {', '.join(found)})")
+    chosen = found[0] if device == "auto" else device
+    return list(dict.fromkeys([DEVICES[chosen], DEVICES["cpu"]]))

@@ -110,12 +110,6 @@ def train(
         say(f"model directory: {out}")
 
 
-def export_model(source: Path, out: Path, packed: bool, embeddings: Path | None) -> None:
-    """`emofocus export`."""
-    export(source, out, packed, embeddings)
-    say(f"model directory: {out}")
-
-
 def make_fabric(
     accelerator: str, devices: int, precision: str, threads: int | None, log: str | None = None, out: Path = Path()
 ) -> Fabric:

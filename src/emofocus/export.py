@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import onnx
 import torch
@@ -210,6 +211,7 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
         )
     graph = onnx.load_from_string(buffer.getvalue())
     properties = {"labels": ",".join(config.labels), "license": config.license, STEP: str(network.frames_a_step)}
+    properties["config"] = msgspec.json.encode(config).decode()  # all that a host needs, in the one file
     helper.set_model_props(graph, properties)
     return graph
 

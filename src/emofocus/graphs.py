@@ -1,6 +1,8 @@
-"""Changes to ONNX graphs: optional inputs, weights held once or packed."""
+"""Changes to ONNX graphs: optional inputs, weights held once, packed or halved, what nothing needs."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from copy import deepcopy as copy
 
 import numpy as np
 import onnx
@@ -9,6 +11,9 @@ from onnx import helper, numpy_helper
 
 from emofocus.checkpoint import PACKED_FROM
 from emofocus.config import ModelConfig
+
+SMALLEST = 4096
+"""Weights from which on a layer is worth fewer bits: casts around it have a price, and take bytes too."""
 
 
 def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
@@ -25,7 +30,10 @@ def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
 
 
 def merge_equals(graph: onnx.ModelProto) -> None:
-    """Keep one of equal weights: the exporter writes those of an LSTM once for each place it is called from."""
+    """Keep one of equal weights: the exporter writes those of an LSTM once for each place it is called from.
+
+    Places that call them by another name, through an Identity, read them directly afterwards.
+    """
     first: dict[bytes, str] = {}
     same: dict[str, str] = {}
     kept = []
@@ -38,8 +46,17 @@ def merge_equals(graph: onnx.ModelProto) -> None:
             same[tensor.name] = name
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
+    names = {tensor.name for tensor in kept}
+    kept_nodes = []
     for node in graph.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.input[0] in names:
+            same[node.output[0]] = node.input[0]
+        else:
+            kept_nodes.append(node)
+    nodes = list(map(copy, kept_nodes))
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def pack_onnx(graph: onnx.ModelProto) -> None:
@@ -54,18 +71,41 @@ def pack_onnx(graph: onnx.ModelProto) -> None:
         if found is None:  # the exporter stacked matrices that were too small to be packed
             kept.append(tensor)
             continue
-        whole, scale = found
-        name = tensor.name
-        kept += [
-            numpy_helper.from_array(whole, f"{name}.int8"),
-            numpy_helper.from_array(scale, f"{name}.scale"),
-        ]
-        nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
+        kept += _held(tensor.name, *found)
+        nodes += _multiplied_out(tensor.name)
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
     for node in reversed(nodes):
         graph.graph.node.insert(0, node)
+
+
+def pack_lstms(graph: onnx.ModelProto) -> None:
+    """Store LSTMs' weights as int8 rows, each gate's with a scale of its own; they are multiplied out as above."""
+    weights = {node.input[place] for node in graph.graph.node if node.op_type == "LSTM" for place in (1, 2)}
+    nodes, kept = [], []
+    for tensor in graph.graph.initializer:
+        if tensor.name not in weights:
+            kept.append(tensor)
+            continue
+        values = numpy_helper.to_array(tensor)
+        scale = np.maximum(np.abs(values).max(axis=-1, keepdims=True), 1e-12) / np.float32(127)
+        kept += _held(tensor.name, np.round(values / scale).astype(np.int8), scale)
+        nodes += _multiplied_out(tensor.name)
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+    for node in reversed(nodes):
+        graph.graph.node.insert(0, node)
+
+
+def _held(name: str, whole: NDArray[np.int8], scale: NDArray[np.float32]) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
+
+
+def _multiplied_out(name: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]),
+    ]
 
 
 def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
@@ -82,3 +122,127 @@ def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
             best = (error, whole, scale.astype(np.float32))
     assert best is not None
     return best[1:] if best[0] <= 1e-5 * float(np.abs(values).max()) else None
+
+
+def weighted(graph: onnx.ModelProto, kinds: set[str]) -> list[onnx.NodeProto]:
+    """The network's nodes that hold the bulk of its weights, or a convolution's that do the bulk of its work.
+
+    Neither those of features nor those of an extractor that was joined to it.
+    """
+    sizes = {item.name: int(np.prod(item.dims)) for item in graph.graph.initializer}
+    return [
+        node
+        for node in graph.graph.node
+        if node.op_type in kinds
+        and sizes.get(node.input[1], 0) >= SMALLEST
+        and "front_end" not in node.name
+        and not node.name.startswith("speaker/")
+    ]
+
+
+def split_gemms(graph: onnx.ModelProto) -> None:
+    """Write large layers `x · Wᵀ + b`, which are one node, as two: what quantises them cannot share W among nodes."""
+    values = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
+    turned: set[str] = set()
+    nodes = []
+    for node in graph.graph.node:
+        told = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        large = node.op_type == "Gemm" and values.get(node.input[1], np.zeros(0)).size >= SMALLEST
+        if not large or told.get("transB") != 1 or told.get("transA", 0) or len(node.input) != 3:
+            nodes.append(copy(node))
+            continue
+        weight, product = node.input[1], f"{node.name}.product"
+        turned.add(weight)
+        nodes.append(helper.make_node("MatMul", [node.input[0], f"{weight}.turned"], [product], product))
+        nodes.append(helper.make_node("Add", [product, node.input[2]], list(node.output), f"{node.name}.sum"))
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(values[name].T), f"{name}.turned") for name in sorted(turned)
+    )
+    _replace(graph, nodes)
+
+
+def halve(graph: onnx.ModelProto) -> None:
+    """Store the network's weights in 16 bits; convolutions and products are computed in them too."""
+    values = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
+    before: dict[str, list[onnx.NodeProto]] = {}
+    after: dict[str, list[onnx.NodeProto]] = {}
+    halved: set[str] = set()
+
+    def cast(name: str, new: str, to: int) -> onnx.NodeProto:
+        return helper.make_node("Cast", [name], [new], to=to)
+
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    for node in weighted(graph, {"Conv", "MatMul"}):
+        name, (result,) = node.name, node.output
+        before[name] = [cast(node.input[0], f"{result}.in", half)]
+        after[name] = [cast(f"{result}.out", result, single)]
+        halved.update(node.input[1:])
+        node.input[:] = [f"{result}.in", *(f"{item}.half" for item in node.input[1:])]
+        node.output[:] = [f"{result}.out"]
+    first = []
+    for node in weighted(graph, {"LSTM"}):
+        for place in (1, 2):
+            weight = node.input[place]
+            if weight not in halved:
+                first.append(cast(f"{weight}.half", f"{weight}.single", single))
+            halved.add(weight)
+            node.input[place] = f"{weight}.single"
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(values[name].astype(np.float16), f"{name}.half") for name in sorted(halved)
+    )
+    nodes = list(first)
+    for node in graph.graph.node:
+        nodes += [*before.get(node.name, ()), copy(node), *after.get(node.name, ())]
+    _replace(graph, nodes)
+
+
+def _replace(graph: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Give it other nodes, which must be none of its own, and the weights that they need alone."""
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    drop_unused(graph)
+
+
+def drop_unused(graph: onnx.ModelProto) -> None:
+    """Remove weights that nothing reads any more; the body of an `If` reads from outside, too."""
+    read = {item.name for item in graph.graph.input}
+    read.update(name for node in graph.graph.node for name in _reads(node))
+    kept = [item for item in graph.graph.initializer if item.name in read]
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """What a node reads, and the bodies in it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _reads(inner)
+        yield from (item.name for item in attribute.g.output)
+
+
+def hold(graph: onnx.ModelProto, name: str, value: NDArray[np.int64]) -> None:
+    """Make a constant of an input."""
+    kept = [item for item in graph.graph.input if item.name != name]
+    del graph.graph.input[:]
+    graph.graph.input.extend(kept)
+    graph.graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def prune(graph: onnx.ModelProto, outputs: Sequence[str]) -> None:
+    """Keep what these outputs need; inputs that have a value are no choice any more."""
+    needed, kept = set(outputs), []
+    for node in reversed(graph.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(_reads(node))
+    nodes = [copy(node) for node in reversed(kept)]
+    given = {item.name for item in graph.graph.initializer}
+    for field, keep in (
+        (graph.graph.node, nodes),
+        (graph.graph.input, [copy(item) for item in graph.graph.input if item.name in needed - given]),
+        (graph.graph.output, [copy(item) for item in graph.graph.output if item.name in outputs]),
+    ):
+        del field[:]
+        field.extend(keep)
+    drop_unused(graph)

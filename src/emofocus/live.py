@@ -49,6 +49,8 @@ def stream(
     samples: str = "s16le",
     channels: int = 1,
     fast: bool = False,
+    engine: str = "fp32",
+    device: str = "auto",
 ) -> None:
     """Recognise a stream until it ends, or until Ctrl-C.
 
@@ -63,6 +65,8 @@ def stream(
         samples: How raw samples are spelled, one of `SAMPLES`.
         channels: Of raw samples.
         fast: Do not wait for a file's time to pass.
+        engine: As in `Recognizer.from_pretrained`.
+        device: As there.
 
     Raises:
         AudioError: The source cannot be heard.
@@ -76,7 +80,9 @@ def stream(
             raise ConfigError(f"unknown {what} {value!r} ({one_of(valid)})")
     file = source not in (None, "-")
     rate = audio.SAMPLING_RATE if file else rate
-    recognizer = StreamingRecognizer.from_pretrained(model, rate, hop, Smoothing(seconds=calm), threshold=threshold)
+    recognizer = StreamingRecognizer.from_pretrained(
+        model, rate, hop, Smoothing(seconds=calm), threshold=threshold, engine=engine, device=device
+    )
     if source is None:
         chunks = microphone(rate)
     elif source == "-":

@@ -1,5 +1,6 @@
 """The model card: what a model directory's README says of data, licence, protocol, figures and limits."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from emofocus import __version__
@@ -53,8 +54,15 @@ Made with emofocus {version}.
 """
 
 
-def model_card(config: ModelConfig, graph_bytes: int) -> str:
-    """Write the card as Markdown with the YAML head that the Hugging Face Hub reads."""
+def model_card(config: ModelConfig, graph_bytes: int, others: Mapping[str, str] | None = None) -> str:
+    """Write the card as Markdown with the YAML head that the Hugging Face Hub reads.
+
+    Args:
+        config: Of the model.
+        graph_bytes: Size of `model.onnx`.
+        others: Further graphs of the directory, and how large they are.
+    """
+    sizes = {"model.onnx": f"{graph_bytes / 1e6:.1f} MB", **(others or {})}
     corpus = str(config.training.get("corpus", "an unnamed corpus"))
     frame = config.features.hop / config.features.sampling_rate
     return CARD.format(
@@ -68,7 +76,7 @@ def model_card(config: ModelConfig, graph_bytes: int) -> str:
         results=_results(config.training),
         calibration=_calibration(config),
         chance=1 / len(config.labels),
-        size=f"`model.onnx`: {graph_bytes / 1e6:.1f} MB",
+        size="; ".join(f"`{file}`: {size}" for file, size in sizes.items()),
         features=_features(config.features),
         seconds=config.segment.frames * frame,
         hop=config.segment.hop * frame,

@@ -34,6 +34,8 @@ def predict_files(
     threshold: float | None = None,
     hop: float | None = None,
     workers: int | None = None,
+    engine: str = "fp32",
+    device: str = "auto",
 ) -> int:
     """Recognise files, folders and what manifests name, in parallel, and write the results in order.
 
@@ -48,6 +50,8 @@ def predict_files(
         threshold: As in `Recognizer.from_pretrained`.
         hop: As there.
         workers: Clips recognised side by side; as many as there are cores by default.
+        engine: As in `Recognizer.from_pretrained`.
+        device: As there.
 
     Returns:
         How many failed.
@@ -60,12 +64,13 @@ def predict_files(
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
     one = len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in MANIFESTS
-    recognizer = Recognizer.from_pretrained(model, None if one else 1, threshold, hop)
+    threads = None if one else 1
+    recognizer = Recognizer.from_pretrained(model, threads, threshold, hop, engine, device, lasting=not one)
     failures: list[str] = []
     items = items_of(paths, lambda error: _report(error, failures))
     rows = rows_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
     if out is not None and format in ("csv", "jsonl"):
-        with Appended(out, format, settings_of(recognizer, model), rows.header) as file:
+        with Appended(out, format, settings_of(recognizer), rows.header) as file:
             for batch in _watched(recognise(recognizer, items, workers, done=file.holds), out):
                 new = [(item, told) for item, told in _good(batch, failures) if not file.holds(item)]
                 file.append([(item, rows.row(item, told)) for item, told in new])

@@ -13,7 +13,7 @@ from emofocus import audio
 from emofocus.audio import SAMPLING_RATE, AudioInput
 from emofocus.blocks import BlockScorer
 from emofocus.config import ModelConfig, load_model_config
-from emofocus.engine import Engine, EngineOutput
+from emofocus.engine import Engine, EngineOutput, engine_file
 from emofocus.errors import ConfigError, ModelError
 from emofocus.prediction import Prediction, Segment, Timeline, predict
 from emofocus.quality import Quality
@@ -59,6 +59,9 @@ class Recognizer:
         threads: int | None = None,
         threshold: float | None = None,
         hop: float | None = None,
+        engine: str = "fp32",
+        device: str = "auto",
+        lasting: bool = True,
     ) -> "Recognizer":
         """Load a model.
 
@@ -67,14 +70,19 @@ class Recognizer:
             threads: CPU threads; as many as there are cores by default.
             threshold: Top probability from which on a prediction is confident; the model's by default.
             hop: Seconds from segment to segment; the model's by default.
+            engine: The network's arithmetic: fp32, int8 or fp16, of which a model directory may have any.
+            device: cpu, cuda, coreml or directml; auto takes what there is.
+            lasting: As in `Engine`.
 
         Raises:
             ModelError: No such model, or a file of it is missing or damaged.
-            ConfigError: Its `config.json` has unknown keys or bad values, or the threshold is no probability.
+            ConfigError: Its `config.json` has unknown keys or bad values, the threshold is no probability, or there
+                is no such engine or device.
         """
         folder = model_folder(source)
+        path = engine_file(folder, engine)
         config = load_model_config(folder / "config.json")
-        return cls(Engine(folder / "model.onnx", threads), config, threshold, hop)
+        return cls(Engine(path, threads, device, lasting), config, threshold, hop)
 
     def __call__(self, audio_input: AudioInput) -> Prediction:
         """Recognise one clip of any length.
@@ -166,7 +174,8 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download  # imported here: seldom needed, and slow to start
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["model.onnx", "config.json", "README.md", "*.safetensors"]))
+        patterns = ["model*.onnx", "config.json", "README.md", "*.safetensors"]
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the Hub's, the network's and the file system's errors share no base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(

@@ -54,6 +54,8 @@ def measure_robustness(
     speakers: Sequence[str] = (),
     workers: int = 2,
     seed: int = 0,
+    engine: str = "fp32",
+    device: str = "auto",
 ) -> list[Heard]:
     """Recognise test utterances under every distortion, and write the table.
 
@@ -65,13 +67,15 @@ def measure_robustness(
         speakers: Who speaks; by default those that the model's config names as its test speakers.
         workers: Threads.
         seed: Of noise and rooms.
+        engine: As in `Recognizer.from_pretrained`.
+        device: As there.
 
     Raises:
         ConfigError: Nobody knows who its test speakers were, or none of them is in the corpus, or labels differ.
     """
     if out.suffix not in (".md", ".csv"):
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
-    recognizer = Recognizer.from_pretrained(model, threads=1)
+    recognizer = Recognizer.from_pretrained(model, threads=1, engine=engine, device=device)
     data = read_corpus(corpus, root)
     told = list(speakers) or recognizer.config.training.get("test_speakers", [])
     if not told:

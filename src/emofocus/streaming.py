@@ -113,9 +113,12 @@ class StreamingRecognizer:
         smoothing: Smoothing | None = None,
         threads: int | None = 1,
         threshold: float | None = None,
+        engine: str = "fp32",
+        device: str = "auto",
     ) -> "StreamingRecognizer":
         """Load a model as `Recognizer.from_pretrained` does, with an event every ``hop`` seconds."""
-        return cls(Recognizer.from_pretrained(source, threads, threshold, hop), sampling_rate, smoothing)
+        recognizer = Recognizer.from_pretrained(source, threads, threshold, hop, engine, device)
+        return cls(recognizer, sampling_rate, smoothing)
 
     def reset(self) -> None:
         """Begin a new stream."""

@@ -33,6 +33,8 @@ def write_timelines(
     threshold: float | None = None,
     hop: float | None = None,
     calm: float = 1.0,
+    engine: str = "fp32",
+    device: str = "auto",
 ) -> int:
     """Recognise recordings of any length, and write their timelines.
 
@@ -46,6 +48,8 @@ def write_timelines(
         threshold: As in `Recognizer.from_pretrained`.
         hop: As there.
         calm: Time constant of the averaged scores in seconds.
+        engine: As in `Recognizer.from_pretrained`.
+        device: As there.
 
     Returns:
         How many failed.
@@ -58,7 +62,7 @@ def write_timelines(
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
     smoothing = Smoothing(seconds=calm)
-    recognizer = Recognizer.from_pretrained(model, threshold=threshold, hop=hop)
+    recognizer = Recognizer.from_pretrained(model, None, threshold, hop, engine, device)
     files = audio.find(paths)
     _refuse_output(format, out, len(files))
     failed = 0

@@ -29,8 +29,9 @@ def silence(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Zero what lies behind each sequence's end, frames last: (B, C, m) or (B, C, F, m), (B,) → the same."""
     if lengths is None:
         return x
-    behind = ~valid_frames(lengths.to(x.device), x.shape[-1])  # (B, m)
-    return x.masked_fill(behind[:, None] if x.ndim == 3 else behind[:, None, None], 0.0)
+    true = valid_frames(lengths.to(x.device), x.shape[-1]).to(x.dtype)  # (B, m)
+    # A product, because runtimes of ONNX fill three times as slowly.
+    return x * (true[:, None] if x.ndim == 3 else true[:, None, None])
 
 
 def blank(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,0 +1,205 @@
+"""What `emofocus bench` does: how fast a model is here, on one core, engine by engine."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.bulk import recognise_together
+from emofocus.engine import ENGINES
+from emofocus.errors import ConfigError, one_of
+from emofocus.files import write_text
+from emofocus.progress import say
+from emofocus.recognizer import Recognizer, model_folder
+from emofocus.streaming import STREAM_HOP, StreamingRecognizer
+
+BATCH = 32
+CHUNK_SECONDS = 0.02
+LISTEN_SECONDS = 10.0
+
+FORMATS = (".md", ".json")
+
+# A small process starts the one that is measured: what a large one starts counts that one's memory as its own.
+WATCHER = """
+import subprocess, sys, time
+began = time.perf_counter()
+main = "from emofocus.cli import main; main()"
+subprocess.run([sys.executable, "-c", main, *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
+spent = time.perf_counter() - began
+try:
+    import resource
+    print(spent, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+except ImportError:
+    print(spent, "nan")
+"""
+
+HEAD = {
+    "engine": "engine",
+    "size": "MB",
+    "single": "one by one, × real time",
+    "batch": f"batches of {BATCH}, × real time",
+    "median": "event, median ms",
+    "worst": "99 % ms",
+    "streams": "streams: share of a core",
+    "start": "start, s",
+    "memory": "memory, MB",
+}
+
+
+class Speed(NamedTuple):
+    """How fast one engine is, on one core.
+
+    Attributes:
+        engine: A key of `ENGINES`.
+        size: Of its file, in MB.
+        single: Seconds of audio recognised in a second, clip by clip.
+        batch: The same in batches of `BATCH`.
+        median: From the last sample of a stream's hop to its event, in milliseconds.
+        worst: The same, in 99 % of hops.
+        streams: Share of the core that the live streams take; above 1 they fall behind.
+        start: Seconds of `emofocus predict` as a whole process, for one clip.
+        memory: The most that this process has held, in MB; None where nobody says.
+    """
+
+    engine: str
+    size: float
+    single: float
+    batch: float
+    median: float
+    worst: float
+    streams: float
+    start: float
+    memory: float | None
+
+
+def bench_model(
+    model: str | None = None,
+    engines: Sequence[str] = (),
+    device: str = "auto",
+    seconds: float = 3.7,
+    streams: int = 8,
+    rounds: int = 3,
+    out: Path | None = None,
+) -> list[Speed]:
+    """Measure all engines of a model in turns, so that what else the machine does hits all alike; medians of rounds.
+
+    Noise is recognised: what it is makes no difference to the time.
+
+    Args:
+        model: As in `Recognizer.from_pretrained`.
+        engines: Which; all that the model has by default.
+        device: As in `Recognizer.from_pretrained`.
+        seconds: Length of a clip.
+        streams: Live streams at once.
+        rounds: How often each is measured.
+        out: File to write, one of `FORMATS`; printed when None.
+
+    Raises:
+        ConfigError: Unknown engine or format, or clips of no length.
+        ModelError: The model has no such engine.
+    """
+    if out is not None and out.suffix not in FORMATS:
+        raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
+    if not seconds > 0:
+        raise ConfigError(f"clips of {seconds:g} s cannot be recognised (valid: above 0)")
+    folder = model_folder(model)
+    chosen = list(engines) or [name for name, file in ENGINES.items() if (folder / file).is_file()]
+    load = partial(Recognizer.from_pretrained, model, threads=1, device=device)
+    ready = {name: (load(engine=name), load(engine=name, hop=STREAM_HOP)) for name in chosen}
+    clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
+    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
+    for number in range(rounds + 1):
+        say(f"round {number} of {rounds}" if number else "warming up")
+        for name, (recognizer, listener) in ready.items():
+            row = (
+                _real_time(recognizer, [[clip] for clip in clips[:4]]),
+                _real_time(recognizer, [clips]),
+                *_latencies(listener, 1)[:2],
+                _latencies(listener, streams)[2],
+                *_whole_process(model, name, device, clips[0]),
+            )
+            if number:  # the first round warms up
+                taken[name].append(row)
+    found = []
+    for name, rows in taken.items():
+        figures: list[Any] = [statistics.median(column) for column in zip(*rows, strict=True)]
+        figures[-1] = None if np.isnan(figures[-1]) else figures[-1]
+        found.append(Speed(name, (folder / ENGINES[name]).stat().st_size / 1e6, *figures))
+    _give(found, out)
+    return found
+
+
+def _real_time(recognizer: Recognizer, batches: Sequence[list[Waveform]]) -> float:
+    """Seconds of audio recognised in a second."""
+    began = time.perf_counter()
+    for batch in batches:
+        recognise_together(recognizer, batch)
+    heard = sum(len(clip) for batch in batches for clip in batch) / SAMPLING_RATE
+    return heard / (time.perf_counter() - began)
+
+
+def _latencies(recognizer: Recognizer, count: int) -> tuple[float, float, float]:
+    """Milliseconds from a hop's last sample to its event, median and 99 %; and the streams' share of real time."""
+    streams = [StreamingRecognizer(recognizer) for _ in range(count)]
+    waveform = np.random.default_rng(1).normal(0, 0.1, round(LISTEN_SECONDS * SAMPLING_RATE)).astype(np.float32)
+    chunk = round(CHUNK_SECONDS * SAMPLING_RATE)
+    taken, began = [], time.perf_counter()
+    for start in range(0, len(waveform), chunk):
+        for stream in streams:
+            before = time.perf_counter()
+            if stream.feed(waveform[start : start + chunk]):
+                taken.append(1000 * (time.perf_counter() - before))
+    share = (time.perf_counter() - began) / LISTEN_SECONDS
+    median, worst = np.quantile(taken, [0.5, 0.99])
+    return float(median), float(worst), share
+
+
+def _whole_process(model: str | None, engine: str, device: str, clip: Waveform) -> tuple[float, float]:
+    """Seconds of `emofocus predict` of one clip, and the most memory that it has held in MB, NaN where nobody says."""
+    import soundfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.wav"
+        soundfile.write(path, clip, SAMPLING_RATE)
+        arguments = ["predict", str(path), "--engine", engine, "--device", device]
+        if model is not None:
+            arguments += ["--model", model]
+        told = subprocess.run([sys.executable, "-c", WATCHER, *arguments], check=True, capture_output=True, text=True)
+    spent, most = map(float, told.stdout.split())
+    return spent, most / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes elsewhere
+
+
+def _give(found: Sequence[Speed], out: Path | None) -> None:
+    if out is not None and out.suffix == ".json":
+        write_text(out, json.dumps([item._asdict() for item in found], indent=1) + "\n")
+        return
+    lines = ["| " + " | ".join(HEAD.values()) + " |", "|---|" + "---:|" * (len(HEAD) - 1)]
+    lines += ["| " + " | ".join(_cells(item)) + " |" for item in found]
+    text = "\n".join(lines) + "\n"
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+
+
+def _cells(item: Speed) -> list[str]:
+    return [
+        item.engine,
+        f"{item.size:.1f}",
+        f"{item.single:.0f}",
+        f"{item.batch:.0f}",
+        f"{item.median:.1f}",
+        f"{item.worst:.1f}",
+        f"{item.streams:.0%}",
+        f"{item.start:.2f}",
+        "–" if item.memory is None else f"{item.memory:.0f}",
+    ]

@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+ANY_PATH = click.Path(path_type=Path)
+
+
+def model_options() -> list[Callable[[Command], Command]]:
+    """Options that say which model recognises, and on what."""
+    return [
+        click.option(
+            "-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub."
+        ),
+        click.option("--engine", default="fp32", help="Arithmetic, of those that the model has: fp32, int8, fp16."),
+        click.option("--device", default="auto", help="cpu, cuda, coreml, directml, or what there is."),
+    ]
+
+
+def corpus_options() -> list[Callable[[Command], Command]]:
+    """Options that say which utterances are meant."""
+    return [
+        click.option("--corpus", help="A corpus (emofocus corpora list), or a manifest."),
+        click.option("--root", type=ANY_PATH, help="Folder of the corpus; a manifest's own folder by default."),
+        click.option("--labels", help="A preset (four, default, …), or: 'happy=hap,exc sad=sad'."),
+        click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep a part, such as style=improvised."),
+    ]
+
+
+def embedding_option() -> Callable[[Command], Command]:
+    """The option that says where embeddings of speakers come from."""
+    return click.option(
+        "--embeddings",
+        metavar="SOURCE",
+        show_default="none",
+        help="Who speaks, for cnn-xvector: an extractor's .onnx file, or manifest, for its column embedding.",
+    )
+
+
+def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

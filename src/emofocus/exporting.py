@@ -1,0 +1,106 @@
+"""What `emofocus export` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofocus.checkpoint import load_network
+from emofocus.config import ModelConfig
+from emofocus.corpora import Corpus, read_corpus
+from emofocus.engine import ENGINES
+from emofocus.errors import ConfigError
+from emofocus.export import export
+from emofocus.files import write_text
+from emofocus.model_card import model_card
+from emofocus.precisions import FIXED, Agreement, write_fixed, write_fp16, write_int8
+from emofocus.progress import say
+from emofocus.splits import PROTOCOLS, make_folds
+
+CLIPS = 64
+"""Of the corpus, spread over it, on which bytes are calibrated and graphs are checked."""
+
+
+def export_model(
+    source: Path,
+    out: Path,
+    packed: bool = False,
+    embeddings: Path | None = None,
+    int8: bool = False,
+    fp16: bool = False,
+    fixed: bool = False,
+    corpus: str | None = None,
+    root: Path | None = None,
+    labels: str | None = None,
+    only: Sequence[str] = (),
+) -> None:
+    """`emofocus export`: a whole model directory, with the engines that are asked for.
+
+    Args:
+        source: A trained fold, or a model directory.
+        out: Model directory to write.
+        packed: As in `export`.
+        embeddings: As ``extractor`` there.
+        int8: Also write `model-int8.onnx`.
+        fp16: Also write `model-fp16.onnx`.
+        fixed: Also write `model-fixed.onnx`.
+        corpus: What the model was trained on, for int8 and fp16; as in `read_corpus`, as are the next three.
+        root: Folder of the corpus.
+        labels: Classes.
+        only: Filters.
+
+    Raises:
+        ConfigError: int8 or fp16 without a corpus, or a corpus that the model is tested on alone.
+        ModelError: As in `export`, or an engine that does not answer as `model.onnx` does.
+    """
+    clips: list[NDArray[np.float32]] = []
+    if int8 or fp16:
+        if corpus is None:
+            raise ConfigError("--int8 and --fp16 need --corpus: speech to calibrate on, and to check on")
+        data = read_corpus(corpus, root, labels, only)
+        known = training_part(data, load_network(source)[1])
+        clips = [data.waveform(int(number)) for number in known[:: max(1, len(known) // CLIPS)][:CLIPS]]
+    export(source, out, packed, embeddings)
+    config = load_network(out)[1]
+    found: dict[str, Agreement] = {}
+    if int8:
+        found["int8"] = write_int8(out, config, clips)
+    if fp16:
+        found["fp16"] = write_fp16(out, config, clips)
+    if fixed:
+        write_fixed(out, config)
+    for engine, agreement in found.items():
+        say(
+            f"{ENGINES[engine]}: {_megabytes(out / ENGINES[engine])}; of segments of {len(clips)} clips it answers "
+            f"{agreement.same:.1%} as model.onnx does; probabilities differ by {agreement.mean:.2g} on average, "
+            f"{agreement.largest:.2g} at most"
+        )
+    others = [out / file for file in (*ENGINES.values(), FIXED) if file != ENGINES["fp32"] and (out / file).is_file()]
+    if others:
+        sizes = {path.name: _megabytes(path) for path in others}
+        write_text(out / "README.md", model_card(config, (out / ENGINES["fp32"]).stat().st_size, sizes))
+    say(f"model directory: {out}")
+
+
+def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:
+    """Utterances that a model was trained on; where its folds cannot be dealt again, all but its test speakers'.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    told: dict[str, Any] = config.training
+    tested = set(told.get("test_speakers", ()))
+    if told.get("corpus") == corpus.name and told.get("protocol") in PROTOCOLS:
+        fold = make_folds(corpus, told["protocol"], told["seed"])[told["fold"]]
+        if (len(fold.train), len(fold.test)) == (told["train"], told["test"]):
+            return fold.train
+    others = [number for number, item in enumerate(corpus.utterances) if item.speaker not in tested]
+    if not others:
+        raise ConfigError(f"{corpus.name} has test speakers of this model alone, on which nothing may be calibrated")
+    return np.array(others, np.int64)
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
