@@ -156,8 +156,9 @@ def test_export_makes_what_it_is_asked_for_and_says_how_near_it_is(
     export_model(model_folder(None), out, int8=True, fp16=True, fixed=True, corpus="emodb", root=small_corpus)
     assert {*ENGINES.values(), FIXED} <= {path.name for path in out.iterdir()}
     told = capsys.readouterr().err
-    assert "model-int8.onnx: 1.0 MB; of segments of" in told
-    assert "`model-int8.onnx`: 1.0 MB" in (out / "README.md").read_text()
+    size = f"{(out / ENGINES['int8']).stat().st_size / 1e6:.1f} MB"
+    assert f"model-int8.onnx: {size}; of segments of" in told
+    assert f"`model-int8.onnx`: {size}" in (out / "README.md").read_text()
 
 
 def test_small_networks_are_left_as_they_are(tmp_path: Path) -> None:
@@ -206,6 +207,8 @@ def test_a_device_that_this_runtime_lacks_is_named() -> None:
 def test_bytes_without_a_corpus_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="need --corpus"):
         export_model(model_folder(None), tmp_path / "out", int8=True)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        export_model(model_folder(None), tmp_path / "out", packed=True, fp16=True, corpus="emodb")
     assert not (tmp_path / "out").exists()
 
 

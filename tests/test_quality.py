@@ -11,7 +11,7 @@ from emofocus.cli import app
 from emofocus.distortions import DISTORTIONS, Scene, mixed
 from emofocus.errors import ConfigError
 from emofocus.quality import Quality
-from emofocus.robustness import measure_robustness
+from emofocus.robustness import KINDS, Heard, mean, measure_robustness
 from emofocus.segments import energy
 
 RATE = audio.SAMPLING_RATE
@@ -116,9 +116,22 @@ def test_robustness_is_measured_on_the_speakers_that_are_named(
     with pytest.raises(ConfigError, match=r"the model does not know bored \(it knows neutral, calm"):
         CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out.md")], catch_exceptions=False)
     with pytest.raises(ConfigError, match="has none of the speakers 99"):
-        measure_robustness(None, tmp_path / "out.md", "emodb", small_corpus, ["99"])
+        measure_robustness([None], tmp_path / "out.md", "emodb", small_corpus, ["99"])
     with pytest.raises(ConfigError, match=r"cannot write .txt \(valid: .md, .csv\)"):
-        measure_robustness(None, tmp_path / "out.txt", "emodb", small_corpus)
+        measure_robustness([None], tmp_path / "out.txt", "emodb", small_corpus)
+
+
+def test_of_several_models_the_mean_is_told() -> None:
+    """Accuracy of confident answers is that of all of them together: a model that gives none has no say."""
+    zero = (0.0,) * len(KINDS)
+    one = Heard("noise", 0.5, 0.4, 0.9, 0.3, 1.0, zero)
+    two = Heard("noise", 0.7, 0.6, 0.7, 0.1, 0.6, (1.0, *zero[1:]))
+    none = Heard("noise", 0.6, 0.5, 0.8, 0.0, None, zero)
+    found = mean([one, two, none])
+    assert found[1:5] == pytest.approx((0.6, 0.5, 0.8, 0.4 / 3))
+    assert found.confident_wa == pytest.approx((0.3 * 1.0 + 0.1 * 0.6) / 0.4)
+    assert found.warned == pytest.approx((1 / 3, *zero[1:]))
+    assert mean([none]) == none
 
 
 def test_the_table_tells_of_damage_below(tmp_path: Path, voice: np.ndarray) -> None:

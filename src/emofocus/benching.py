@@ -173,7 +173,12 @@ def _whole_process(model: str | None, engine: str, device: str, clip: Waveform) 
         arguments = ["predict", str(path), "--engine", engine, "--device", device]
         if model is not None:
             arguments += ["--model", model]
-        told = subprocess.run([sys.executable, "-c", WATCHER, *arguments], check=True, capture_output=True, text=True)
+        return watched(arguments)
+
+
+def watched(arguments: Sequence[str]) -> tuple[float, float]:
+    """Run emofocus as a process of its own: its seconds, and the most memory that it has held in MB, NaN if unknown."""
+    told = subprocess.run([sys.executable, "-c", WATCHER, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     spent, most = map(float, told.stdout.split())
     return spent, most / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes elsewhere
 

@@ -72,18 +72,19 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 
 
 @click.command()
-@with_options(model_options())
+@click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several: their mean is shown.")
+@with_options(model_options()[1:])
 @click.option("--corpus", required=True, help="A corpus, or a manifest.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
-@click.option("--speaker", "speakers", multiple=True, show_default="the model's test speakers", help="Whose speech.")
+@click.option("--speaker", "speakers", multiple=True, show_default="each model's test speakers", help="Whose speech.")
 @click.option("-o", "--out", required=True, type=FILE, help="A .md or .csv to write.")
 @click.option("--workers", default=2, type=click.IntRange(min=1), help="Threads.")
 @click.option("--seed", default=0, help="Of noise and rooms.")
-def robustness(**arguments: Any) -> None:
+def robustness(model: tuple[str, ...], **arguments: Any) -> None:
     """Measure what loudness, coding, noise and rooms do to a model's answers."""
     from emofocus.robustness import markdown, measure_robustness
 
-    click.echo(markdown(measure_robustness(**arguments)))
+    click.echo(markdown(measure_robustness(model or (None,), **arguments)))
 
 
 @click.command()

@@ -21,7 +21,7 @@ from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
 from emofocus.files import replacing, write_text
-from emofocus.graphs import make_optional, merge_equals, pack_onnx
+from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
 from emofocus.segments import segment_count
@@ -213,7 +213,7 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     properties = {"labels": ",".join(config.labels), "license": config.license, STEP: str(network.frames_a_step)}
     properties["config"] = msgspec.json.encode(config).decode()  # all that a host needs, in the one file
     helper.set_model_props(graph, properties)
-    return graph
+    return folded(graph)
 
 
 class _Graph(nn.Module):

@@ -52,11 +52,13 @@ def export_model(
         only: Filters.
 
     Raises:
-        ConfigError: int8 or fp16 without a corpus, or a corpus that the model is tested on alone.
+        ConfigError: int8 or fp16 without a corpus or with packed, or a corpus that the model is tested on alone.
         ModelError: As in `export`, or an engine that does not answer as `model.onnx` does.
     """
     clips: list[NDArray[np.float32]] = []
     if int8 or fp16:
+        if packed:
+            raise ConfigError("--packed and --int8 or --fp16 exclude each other: each stores weights in its own way")
         if corpus is None:
             raise ConfigError("--int8 and --fp16 need --corpus: speech to calibrate on, and to check on")
         data = read_corpus(corpus, root, labels, only)

@@ -1,8 +1,10 @@
 """Changes to ONNX graphs: optional inputs, weights held once, packed or halved, what nothing needs."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from copy import deepcopy as copy
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from emofocus.checkpoint import PACKED_FROM
 from emofocus.config import ModelConfig
+from emofocus.engine import runtime
 
 SMALLEST = 4096
 """Weights from which on a layer is worth fewer bits: casts around it have a price, and take bytes too."""
@@ -246,3 +249,30 @@ def prune(graph: onnx.ModelProto, outputs: Sequence[str]) -> None:
         del field[:]
         field.extend(keep)
     drop_unused(graph)
+
+
+def folded(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with all that is constant computed, by onnxruntime, at the level that keeps to standard operators.
+
+    A file of half the nodes, which loads in half of the time.
+    """
+    onnxruntime = runtime()
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "folded.onnx"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(out)
+        # Layers stay two nodes, a product and a sum, each of which is still known by its name.
+        onnxruntime.InferenceSession(
+            graph.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["MatMulAddFusion"],
+        )
+        found = onnx.load(out)
+    helper.set_model_props(found, {item.key: item.value for item in graph.metadata_props})
+    used = [copy(item) for item in found.opset_import if item.domain in {node.domain for node in found.graph.node}]
+    del found.opset_import[:]
+    found.opset_import.extend(used)
+    return found

@@ -1,7 +1,6 @@
 """`model.onnx` in fewer bits, and at one fixed length for phones."""
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
 
 from emofocus.config import ModelConfig
 from emofocus.engine import ENGINES, Engine, open_session, runtime
 from emofocus.errors import ModelError
 from emofocus.files import replacing
-from emofocus.graphs import SMALLEST, drop_unused, halve, hold, pack_lstms, prune, split_gemms, weighted
+from emofocus.graphs import SMALLEST, drop_unused, folded, halve, hold, pack_lstms, prune, split_gemms, weighted
 from emofocus.segments import softmax
 
 Array = NDArray[np.float32]
@@ -125,8 +123,8 @@ def write_fixed(folder: Path, config: ModelConfig) -> None:
             for dimension, value in zip(item.type.tensor_type.shape.dim, (1, samples), strict=True):
                 dimension.dim_value = value
     prune(graph, ("logits", "level"))
-    with replacing(folder / FIXED) as out, tempfile.TemporaryDirectory() as scratch:
-        onnx.save(_folded(graph, Path(scratch) / "folded.onnx"), out)
+    with replacing(folder / FIXED) as out:
+        onnx.save(folded(graph), out)
         moving = [node.op_type for node in onnx.load(out).graph.node if node.op_type in ("Shape", "Range", "NonZero")]
         if moving:
             raise ModelError(f"{FIXED} would still depend on its input's shape ({', '.join(sorted(set(moving)))})")
@@ -149,19 +147,6 @@ def _split(source: Path) -> onnx.ModelProto:
     if not weighted(graph, {"Conv", "MatMul", "LSTM"}):
         raise ModelError(f"{source}: no layer has {SMALLEST} weights, so that fewer bits would gain nothing")
     return graph
-
-
-def _folded(graph: onnx.ModelProto, out: Path) -> onnx.ModelProto:
-    """A graph with all that is constant computed, by onnxruntime, which uses standard operators alone at this level."""
-    onnxruntime = runtime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(out)
-    onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    folded = onnx.load(out)
-    helper.set_model_props(folded, {item.key: item.value for item in graph.metadata_props})
-    return folded
 
 
 class _Clips:

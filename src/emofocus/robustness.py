@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
-from emofocus.corpora import read_corpus
+from emofocus.corpora import Corpus, read_corpus
 from emofocus.distortions import DISTORTIONS, Scene
 from emofocus.errors import AudioError, ConfigError
 from emofocus.files import write_text
@@ -47,7 +48,7 @@ class Heard(NamedTuple):
 
 
 def measure_robustness(
-    model: str | None,
+    models: Sequence[str | None],
     out: Path,
     corpus: str,
     root: Path | None,
@@ -60,11 +61,12 @@ def measure_robustness(
     """Recognise test utterances under every distortion, and write the table.
 
     Args:
-        model: As in `Recognizer.from_pretrained`.
+        models: As in `Recognizer.from_pretrained`; of several, such as those of all folds, means are taken, each heard
+            on its own test speakers.
         out: A .md or .csv to write.
         corpus: As in `emofocus crossval`.
         root: As there.
-        speakers: Who speaks; by default those that the model's config names as its test speakers.
+        speakers: Who speaks; by default those that each model's config names as its test speakers.
         workers: Threads.
         seed: Of noise and rooms.
         engine: As in `Recognizer.from_pretrained`.
@@ -75,8 +77,24 @@ def measure_robustness(
     """
     if out.suffix not in (".md", ".csv"):
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
-    recognizer = Recognizer.from_pretrained(model, threads=1, engine=engine, device=device)
     data = read_corpus(corpus, root)
+    load = partial(Recognizer.from_pretrained, threads=1, engine=engine, device=device)
+    trials = [_trial(load(model), data, speakers) for model in models]
+    found = [mean(each) for each in zip(*(_all(trial, workers, seed) for trial in trials), strict=True)]
+    write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))
+    return found
+
+
+class _Trial(NamedTuple):
+    """A model, what it hears, and voices of others that may talk over it."""
+
+    recognizer: Recognizer
+    waveforms: list[Waveform]
+    labels: list[str]
+    voices: list[Waveform]
+
+
+def _trial(recognizer: Recognizer, data: Corpus, speakers: Sequence[str]) -> _Trial:
     told = list(speakers) or recognizer.config.training.get("test_speakers", [])
     if not told:
         raise ConfigError("nobody noted this model's test speakers; name some with --speaker")
@@ -84,27 +102,32 @@ def measure_robustness(
     others = [number for number, item in enumerate(data.utterances) if item.speaker not in told]
     if not chosen:
         raise ConfigError(f"{data.name} has none of the speakers {', '.join(told)}")
-    strange = {data.utterances[number].emotion for number in chosen} - set(recognizer.labels)
+    labels = [data.utterances[number].emotion for number in chosen]
+    strange = set(labels) - set(recognizer.labels)
     if strange:
         raise ConfigError(
             f"the model does not know {', '.join(sorted(strange))} (it knows {', '.join(recognizer.labels)})"
         )
-    waveforms = [data.waveform(number) for number in chosen]
     voices = [data.waveform(number) for number in others[:: max(1, len(others) // 100)]]
-    labels = [data.utterances[number].emotion for number in chosen]
-    found = list(_all(recognizer, waveforms, voices, labels, workers, seed))
-    write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))
-    return found
+    return _Trial(recognizer, [data.waveform(number) for number in chosen], labels, voices)
 
 
-def _all(
-    recognizer: Recognizer,
-    waveforms: Sequence[Waveform],
-    voices: Sequence[Waveform],
-    labels: Sequence[str],
-    workers: int,
-    seed: int,
-) -> Iterator[Heard]:
+def mean(heard: Sequence[Heard]) -> Heard:
+    """Of one distortion, over models; accuracy of confident answers over all of these that there are."""
+    if len(heard) == 1:
+        return heard[0]
+    sure = [(item.confident, item.confident_wa) for item in heard if item.confident_wa is not None]
+    total = sum(share for share, _ in sure)
+    wa, ua, same, confident = np.mean(
+        [(item.wa, item.ua, item.same, item.confident) for item in heard], axis=0
+    ).tolist()
+    confident_wa = sum(share * right for share, right in sure) / total if total else None
+    warned = np.mean([item.warned for item in heard], axis=0).tolist()
+    return Heard(heard[0].name, wa, ua, same, confident, confident_wa, tuple(warned))
+
+
+def _all(trial: _Trial, workers: int, seed: int) -> Iterator[Heard]:
+    recognizer, waveforms, labels, voices = trial
     plain: list[str] = []
     for name in track(list(DISTORTIONS), "robustness", "distortion"):
 
