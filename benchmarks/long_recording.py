@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/long_recording.py --corpus ravdess --root DIR [--hours 8] [--pause 1]``. Clips of the model's
 test speakers follow each other in random order, with a pause between them, until the hours are full. ``emofocus predict
---timeline`` recognises the recording as a process of its own. Its answer to a clip is the emotion that takes most of its
-time, or that has the highest mean score; beside them stands what `emofocus predict` says of the clip alone.
+--timeline`` recognises the recording as a process of its own. Its answer to a clip is the emotion that takes most of
+its time, or that has the highest mean score; beside them stands what `emofocus predict` says of the clip alone.
 """
 
 import argparse
