@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import torch
@@ -139,7 +140,9 @@ def test_the_vector_reaches_the_answer_and_its_length_does_not_matter() -> None:
     torch.testing.assert_close(logits[0], logits[2])
 
 
-def test_a_model_that_was_trained_with_an_extractor_carries_it(manifest: Path, extractor: Path, tmp_path: Path) -> None:
+def test_a_model_that_was_trained_with_an_extractor_carries_it(
+    manifest: Path, extractor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "model"
     train(out, fold=0, **device(), **choices(manifest, tmp_path, embeddings=str(extractor)))
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
@@ -153,6 +156,12 @@ def test_a_model_that_was_trained_with_an_extractor_carries_it(manifest: Path, e
     with pytest.raises(ModelError, match="did not make the embeddings of the training"):
         export_model(out / "training", tmp_path / "again", packed=False, embeddings=another)
     export_model(out / "training", tmp_path / "again", packed=True, embeddings=extractor)
+    # The extractor is somebody else's, and keeps its arithmetic when the network gets fewer bits.
+    monkeypatch.setattr("emofocus.precisions.LEAST_AGREEMENT", 0.0)  # it has hardly been trained
+    export_model(out / "training", tmp_path / "bytes", embeddings=extractor, int8=True, corpus=str(manifest))
+    graph = onnx.load(tmp_path / "bytes" / "model-int8.onnx")
+    assert not any("Quantize" in node.op_type and node.name.startswith("speaker/") for node in graph.graph.node)
+    assert any("Quantize" in node.op_type for node in graph.graph.node)
 
 
 def test_crossval_says_that_there_were_embeddings_and_a_file_of_features_keeps_them(

@@ -177,6 +177,9 @@ def join(extractor: Extractor, graph: onnx.ModelProto) -> onnx.ModelProto:
     same = {f"speaker/{mine}": ours for mine, ours in zip(extractor.inputs, ("waveform", "lengths"), strict=False)}
     for node in joined.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
+    operators = {item.domain: item.version for item in joined.opset_import}  # each is named twice: once by each half
+    del joined.opset_import[:]
+    joined.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in operators.items())
     kept = [item for item in joined.graph.input if item.name not in same]
     del joined.graph.input[:]
     joined.graph.input.extend(kept)
