@@ -22,8 +22,8 @@ from emofocus.exporting import export_model
 from emofocus.files import write_text
 from emofocus.metrics import measure
 from emofocus.recognizer import Recognizer
-from emofocus.report.markdown import table
 from emofocus.splits import make_folds
+from emofocus.tables import table
 
 KEYS = ("fold", "part", "file", "speaker", "label")
 VARIANTS = {

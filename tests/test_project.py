@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "emofocus"
 # In the order data flows; a module imports only from those above it. Modules in one line do not know each other.
 ORDER = [
     ["errors"],
-    ["config", "files", "progress", "drawing", "filters", "decoding"],
+    ["config", "files", "progress", "drawing", "tables", "filters", "decoding"],
     ["cache", "audio", "spectrum", "pitch", "segments", "smoothing"],
     ["descriptors", "voice", "resampling", "quality", "distortions"],
     ["features"],

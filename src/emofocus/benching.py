@@ -21,6 +21,7 @@ from emofocus.files import write_text
 from emofocus.progress import say
 from emofocus.recognizer import Recognizer, model_folder
 from emofocus.streaming import STREAM_HOP, StreamingRecognizer
+from emofocus.tables import table
 
 BATCH = 32
 CHUNK_SECONDS = 0.02
@@ -42,17 +43,17 @@ except ImportError:
     print(spent, "nan")
 """
 
-HEAD = {
-    "engine": "engine",
-    "size": "MB",
-    "single": "one by one, × real time",
-    "batch": f"batches of {BATCH}, × real time",
-    "median": "event, median ms",
-    "worst": "99 % ms",
-    "streams": "streams: share of a core",
-    "start": "start, s",
-    "memory": "memory, MB",
-}
+HEAD = (
+    "engine",
+    "MB",
+    "one by one, × real time",
+    f"batches of {BATCH}, × real time",
+    "event, median ms",
+    "99 % ms",
+    "streams: share of a core",
+    "start, s",
+    "memory, MB",
+)
 
 
 class Speed(NamedTuple):
@@ -187,9 +188,7 @@ def _give(found: Sequence[Speed], out: Path | None) -> None:
     if out is not None and out.suffix == ".json":
         write_text(out, json.dumps([item._asdict() for item in found], indent=1) + "\n")
         return
-    lines = ["| " + " | ".join(HEAD.values()) + " |", "|---|" + "---:|" * (len(HEAD) - 1)]
-    lines += ["| " + " | ".join(_cells(item)) + " |" for item in found]
-    text = "\n".join(lines) + "\n"
+    text = table(HEAD, map(_cells, found), right=1)
     if out is None:
         print(text, end="")
     else:

@@ -19,7 +19,8 @@ from emofocus.cli_options import (
     Command,
     corpus_options,
     embedding_option,
-    model_options,
+    engine_options,
+    model_option,
     with_options,
 )
 from emofocus.cli_report import alignment, bench, compare, report, robustness
@@ -34,7 +35,8 @@ def app() -> None:
 
 @app.command()
 @click.argument("paths", nargs=-1, required=True, type=ANY_PATH)
-@with_options(model_options())
+@model_option()
+@with_options(engine_options())
 @click.option(
     "-f",
     "--format",
@@ -90,7 +92,8 @@ def explain(clip: Path, model: tuple[str, ...], out: Path | None, **part: Any) -
 
 @app.command()
 @click.argument("source", required=False)
-@with_options(model_options())
+@model_option()
+@with_options(engine_options())
 @click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
 @click.option("--hop", default=0.1, metavar="SECONDS", help="From event to event.")
 @click.option("--calm", default=1.0, metavar="SECONDS", help="Over how long scores are averaged.")

@@ -13,15 +13,24 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 ANY_PATH = click.Path(path_type=Path)
 
 
-def model_options() -> list[Callable[[Command], Command]]:
-    """Options that say which model recognises, and on what."""
+def model_option() -> Callable[[Command], Command]:
+    """The option that says which model recognises."""
+    return click.option(
+        "-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub."
+    )
+
+
+def engine_options() -> list[Callable[[Command], Command]]:
+    """Options that say on what it recognises."""
     return [
-        click.option(
-            "-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub."
-        ),
         click.option("--engine", default="fp32", help="Arithmetic, of those that the model has: fp32, int8, fp16."),
-        click.option("--device", default="auto", help="cpu, cuda, coreml, directml, or what there is."),
+        device_option(),
     ]
+
+
+def device_option() -> Callable[[Command], Command]:
+    """The device alone."""
+    return click.option("--device", default="auto", help="cpu, cuda, coreml, directml, or what there is.")
 
 
 def corpus_options() -> list[Callable[[Command], Command]]:

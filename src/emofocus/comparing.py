@@ -14,7 +14,8 @@ from emofocus.files import replacing, write_text
 from emofocus.leaderboard import Leaderboard, Standing, leaderboard
 from emofocus.progress import say
 from emofocus.report.entries import OPTIMISTIC
-from emofocus.report.markdown import NAMES, NONE, chance, points, table
+from emofocus.report.markdown import NAMES, NONE, chance, points
+from emofocus.tables import table
 
 REFERENCE = "reference"
 

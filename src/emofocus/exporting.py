@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.checkpoint import load_network
-from emofocus.config import ModelConfig
+from emofocus.config import ModelConfig, load_model_config
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.engine import ENGINES
 from emofocus.errors import ConfigError
@@ -62,10 +61,10 @@ def export_model(
         if corpus is None:
             raise ConfigError("--int8 and --fp16 need --corpus: speech to calibrate on, and to check on")
         data = read_corpus(corpus, root, labels, only)
-        known = training_part(data, load_network(source)[1])
+        known = training_part(data, load_model_config(source / "config.json"))
         clips = [data.waveform(int(number)) for number in known[:: max(1, len(known) // CLIPS)][:CLIPS]]
     export(source, out, packed, embeddings)
-    config = load_network(out)[1]
+    config = load_model_config(out / "config.json")
     found: dict[str, Agreement] = {}
     if int8:
         found["int8"] = write_int8(out, config, clips)

@@ -2,9 +2,10 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy as copy
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -14,6 +15,8 @@ from onnx import helper, numpy_helper
 from emofocus.checkpoint import PACKED_FROM
 from emofocus.config import ModelConfig
 from emofocus.engine import runtime
+
+Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
 
 SMALLEST = 4096
 """Weights from which on a layer is worth fewer bits: casts around it have a price, and take bytes too."""
@@ -47,9 +50,8 @@ def merge_equals(graph: onnx.ModelProto) -> None:
             kept.append(tensor)
         else:
             same[tensor.name] = name
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
     names = {tensor.name for tensor in kept}
+    _keep(graph, kept)
     kept_nodes = []
     for node in graph.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
@@ -64,44 +66,43 @@ def merge_equals(graph: onnx.ModelProto) -> None:
 
 def pack_onnx(graph: onnx.ModelProto) -> None:
     """Replace large float matrices by int8 rows times scales, which the runtime multiplies out when it loads."""
-    nodes, kept = [], []
-    for tensor in graph.graph.initializer:
+
+    def rows(tensor: onnx.TensorProto) -> Rows | None:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.ndim < 2 or values.size < PACKED_FROM:
-            kept.append(tensor)
-            continue
-        found = _rows_of(values)
-        if found is None:  # the exporter stacked matrices that were too small to be packed
-            kept.append(tensor)
-            continue
-        kept += _held(tensor.name, *found)
-        nodes += _multiplied_out(tensor.name)
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
-    for node in reversed(nodes):
-        graph.graph.node.insert(0, node)
+            return None
+        return _rows_of(values)  # None too where the exporter stacked matrices that were too small to be packed
+
+    _pack(graph, rows)
 
 
 def pack_lstms(graph: onnx.ModelProto) -> None:
     """Store LSTMs' weights as int8 rows, each gate's with a scale of its own; they are multiplied out as above."""
     weights = {node.input[place] for node in graph.graph.node if node.op_type == "LSTM" for place in (1, 2)}
+    _pack(graph, lambda tensor: _rows(numpy_helper.to_array(tensor), -1) if tensor.name in weights else None)
+
+
+def _pack(graph: onnx.ModelProto, rows: Callable[[onnx.TensorProto], Rows | None]) -> None:
+    """Replace those weights for which there are rows."""
     nodes, kept = [], []
     for tensor in graph.graph.initializer:
-        if tensor.name not in weights:
+        found = rows(tensor)
+        if found is None:
             kept.append(tensor)
             continue
-        values = numpy_helper.to_array(tensor)
-        scale = np.maximum(np.abs(values).max(axis=-1, keepdims=True), 1e-12) / np.float32(127)
-        kept += _held(tensor.name, np.round(values / scale).astype(np.int8), scale)
-        nodes += _multiplied_out(tensor.name)
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
+        name, (whole, scale) = tensor.name, found
+        kept += [numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
+        nodes += _multiplied_out(name)
+    _keep(graph, kept)
     for node in reversed(nodes):
         graph.graph.node.insert(0, node)
 
 
-def _held(name: str, whole: NDArray[np.int8], scale: NDArray[np.float32]) -> list[onnx.TensorProto]:
-    return [numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
+def _keep(graph: onnx.ModelProto, weights: Sequence[onnx.TensorProto]) -> None:
+    """These weights alone."""
+    kept = list(map(copy, weights))
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
 
 
 def _multiplied_out(name: str) -> list[onnx.NodeProto]:
@@ -111,20 +112,25 @@ def _multiplied_out(name: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _rows_of(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+def _rows(values: NDArray[np.float32], axis: int | tuple[int, ...]) -> Rows:
+    """Whole numbers up to 127, and what to multiply them by along an axis."""
+    scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-12) / np.float32(127)
+    return np.round(values / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def _rows_of(values: NDArray[np.float32]) -> Rows | None:
     """Find the axes along which weights were packed (exporters transpose) and split them again, without loss.
 
     None of weights that were not packed.
     """
-    best: tuple[float, NDArray[np.int8], NDArray[np.float32]] | None = None
+    best: tuple[float, Rows] | None = None
     for axis in (*range(values.ndim), tuple(range(1, values.ndim))):  # a convolution's row has three axes
-        scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-12) / np.float32(127)
-        whole = np.round(values / scale).astype(np.int8)
+        whole, scale = _rows(values, axis)
         error = float(np.abs(whole * scale - values).max())
         if best is None or error < best[0]:
-            best = (error, whole, scale.astype(np.float32))
+            best = (error, (whole, scale))
     assert best is not None
-    return best[1:] if best[0] <= 1e-5 * float(np.abs(values).max()) else None
+    return best[1] if best[0] <= 1e-5 * float(np.abs(values).max()) else None
 
 
 def weighted(graph: onnx.ModelProto, kinds: set[str]) -> list[onnx.NodeProto]:
@@ -210,9 +216,7 @@ def drop_unused(graph: onnx.ModelProto) -> None:
     """Remove weights that nothing reads any more; the body of an `If` reads from outside, too."""
     read = {item.name for item in graph.graph.input}
     read.update(name for node in graph.graph.node for name in _reads(node))
-    kept = [item for item in graph.graph.initializer if item.name in read]
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(kept)
+    _keep(graph, [item for item in graph.graph.initializer if item.name in read])
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

@@ -19,7 +19,7 @@ from emofocus.metrics import measure
 from emofocus.prediction import Prediction
 from emofocus.progress import track
 from emofocus.recognizer import Recognizer
-from emofocus.report.markdown import table
+from emofocus.tables import table
 
 KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
 """Of warnings, by their first word."""

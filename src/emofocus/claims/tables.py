@@ -13,8 +13,9 @@ from emofocus.claims.measuring import ClaimSettings, read_settings
 from emofocus.drawing import add_title, style
 from emofocus.faithfulness import RANKINGS, area
 from emofocus.files import replacing, write_text
-from emofocus.report.markdown import chance, table
+from emofocus.report.markdown import chance
 from emofocus.statistics import Difference, difference_of, holm, resampled_means
+from emofocus.tables import table
 
 
 def write_tables(folder: Path) -> list[Path]:

@@ -1,19 +1,11 @@
 """Figures and tables as Markdown."""
 
-from collections.abc import Iterable, Sequence
-
 from emofocus.report.entries import Entry
 from emofocus.statistics import FIGURES, Difference, Interval
 
 NAMES = dict(zip(FIGURES, ("WA", "UA", "macro-F1"), strict=True))
 NOT_MEASURED = "not measured"
 NONE = "–"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> str:
-    """A table; columns from number ``right`` on are aligned to the right, none if it is 0."""
-    rule = ["---:" if right and number >= right else "---" for number in range(len(head))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows)) + "\n"
 
 
 def spread(mean: float, deviation: float) -> str:

@@ -18,11 +18,11 @@ from emofocus.report.markdown import (
     points,
     seeds,
     spread,
-    table,
 )
 from emofocus.report.published import ABLATIONS
 from emofocus.report.results import Result
 from emofocus.statistics import FIGURES, Comparison, compare, holm
+from emofocus.tables import table
 
 
 def headline(entries: Sequence[Entry]) -> str:
