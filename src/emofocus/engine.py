@@ -19,7 +19,6 @@ Array = NDArray[np.float32]
 STEP = "frames_a_step"
 """Entry of the file's metadata: frames of features that one position of the attention maps stands for."""
 
-
 ENGINES = {"fp32": "model.onnx", "int8": "model-int8.onnx", "fp16": "model-fp16.onnx"}
 """Arithmetic of the network → file of a model directory, which always has the first."""
 
@@ -30,6 +29,10 @@ DEVICES = {
     "cpu": "CPUExecutionProvider",
 }
 """Device → onnxruntime's name of what runs graphs on it, the one that is taken first when several are there first."""
+
+CPU_BATCH, DEVICE_BATCH = 4, 32
+"""Clips of a few seconds that are best recognised together. On a CPU what is between layers of more of them falls out
+of its cache: 32 at once take a sixth longer each than four."""
 
 
 class EngineOutput(NamedTuple):
@@ -68,6 +71,7 @@ class Engine:
         step: Frames that one position of the attention maps stands for.
         attends: Whether there are attention maps.
         streams: Whether frames and segments can be had one by one: not of a model that is told who speaks.
+        batch: Clips of a few seconds that are best recognised together.
 
     Raises:
         ModelError: The file is missing or damaged.
@@ -86,6 +90,7 @@ class Engine:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
         self.attends = "attention" in self._names
         self.streams = "frames" in spare
+        self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
         self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
         # Only what is asked for is computed.
         self._run_options = runtime().RunOptions()

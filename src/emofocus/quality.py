@@ -59,8 +59,10 @@ class Quality:
         self.samples += len(block)
         if len(block) < SPECTRUM:
             return
-        for start in np.unique(np.linspace(0, len(block) - SPECTRUM, LOOKS).astype(np.int64)):
-            self._power += np.abs(np.fft.rfft(block[start : start + SPECTRUM] * self._window)) ** 2
+        starts = np.unique(np.linspace(0, len(block) - SPECTRUM, LOOKS).astype(np.int64))
+        looks = np.lib.stride_tricks.sliding_window_view(block, SPECTRUM)[starts] * self._window  # (LOOKS, SPECTRUM)
+        spectra = np.fft.rfft(looks)
+        self._power += (spectra.real**2 + spectra.imag**2).sum(axis=0)
 
     def warnings(self, level: NDArray[np.float32], energy: float, least_energy: float | None) -> tuple[str, ...]:
         """What there is to say of the whole.

@@ -80,6 +80,8 @@ class SquaredSpectrum(nn.Module):
 
     def power(self, squares: Tensor) -> Tensor:
         """Mean square under the window, by Parseval: (…, N + 2) → (…)."""
+        if torch.onnx.is_in_onnx_export():  # onnxruntime takes seven times as long for a vector
+            return (squares @ self.shares[:, None]).squeeze(-1)
         return squares @ self.shares
 
 
@@ -98,13 +100,17 @@ def two_step_squares(frames: Tensor, size: int) -> Tensor:
     real, imaginary = torch.split(rows @ _waves(first, first, half, frames), half, dim=-1)  # (…, Q, P / 2 + 1)
     turn, quarter = torch.split(_waves(size, second, half, frames), half, dim=1)  # (Q, P / 2 + 1)
     turned = torch.cat([real * turn - imaginary * quarter, real * quarter + imaginary * turn], dim=-2)  # (…, 2 · Q, c)
-    cosines, sines = torch.split(_waves(second, second, second, frames), second, dim=1)  # (Q, Q)
-    outer = torch.cat([torch.cat([cosines, sines], dim=1), torch.cat([-sines, cosines], dim=1)])  # (2 · Q, 2 · Q)
-    squares = (turned.transpose(-1, -2) @ outer).float().square()  # (…, c, 2 · Q)
-    bins = np.arange(size // 2 + 1)
-    bins = np.where(bins % first > first // 2, size - bins, bins)
-    places = (bins % first) * 2 * second + bins // first
-    return squares.flatten(-2)[..., torch.from_numpy(np.stack([places, places + second], axis=1).ravel())]
+    blocks = second // 2 + 1  # of P bins each, that hold the bins 0 … N / 2
+    order = [*range(blocks), *range(second - 1, second - 1 - blocks, -1)]  # of d, then of the mirror images' Q - 1 - d
+    cosines, sines = (waves[:, order] for waves in torch.split(_waves(second, second, second, frames), second, dim=1))
+    outer = torch.cat([torch.cat([cosines, sines], dim=1), torch.cat([-sines, cosines], dim=1)])  # (2 · Q, 4 · blocks)
+    squares = (turned.transpose(-1, -2) @ outer).float().square()
+    squares = squares.reshape(*frames.shape[:-1], half, 2, 2, blocks)  # c, real or imaginary, direct or mirrored, d
+    # Bin N - k is at P - c. Whole rows, then one transposition: runtimes take long to index columns.
+    mirrored = squares[..., 1, :].index_select(-3, torch.arange(first - half, 0, -1))
+    ordered = torch.cat([squares[..., 0, :], mirrored], dim=-3)  # (…, P, 2, blocks)
+    bins = ordered.transpose(-1, -2).transpose(-2, -3)  # (…, blocks, P, 2)
+    return bins.flatten(-3)[..., : size + 2]
 
 
 def _waves(period: int, rows: int, columns: int, like: Tensor) -> Tensor:

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofocus.config import ModelConfig
-from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, valid_frames
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import mean_and_deviation, shorter, silence
+from emofocus.models.frames import mean_and_deviation, shorter
 from emofocus.models.mhsa import BiLSTM
 
 WIDTH, HEADS = 128, 4
@@ -85,10 +85,11 @@ class Compact(SpeechNetwork):
     def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
         """Normalised features (B, m, F) → logits (B, C)."""
         plain = encoded.shape[2] - self.pitch_bins
-        x, steps = self.spectrum(encoded[:, :, :plain], lengths)
+        true = None if lengths is None else valid_frames(lengths.to(encoded.device), encoded.shape[1]).to(encoded.dtype)
+        x = self.spectrum(encoded[:, :, :plain], true)
         if self.pitch is not None:
-            x = torch.cat([x, self.pitch(encoded[:, :, plain:], lengths)[0]], dim=2)
-        x, lengths = self.projection(x), steps  # (B, m / 4, WIDTH)
+            x = torch.cat([x, self.pitch(encoded[:, :, plain:], true)], dim=2)
+        x, lengths = self.projection(x), shorter(lengths, self.frames_a_step)  # (B, m / 4, WIDTH)
         x = x + self.lstm(x, lengths)
         attended, maps = self.attention(x, lengths, need_maps)
         x = self.norm(x + attended)
@@ -99,7 +100,7 @@ class Compact(SpeechNetwork):
 class Tower(nn.Module):
     """Three convolution blocks over frames and features.
 
-    Shape: (B, m, F), lengths (B,) → (B, ⌈m / 4⌉, width), ⌈lengths / 4⌉; width = C · ⌈F / 8⌉.
+    Shape: (B, m, F), which frames are true (B, m) → (B, ⌈m / 4⌉, width); width = C · ⌈F / 8⌉.
     """
 
     def __init__(self, size: int, channels: tuple[int, int, int]) -> None:
@@ -114,13 +115,15 @@ class Tower(nn.Module):
         )
         self.width = third * -(-size // 8)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, true: Tensor | None = None) -> Tensor:
         """See the class."""
         x = x.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (B, 1, F, m)
-        x = silence(x, lengths)
-        for block in self.blocks:
-            x, lengths = block(x, lengths)
-        return x.permute(0, 3, 1, 2).flatten(2), lengths
+        x = kept(x, true)
+        *inner, last = self.blocks
+        for block in inner:
+            x, true = block(x, true)
+        x = last(x)[0]  # what stands behind a segment's end is read by nobody from here on
+        return x.permute(0, 3, 1, 2).flatten(2)
 
 
 class TimeFrequencyBlock(nn.Module):
@@ -128,7 +131,8 @@ class TimeFrequencyBlock(nn.Module):
 
     ReLU behind the pool gives the same numbers as before it, on fewer of them.
 
-    Shape: (B, C, F, m), lengths (B,) → (B, C', ⌈F / p⌉, ⌈m / q⌉), ⌈lengths / q⌉; p and q are stride times pool.
+    Shape: (B, C, F, m), ones and zeros for frames true or not (B, m) → (B, C', ⌈F / p⌉, ⌈m / q⌉), (B, ⌈m / q⌉); p and q
+    are stride times pool. Each q-th one is what says whether ⌈length / q⌉ frames reach that far.
     """
 
     def __init__(
@@ -139,10 +143,20 @@ class TimeFrequencyBlock(nn.Module):
         self.norm = nn.BatchNorm2d(channels_out)
         self.stride, self.pool = stride, pool
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, true: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """See the class."""
-        lengths = shorter(lengths, self.stride)
-        x = silence(self.norm(self.convolution(x)), lengths)
+        true = every(true, self.stride)
+        x = kept(self.norm(self.convolution(x)), true)
         if self.pool != (1, 1):
             x = F.max_pool2d(x, self.pool, ceil_mode=True)
-        return F.relu(x), shorter(lengths, self.pool[1])
+        return F.relu(x), every(true, self.pool[1])
+
+
+def kept(x: Tensor, true: Tensor | None) -> Tensor:
+    """Zero the frames (B, C, F, m) that are not true (B, m), unless all are."""
+    return x if true is None else x * true[:, None, None]
+
+
+def every(true: Tensor | None, step: int) -> Tensor | None:
+    """Which frames are true (B, m) when one in ``step`` is left: (B, ⌈m / step⌉)."""
+    return true if true is None or step == 1 else true[:, ::step]
