@@ -159,6 +159,9 @@ def test_export_makes_what_it_is_asked_for_and_says_how_near_it_is(
     size = f"{(out / ENGINES['int8']).stat().st_size / 1e6:.1f} MB"
     assert f"model-int8.onnx: {size}; of segments of" in told
     assert f"`model-int8.onnx`: {size}" in (out / "README.md").read_text()
+    export_model(model_folder(None), out, fixed=True)  # the other graphs may be of other weights: gone, and not named
+    assert sorted(path.name for path in out.glob("*.onnx")) == ["model-fixed.onnx", "model.onnx"]
+    assert "int8" not in (out / "README.md").read_text()
 
 
 def test_small_networks_are_left_as_they_are(tmp_path: Path) -> None:

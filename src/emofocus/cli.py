@@ -184,8 +184,9 @@ def train(**arguments: Any) -> None:
 def export(**arguments: Any) -> None:
     """Write model.onnx and the model card of a trained fold, checking that torch and ONNX agree.
 
-    SOURCE is a fold of a run (OUT/fold-0) or a model directory; OUT is the model directory to write. Ranges of bytes
-    are set on speech of the corpus, but not of the model's test speakers.
+    SOURCE is a fold of a run (OUT/fold-0) or a model directory; OUT is the model directory to write, with the graphs
+    that are asked for alone: older ones are removed. Ranges of bytes are set on speech of the corpus, but not of the
+    model's test speakers.
     """
     from emofocus.exporting import export_model
 

@@ -35,7 +35,7 @@ def export_model(
     labels: str | None = None,
     only: Sequence[str] = (),
 ) -> None:
-    """`emofocus export`: a whole model directory, with the engines that are asked for.
+    """`emofocus export`: a whole model directory, with the engines that are asked for and no others.
 
     Args:
         source: A trained fold, or a model directory.
@@ -64,6 +64,10 @@ def export_model(
         known = training_part(data, load_model_config(source / "config.json"))
         clips = [data.waveform(int(number)) for number in known[:: max(1, len(known) // CLIPS)][:CLIPS]]
     export(source, out, packed, embeddings)
+    asked = {ENGINES["int8"]: int8, ENGINES["fp16"]: fp16, FIXED: fixed}
+    for file in (name for name, wanted in asked.items() if not wanted and (out / name).exists()):
+        (out / file).unlink()  # of another export, whose weights may be others
+        say(f"{out / file}: removed, as it was not asked for again")
     config = load_model_config(out / "config.json")
     found: dict[str, Agreement] = {}
     if int8:
@@ -78,9 +82,8 @@ def export_model(
             f"{agreement.same:.1%} as model.onnx does; probabilities differ by {agreement.mean:.2g} on average, "
             f"{agreement.largest:.2g} at most"
         )
-    others = [out / file for file in (*ENGINES.values(), FIXED) if file != ENGINES["fp32"] and (out / file).is_file()]
-    if others:
-        sizes = {path.name: _megabytes(path) for path in others}
+    sizes = {file: _megabytes(out / file) for file, wanted in asked.items() if wanted}
+    if sizes:
         write_text(out / "README.md", model_card(config, (out / ENGINES["fp32"]).stat().st_size, sizes))
     say(f"model directory: {out}")
 
