@@ -1,5 +1,6 @@
 """Whatever comes in leaves as 16 kHz mono float32, or is refused by name."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -174,6 +175,26 @@ def test_raw_suffix_is_no_traceback(tmp_path: Path) -> None:
 
 
 # Arrays
+
+
+@pytest.mark.parametrize("suffix", audio.EXTENSIONS)
+def test_an_open_file_is_read_from_its_start_like_its_path(suffix: str, tmp_path: Path, tone, encode) -> None:
+    path = encode(tmp_path / f"tone{suffix}", tone(440.0, 0.5, 48_000), 48_000)
+    with path.open("rb") as opened:
+        opened.read(10)
+        for source in (opened, io.BytesIO(path.read_bytes())):
+            np.testing.assert_array_equal(audio.load(source), audio.load(path))
+
+
+def test_what_cannot_be_rewound_is_refused_and_told_how() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe, pytest.raises(AudioError, match=r"cannot be rewound.*io\.BytesIO"):
+        audio.load(pipe)
+    with pytest.raises(AudioError, match="the given file: is an empty file"):
+        audio.load(io.BytesIO())
+    with pytest.raises(AudioError, match="the given file: not audio that can be decoded"):
+        audio.load(io.BytesIO(b"no audio at all"))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"])

@@ -4,8 +4,9 @@ soxr does every resampling, because differing resamplers change labels.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from io import IOBase
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, BinaryIO, TypeAlias, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from emofocus.decoding import (
     BLOCK_SECONDS,
     EXTENSIONS,
+    OPENED,
     TOLERATED_SECONDS,
     Waveform,
     checked_rate,
@@ -64,14 +66,15 @@ class AudioArray(TypedDict):
     sampling_rate: int
 
 
-AudioInput: TypeAlias = str | Path | AudioArray
+AudioInput: TypeAlias = str | Path | BinaryIO | AudioArray
+"""A file by its path or open for reading bytes, or samples with their rate."""
 
 
 def load(audio: AudioInput, start: float | None = None, end: float | None = None) -> Waveform:
     """Decode a whole clip, or a part of it.
 
     Args:
-        audio: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
+        audio: A file's path, a file open for reading bytes, or ``{"array": samples, "sampling_rate": hertz}``.
         start: Where the part begins, in seconds; None for the clip's beginning.
         end: Where it ends; None for the clip's end. What is behind it is not read.
 
@@ -117,8 +120,10 @@ def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[
     """
     if isinstance(audio, str | Path):
         yield from _resampled(decode(Path(audio), block_seconds), str(audio))
+    elif isinstance(audio, IOBase):
+        yield from _resampled(decode(cast(BinaryIO, audio), block_seconds), OPENED)
     else:
-        rate, samples = _checked_array(audio)
+        rate, samples = _checked_array(cast(Mapping[str, Any], audio))
         size = max(1, int(block_seconds * rate))
         blocks = ((rate, samples[start : start + size]) for start in range(0, len(samples), size))
         yield from _resampled(blocks, name_of(audio))
@@ -126,7 +131,9 @@ def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[
 
 def name_of(audio: AudioInput) -> str:
     """How messages call this input."""
-    return str(audio) if isinstance(audio, str | Path) else "the given array"
+    if isinstance(audio, str | Path):
+        return str(audio)
+    return OPENED if isinstance(audio, IOBase) else "the given array"
 
 
 def check(waveform: Waveform, name: str) -> None:

@@ -6,6 +6,7 @@ there is no Xing header).
 
 import re
 from collections.abc import Iterator
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -26,15 +27,22 @@ TOLERATED_SECONDS = 0.025
 Waveform: TypeAlias = NDArray[np.float32]
 
 
-def decode(path: Path, block_seconds: float = BLOCK_SECONDS) -> Iterator[tuple[int, Waveform]]:
-    """Decode a file at its own rate.
+OPENED = "the given file"
+"""How messages call a file that was opened by somebody else."""
+
+
+def decode(path: Path | BinaryIO, block_seconds: float = BLOCK_SECONDS) -> Iterator[tuple[int, Waveform]]:
+    """Decode a file, or one that is open, at its own rate.
 
     Yields:
         The rate in hertz, and consecutive mono blocks of shape (T_k,).
 
     Raises:
-        AudioError: The file is missing, empty, not audio, or truncated.
+        AudioError: The file is missing, empty, not audio, or truncated; or what is open cannot be read from its start.
     """
+    if not isinstance(path, Path):
+        yield from _decode_opened(_rewound(path), OPENED, block_seconds)
+        return
     if path.is_dir():
         raise AudioError(f"{path}: is a folder, not an audio file")
     if not path.exists():
@@ -44,18 +52,28 @@ def decode(path: Path, block_seconds: float = BLOCK_SECONDS) -> Iterator[tuple[i
     try:
         # Decoders get no name: they stumble over "12:30.m4a" and over names that are not UTF-8.
         with path.open("rb") as opened:
-            yield from _decode_opened(opened, path, block_seconds)
+            yield from _decode_opened(opened, str(path), block_seconds)
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _decode_opened(opened: BinaryIO, path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+def _rewound(opened: BinaryIO) -> BinaryIO:
+    """The same at its start, if it can be had from there and holds anything."""
+    if not opened.seekable():
+        raise AudioError(f"{OPENED} cannot be rewound, as a pipe cannot; pass io.BytesIO(file.read())")
+    if opened.seek(0, SEEK_END) == 0:
+        raise AudioError(f"{OPENED}: is an empty file")
+    opened.seek(0)
+    return opened
+
+
+def _decode_opened(opened: BinaryIO, name: str, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
     file = _soundfile(opened)
     if file is None:
-        yield from decode_av(opened, path)
+        yield from decode_av(opened, name)
     else:
         with file:
-            yield from _decode_soundfile(file, path, block_seconds)
+            yield from _decode_soundfile(file, name, block_seconds)
 
 
 def _soundfile(opened: BinaryIO) -> Any | None:
@@ -74,7 +92,7 @@ def _soundfile(opened: BinaryIO) -> Any | None:
     return None
 
 
-def _decode_soundfile(file: Any, path: Path, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+def _decode_soundfile(file: Any, name: str, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
     import soundfile
 
     rate, expected, read = int(file.samplerate), _promised_samples(file), 0
@@ -84,10 +102,10 @@ def _decode_soundfile(file: Any, path: Path, block_seconds: float) -> Iterator[t
             read += len(block)
             yield rate, _mono(block.T)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: damaged after {read / rate:.2f} s ({error})") from error
+        raise AudioError(f"{name}: damaged after {read / rate:.2f} s ({error})") from error
     # A stream of unknown length reports a huge count; only a file that promises its length can fall short.
     if read < expected < 1 << 62:
-        raise AudioError(f"{path}: truncated: {read} of {expected} samples could be read")
+        raise AudioError(f"{name}: truncated: {read} of {expected} samples could be read")
 
 
 def _promised_samples(file: Any) -> int:
@@ -103,19 +121,19 @@ def _promised_samples(file: Any) -> int:
     return samples if samples - file.frames > TOLERATED_SECONDS * file.samplerate else int(file.frames)
 
 
-def decode_av(opened: BinaryIO, path: Path) -> Iterator[tuple[int, Waveform]]:
-    """The first audio track of an open file: its rate and consecutive mono blocks; `AudioError` names ``path``."""
+def decode_av(opened: BinaryIO, name: str) -> Iterator[tuple[int, Waveform]]:
+    """The first audio track of an open file: its rate and consecutive mono blocks; `AudioError` names ``name``."""
     import av
 
     try:
         with av.open(opened) as container:
             if not container.streams.audio:
-                raise AudioError(f"{path}: holds no audio track")
+                raise AudioError(f"{name}: holds no audio track")
             for frame in _frames(container):
                 yield int(frame.sample_rate), _mono(_planar(frame))
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise AudioError(f"{path}: not audio that can be decoded ({reason}); {one_of(EXTENSIONS)}") from error
+        raise AudioError(f"{name}: not audio that can be decoded ({reason}); {one_of(EXTENSIONS)}") from error
 
 
 def _frames(container: Any) -> Iterator[Any]:

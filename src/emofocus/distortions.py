@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +78,7 @@ def coded(codec: str, bits: int, container: str) -> Distortion:
                 output.mux(track.encode(_converted(frame, track)))
             output.mux(track.encode(None))
         stream.seek(0)
-        rates, parts = zip(*decode_av(stream, Path(f"{bits} bit/s.{container}")), strict=True)
+        rates, parts = zip(*decode_av(stream, f"{bits} bit/s.{container}"), strict=True)
         return audio.load({"array": np.concatenate(parts), "sampling_rate": rates[0]})
 
     return distort

@@ -88,7 +88,8 @@ class Recognizer:
         """Recognise one clip of any length.
 
         Args:
-            audio_input: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
+            audio_input: A file's path, a file open for reading bytes, or
+                ``{"array": samples, "sampling_rate": hertz}``.
 
         Raises:
             AudioError: The audio cannot be read, or holds nothing that can be recognised.
