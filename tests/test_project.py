@@ -38,7 +38,8 @@ ORDER = [
     ["timeline_files"],
     ["export", "claims", "precisions"],
     ["comparing", "aligning", "robustness", "exporting", "benching", "cli_options"],
-    ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "cli_corpora", "cli_report"],
+    ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "serving"],
+    ["cli_corpora", "cli_report", "cli_serve"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -24,6 +24,7 @@ from emofocus.cli_options import (
     with_options,
 )
 from emofocus.cli_report import alignment, bench, compare, report, robustness
+from emofocus.cli_serve import serve, tokens
 from emofocus.errors import EmofocusError
 
 
@@ -251,6 +252,8 @@ app.add_command(compare)
 app.add_command(alignment)
 app.add_command(robustness)
 app.add_command(bench)
+app.add_command(serve)
+app.add_command(tokens)
 
 
 def main() -> None:

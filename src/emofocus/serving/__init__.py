@@ -1,0 +1,1 @@
+"""Recognition over HTTP and a socket. `serving.app` joins the parts; none of them stores or logs audio."""

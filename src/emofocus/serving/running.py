@@ -1,0 +1,144 @@
+"""What `emofocus serve` does: models in, a process that listens."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emofocus.errors import ConfigError, MissingExtraError
+from emofocus.recognizer import Recognizer
+
+try:
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from emofocus.serving.app import create_app
+except ImportError as error:
+    raise MissingExtraError(error.name or "fastapi", "serve") from error
+
+from emofocus.serving.gate import LOOPBACK
+from emofocus.serving.limits import Limits
+from emofocus.serving.tokens import Tokens
+
+DEFAULT = "default"
+"""Name of a model that was given none."""
+
+FRAME_BYTES = 1 << 20
+"""Of one message on a socket."""
+
+
+def run_service(
+    host: str,
+    port: int,
+    models: Sequence[str],
+    tokens: Path | None,
+    origins: Sequence[str],
+    names: Sequence[str],
+    limits: Limits,
+    threads: int | None = None,
+    engine: str = "fp32",
+    device: str = "cpu",
+) -> None:
+    """Serve until the process is told to end; then let requests that are under way end, and no new ones in.
+
+    Args:
+        host: Address to listen on.
+        port: There.
+        models: ``NAME=DIR``, or a directory alone; the shipped model if there are none.
+        tokens: File of tokens; needed wherever others than this machine can ask.
+        origins: Of other pages that may use it.
+        names: Further names that it goes by, besides ``host``.
+        limits: What clients may ask for.
+        threads: That recognise; one a core by default.
+        engine: As in `Recognizer.from_pretrained`.
+        device: As there.
+
+    Raises:
+        EmofocusError: A model, or the tokens, cannot be had; or anybody could ask without a token.
+    """
+    local = host in LOOPBACK
+    if not local and tokens is None:
+        raise ConfigError(
+            f"--host {host} lets other machines ask: say who may, with --tokens FILE (emofocus tokens add NAME --file "
+            f"FILE), or listen on this machine alone ({', '.join(LOOPBACK)})"
+        )
+    app = create_app(
+        load_models(models, engine, device),
+        limits,
+        None if tokens is None else Tokens(tokens),
+        (*LOOPBACK, *names) if local else tuple(names),
+        tuple(origins),
+        threads,
+    )
+    print(f"emofocus listens on http://{_shown(host)}:{port} (API: /openapi.json)", file=sys.stderr, flush=True)
+    Server(config_of(app, host, port, limits)).run()
+
+
+def config_of(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Config:
+    """How it listens."""
+    return uvicorn.Config(
+        app,
+        host,
+        port,
+        http=_patient(limits.header_seconds),
+        ws="websockets-sansio",
+        ws_max_size=FRAME_BYTES,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=round(limits.drain_seconds),
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+
+
+class Server(uvicorn.Server):
+    """Ends with 0 when it was told to end."""
+
+    def run(self, sockets: Any = None) -> None:
+        """Serve."""
+        try:
+            super().run(sockets)
+        except KeyboardInterrupt:
+            return
+        if not self.started:
+            raise ConfigError(f"cannot listen on {self.config.host}:{self.config.port}: is it taken?")
+
+
+def load_models(given: Sequence[str], engine: str, device: str) -> dict[str, Recognizer]:
+    """Models by name, each for one thread.
+
+    Raises:
+        ConfigError: Two of one name, or a name that cannot be one.
+        ModelError: One cannot be loaded.
+    """
+    found: dict[str, Recognizer] = {}
+    for item in given or [""]:
+        name, equals, source = item.partition("=")
+        name, source = (name, source) if equals else (DEFAULT, item)
+        if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
+            raise ConfigError(f"{name!r} is no name for a model (valid: letters, digits, '-' and '_')")
+        if name in found:
+            raise ConfigError(f"two models are called {name}; give each a name: --model NAME=DIR")
+        found[name] = Recognizer.from_pretrained(source or None, threads=1, engine=engine, device=device)
+    return found
+
+
+def _patient(seconds: float) -> type[asyncio.Protocol]:
+    """Uvicorn's protocol, which by itself waits for a request's head for ever."""
+
+    class Patient(HttpToolsProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(seconds, self._end_unless_asked)
+
+        def _end_unless_asked(self) -> None:
+            if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:
+                self.transport.close()
+
+    return Patient
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
