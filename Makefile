@@ -3,7 +3,7 @@ PYTHON ?= python3
 LIGHT := .venv-light
 FULL := .venv
 
-.PHONY: demo test check format benchmark results clean
+.PHONY: demo test check format benchmark results page clean
 
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
@@ -27,6 +27,12 @@ benchmark: $(FULL)/.ready
 # docs/results.md and its figures, out of results/ alone.
 results: $(FULL)/.ready
 	$(FULL)/bin/emofocus report results --out docs/results.md
+
+# The page, into the package; needs Node.js 20 or newer.
+page: $(FULL)/.ready
+	cd page && npm ci --no-audit --no-fund --silent
+	$(FULL)/bin/python page/model_files.py
+	cd page && npm run --silent build
 
 # An editable install follows the sources; only a change of dependencies installs again.
 $(LIGHT)/.ready: pyproject.toml

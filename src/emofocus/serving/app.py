@@ -25,6 +25,7 @@ from emofocus.serving.decoders import Decoders
 from emofocus.serving.gate import Gate
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.observing import Observer
+from emofocus.serving.pages import add_page
 from emofocus.serving.schemas import Failure, Models, Recognition, State
 from emofocus.serving.streams import Streams
 from emofocus.serving.tokens import Tokens
@@ -114,6 +115,7 @@ def create_app(
     _answer_errors(app)
     app.add_middleware(Watch, served=served, going=going)
     _add_routes(app, served, going)
+    add_page(app)
     return app
 
 

@@ -1,0 +1,72 @@
+/** Files and microphones → samples at 16 kHz, one channel. */
+
+import worklet from "./recorder.worklet.js?url";
+import { RATE } from "./types";
+
+/** Decode a file as the browser does, at 16 kHz. */
+export async function decode(file: Blob): Promise<Float32Array> {
+  const bytes = await file.arrayBuffer();
+  const context = new OfflineAudioContext(1, 1, RATE);
+  let buffer: AudioBuffer;
+  try {
+    buffer = await context.decodeAudioData(bytes);
+  } catch {
+    throw new Error("this is no audio that the browser can decode");
+  }
+  const mono = new Float32Array(buffer.length);
+  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
+    const samples = buffer.getChannelData(channel);
+    for (let t = 0; t < mono.length; t++) mono[t] += samples[t] / buffer.numberOfChannels;
+  }
+  if (mono.length < 400) throw new Error("this is too short: 25 ms at least are needed");
+  if (mono.every((sample) => Math.abs(sample) < 1e-4)) throw new Error("this is silent: there is nothing to attend to");
+  return mono;
+}
+
+/** Samples as a WAV of 16 bits, to play and to send. */
+export function wav(samples: Float32Array): Blob {
+  const data = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const text = (place: number, word: string) => [...word].forEach((letter, i) => data.setUint8(place + i, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  data.setUint32(4, 36 + 2 * samples.length, true);
+  text(8, "WAVEfmt ");
+  data.setUint32(16, 16, true);
+  data.setUint16(20, 1, true);
+  data.setUint16(22, 1, true);
+  data.setUint32(24, RATE, true);
+  data.setUint32(28, 2 * RATE, true);
+  data.setUint16(32, 2, true);
+  data.setUint16(34, 16, true);
+  text(36, "data");
+  data.setUint32(40, 2 * samples.length, true);
+  samples.forEach((sample, t) => data.setInt16(44 + 2 * t, Math.round(Math.max(-1, Math.min(1, sample)) * 32767), true));
+  return new Blob([data], { type: "audio/wav" });
+}
+
+/** An open microphone. */
+export class Microphone {
+  private constructor(
+    private readonly context: AudioContext,
+    private readonly stream: MediaStream,
+  ) {}
+
+  /** Ask for it, and give each tenth of a second's samples. */
+  static async open(take: (samples: Float32Array) => void): Promise<Microphone> {
+    const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    if (!navigator.mediaDevices) throw new Error("browsers lend the microphone to safe pages alone: https, or this machine");
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: plain }).catch((reason) => {
+      throw new Error(`the microphone cannot be had (${reason.message})`);
+    });
+    const context = new AudioContext({ sampleRate: RATE });
+    await context.audioWorklet.addModule(worklet);
+    const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => take(data);
+    context.createMediaStreamSource(stream).connect(node);
+    return new Microphone(context, stream);
+  }
+
+  async close(): Promise<void> {
+    this.stream.getTracks().forEach((track) => track.stop());
+    await this.context.close();
+  }
+}

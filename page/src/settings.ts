@@ -1,0 +1,34 @@
+/** `config.json` of a model: what the page needs of it. */
+
+export interface Settings {
+  model: string;
+  labels: string[];
+  /** Samples from frame to frame. */
+  hop: number;
+  /** Samples around its middle that a frame is made of. */
+  reach: number;
+  /** Frames of a segment, from segment to segment, and decibels below the loudest that are silence. */
+  segment: { frames: number; hop: number; top_db: number };
+  temperature: number;
+  threshold: number;
+  energy: number | null;
+}
+
+export function settingsOf(config: any): Settings {
+  const labels = Object.keys(config.id2label)
+    .sort((a, b) => Number(a) - Number(b))
+    .map((key) => config.id2label[key] as string);
+  if (config.format !== "emofocus/1" || config.features.deltas !== 0) {
+    throw new Error("this page cannot run this model: another format, or features with slopes");
+  }
+  return {
+    model: config.model,
+    labels,
+    hop: config.features.hop,
+    reach: config.features.window,
+    segment: config.segment,
+    temperature: config.temperature,
+    threshold: config.threshold,
+    energy: config.energy,
+  };
+}
