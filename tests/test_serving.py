@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 
 from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
+from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.gate import Rate
 from emofocus.serving.limits import Limits
 from emofocus.serving.running import load_models, run_service
@@ -125,6 +126,48 @@ def test_metrics_count_by_route_and_not_by_path(client: httpx.Client) -> None:
     assert 'emofocus_requests_total{route="none",status="404"}' in text
     assert "such" not in text
     assert "emofocus_audio_seconds_total" in text
+
+
+# The client
+
+
+def test_the_client_tells_what_python_says(service: Service, recognizer: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(wav(3.0))
+    expected = recognizer(path)
+    with Client(service.url) as client:
+        assert [model["name"] for model in client.models()] == ["default"]
+        answer = client.recognize(path, timeline=True, explain=True)
+        assert (answer.label, answer.confident, answer.duration) == (expected.label, expected.confident, 3.0)
+        assert answer.scores == pytest.approx(expected.scores, abs=1e-5)
+        assert len(answer.timeline) == len(expected.timeline)
+        assert answer.listening is not None
+        assert client.recognize(path.read_bytes()).timeline == ()
+        samples = audio.load(path)
+        with client.stream(16_000) as stream:
+            stream.feed(samples)
+            stream.finish()
+            events = list(stream)
+        own = StreamingRecognizer.from_pretrained()
+        assert events == [event.to_dict() for event in [*own.feed(samples), *own.finish()]]
+
+
+def test_the_client_says_why_it_has_no_answer(service: Service) -> None:
+    with Client(service.url) as client:
+        with pytest.raises(ServiceError, match="not audio that can be decoded") as caught:
+            client.recognize(b"no audio")
+        assert (caught.value.status, caught.value.code) == (422, "not_audio")
+        with pytest.raises(ServiceError, match="no model is called 'x'"):
+            client.stream(16_000, model="x")
+        with client.stream(16_000) as stream:
+            stream._socket.send("hello")
+            with pytest.raises(ServiceError, match="text may only be"):
+                list(stream)
+    with (
+        Client("http://127.0.0.1:9", seconds=2) as client,
+        pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9: "),
+    ):
+        client.models()
 
 
 # The socket
