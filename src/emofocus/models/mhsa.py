@@ -137,7 +137,7 @@ class BiLSTM(nn.Module):
         if lengths is None:
             full: Tensor = self.lstm(x)[0]
             return full
-        if self.training:
+        if self.training or x.is_meta:  # lengths without values, of which only the cost is asked
             return self._padded(x, lengths.to(x.device))
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         output: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
