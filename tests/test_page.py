@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from emofocus import Recognizer
 from emofocus.serving.limits import Limits
@@ -124,6 +126,30 @@ def test_browser_server_and_python_agree(service: Service, browser: Any, recogni
                 assert _flat(found["listening"][name]) == pytest.approx(getattr(expected, name).ravel(), abs=1e-3)
             heard = [float("nan") if value is None else value for value in found["listening"]["attention"]]
             assert heard == pytest.approx(list(expected.attention), abs=2e-2, nan_ok=True)
+    context.close()
+
+
+def test_the_browser_warns_as_python_does(
+    service: Service, browser: Any, recognizer: Recognizer, tmp_path: Path
+) -> None:
+    voice, rate = soundfile.read(CLIP, dtype="float32")
+    noise = np.random.default_rng(0).normal(0, 1, 3 * rate).astype(np.float32)
+    altered = {
+        "soft": voice * 0.002,
+        "clipped": (5 * voice).clip(-0.5, 0.5),
+        "narrow": soxr.resample(soxr.resample(voice, rate, 8_000), 8_000, rate),
+        "noisy": 0.1 * noise,
+        "sparse": np.concatenate([voice, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise]),
+    }
+    context = browser.new_context()
+    page = Visit(context.new_page()).open(service.url).page
+    for kind, samples in altered.items():
+        path = tmp_path / f"{kind}.wav"
+        soundfile.write(path, samples, rate, subtype="FLOAT")
+        told = page.evaluate(BOTH, [list(path.read_bytes())])
+        expected = list(recognizer(path).warnings)
+        assert any(words.startswith(kind) for words in expected)
+        assert told[0]["warnings"] == told[1]["warnings"] == expected
     context.close()
 
 

@@ -5,6 +5,7 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import { listening } from "./explain";
 import { LiveSpeech } from "./live";
 import type { Outputs } from "./outputs";
+import { qualityOf } from "./quality";
 import { activeSegments, energy, largest, named, segmentCount, softmax } from "./segments";
 import { settingsOf, type Settings } from "./settings";
 import { RATE, type LiveEvent, type Recognition } from "./types";
@@ -91,7 +92,10 @@ function answer(out: Outputs, samples: Float32Array, settings: Settings): Recogn
     confident: scores[best] >= settings.threshold,
     scores: named(scores, labels),
     duration,
-    warnings: unlike ? ["unlike: the model makes less of it than of 95 % of what it was tried on"] : [],
+    warnings: [
+      ...qualityOf(samples, out.level),
+      ...(unlike ? ["unlike: the model makes less of it than of 95 % of what it was tried on"] : []),
+    ],
     timeline,
     listening: listening(out, samples, active, settings),
   };

@@ -1,0 +1,97 @@
+/** What is wrong with a recording: the rules, numbers and words of `emofocus.quality`. */
+
+import { RATE } from "./types";
+
+const SOFT_DB = -45;
+const CLIPPED_SHARE = 1e-3;
+const CLIPPED_RUN = 4;
+const NARROW_HERTZ = 6_200;
+const NARROW_DB = -65;
+const NOISY_DB = 20;
+const SPARSE_SHARE = 0.15;
+const LEAST_FRAMES = 50;
+const SPECTRUM = 1024;
+const LOOKS = 64;
+
+/** Warnings of a waveform at 16 kHz, and of the level of each of its frames in dB. */
+export function qualityOf(samples: Float32Array, level: Float32Array): string[] {
+  const found: string[] = [];
+  let most = 0;
+  for (const sample of samples) most = Math.max(most, Math.abs(sample));
+  const peak = 20 * Math.log10(Math.max(most, 1e-9));
+  if (peak < SOFT_DB) found.push(`soft: its largest sample is at ${peak.toFixed(0)} dB full scale`);
+  const share = clipped(samples, most) / Math.max(1, samples.length);
+  if (share > CLIPPED_SHARE) found.push(`clipped: ${(100 * share).toFixed(1)}% of the samples are cut off at the largest value`);
+  const band = treble(samples);
+  if (band !== null && band < NARROW_DB) {
+    found.push("narrow: nothing above 6 kHz, as on a telephone or after strong compression");
+  }
+  if (level.length >= LEAST_FRAMES) {
+    const ordered = Float32Array.from(level).sort();
+    const apart = quantile(ordered, 0.95) - quantile(ordered, 0.1);
+    if (apart < NOISY_DB) found.push(`noisy: ${apart.toFixed(0)} dB between loud and soft moments; noise, or no pause`);
+    const near = ordered.filter((value) => value >= ordered[ordered.length - 1] - 40).length / ordered.length;
+    if (near < SPARSE_SHARE) found.push(`sparse: ${Math.round(100 * near)}% of it is near its loudest`);
+  }
+  return found;
+}
+
+/** Samples that stand in runs at the largest value. */
+function clipped(samples: Float32Array, most: number): number {
+  let [count, run] = [0, 0];
+  const close = () => {
+    if (run >= CLIPPED_RUN) count += run;
+    run = 0;
+  };
+  for (const sample of samples) {
+    if (Math.abs(sample) >= 0.999 * most) run++;
+    else close();
+  }
+  close();
+  return count;
+}
+
+/** Between values in order, as numpy has it. */
+function quantile(ordered: Float32Array, share: number): number {
+  const place = share * (ordered.length - 1);
+  const below = Math.floor(place);
+  const above = Math.min(below + 1, ordered.length - 1);
+  return ordered[below] + (place - below) * (ordered[above] - ordered[below]);
+}
+
+/** Power of the treble over all power in dB; null of silence and of less than a transform. */
+function treble(samples: Float32Array): number | null {
+  if (samples.length < SPECTRUM) return null;
+  const starts = new Set(Array.from({ length: LOOKS }, (_, i) => Math.trunc((i * (samples.length - SPECTRUM)) / (LOOKS - 1))));
+  const first = Math.round((NARROW_HERTZ / RATE) * SPECTRUM);
+  let [whole, high] = [0, 0];
+  for (const start of starts) {
+    powerOf(samples.subarray(start, start + SPECTRUM)).forEach((power, bin) => {
+      whole += power;
+      if (bin >= first) high += power;
+    });
+  }
+  return whole > 0 ? 10 * Math.log10(Math.max(high / whole, 1e-12)) : null;
+}
+
+/** Power of the bins 0 … N / 2 under a Hann window: Cooley and Tukey, radix two. */
+function powerOf(samples: Float32Array): Float64Array {
+  const size = samples.length;
+  const [real, imaginary] = [new Float64Array(size), new Float64Array(size)];
+  for (let i = 0, j = 0; i < size; i++) {
+    real[j] = samples[i] * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / (size - 1)));
+    for (let bit = size >> 1; (j ^= bit) < bit; bit >>= 1); // the next number, its bits in reverse
+  }
+  for (let half = 1; half < size; half *= 2) {
+    for (let k = 0; k < half; k++) {
+      const [cos, sin] = [Math.cos((Math.PI * k) / half), -Math.sin((Math.PI * k) / half)];
+      for (let a = k; a < size; a += 2 * half) {
+        const b = a + half;
+        const [r, i] = [cos * real[b] - sin * imaginary[b], cos * imaginary[b] + sin * real[b]];
+        [real[b], imaginary[b]] = [real[a] - r, imaginary[a] - i];
+        [real[a], imaginary[a]] = [real[a] + r, imaginary[a] + i];
+      }
+    }
+  }
+  return Float64Array.from({ length: size / 2 + 1 }, (_, bin) => real[bin] ** 2 + imaginary[bin] ** 2);
+}
