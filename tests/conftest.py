@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from damage import SUFFIXES
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 SENTENCE = "Kids are talking by the door. Dogs are sitting by the door."
@@ -109,3 +111,12 @@ def _encode_with_av(path: Path, samples: np.ndarray, rate: int, codec: str, opti
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         for packet in (*track.encode(frame), *track.encode(None)):
             container.mux(packet)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory, encode) -> dict[str, bytes]:
+    """A third of a second in every format."""
+    folder = tmp_path_factory.mktemp("whole")
+    time = np.arange(8_000) / 16_000
+    samples = (0.3 * np.sin(2 * np.pi * 300 * time * (1 + time))).astype(np.float32)
+    return {suffix: encode(folder / f"clip{suffix}", samples).read_bytes() for suffix in SUFFIXES}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -183,7 +183,7 @@ def _busy(under_way: int) -> JSONResponse:
 
 def _add_routes(app: FastAPI, served: Served, going: Going) -> None:
     refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": Failure} for status in (400, 401, 403, 408, 413, 415, 421, 422, 429, 503)
+        status: {"model": Failure} for status in (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503)
     }
 
     @app.get("/healthz", response_model=State, tags=["operation"])
@@ -197,11 +197,11 @@ def _add_routes(app: FastAPI, served: Served, going: Going) -> None:
         response.status_code = 200 if going.ready else 503
         return {"status": "ready" if going.ready else "ending", "version": __version__}
 
-    @app.get("/metrics", tags=["operation"], responses=refusals)
+    @app.get("/metrics", tags=["operation"], responses=refusals, response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
         """Counts and times, for Prometheus."""
         served.gate.admit(request)
-        return Response(served.observer.text(), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(served.observer.text(), media_type="text/plain; version=0.0.4")
 
     @app.get("/v1/models", response_model=Models, tags=["recognition"], responses=refusals)
     async def models(request: Request) -> dict[str, Any]:
