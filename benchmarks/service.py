@@ -1,9 +1,10 @@
 """The service under load, beside what the same cores do offline, in one run.
 
-Run: ``python benchmarks/service.py [--cores 0] [--load-cores 1] [--seconds 20]``; needs wrk and taskset. The service, and
-the offline figure before and after it, run on ``--cores``; wrk, which sends clips of noise of 3.7 s in 16-bit WAV as fast as
-they are answered, on the others. Prints Markdown: clips a second, their share of the offline figure, half and 99 % of the times
-to an answer, and answers by status; first at 1, 2, 4 … clients at a time, then with more than may be under way.
+Run: ``python benchmarks/service.py [--cores 0] [--load-cores 1] [--seconds 20]``; needs wrk and taskset. The
+service, and the offline figure before and after it, run on ``--cores``; wrk, which sends clips of noise of 3.7 s in
+16-bit WAV as fast as they are answered, on the others. Prints Markdown: clips a second, their share of the offline
+figure, half and 99 % of the times to an answer, and answers by status; first at 1, 2, 4 … clients at a time, then with
+more than may be under way.
 """
 
 import argparse
