@@ -16,7 +16,9 @@ classifier                (B, C)
 
 Published, in its figure: widths and statistics. From a third party's code: 64 filters, stride, reduction, batch 32,
 Adam 1e-3. Our stand-ins: convolutions pad; AdamW; 60 epochs with a cosine schedule; the embedding's length, which the
-sources leave open and which puts it on the scale of the statistics.
+sources leave open and which puts it on the scale of the statistics. It has 395,784 parameters at 8 classes without an
+embedding, and 256 for each of its numbers: 526,856 with the published x-vector's 512, the 0.53 M that public sources
+lead to.
 """
 
 import torch
