@@ -2,9 +2,10 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -12,6 +13,10 @@ import pytest
 import soundfile
 
 from damage import SUFFIXES
+
+if TYPE_CHECKING:  # neither is needed by most tests
+    from emofocus import Recognizer
+    from serving import Service
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -120,3 +125,20 @@ def files(tmp_path_factory: pytest.TempPathFactory, encode) -> dict[str, bytes]:
     time = np.arange(8_000) / 16_000
     samples = (0.3 * np.sin(2 * np.pi * 300 * time * (1 + time))).astype(np.float32)
     return {suffix: encode(folder / f"clip{suffix}", samples).read_bytes() for suffix in SUFFIXES}
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> "Recognizer":
+    """The shipped model on one thread."""
+    from emofocus import Recognizer
+
+    return Recognizer.from_pretrained(threads=1)
+
+
+@pytest.fixture(scope="module")
+def service(recognizer: "Recognizer") -> "Iterator[Service]":
+    """A service of it on loopback."""
+    from serving import running
+
+    with running(recognizer) as found:
+        yield found

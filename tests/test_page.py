@@ -72,17 +72,6 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def recognizer() -> Recognizer:
-    return Recognizer.from_pretrained(threads=1)
-
-
-@pytest.fixture(scope="module")
-def service(recognizer: Recognizer) -> Iterator[Service]:
-    with running(recognizer) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
         microphone = f"--use-file-for-fake-audio-capture={CLIP}"

@@ -36,17 +36,6 @@ WAV = {"Content-Type": "audio/wav"}
 
 
 @pytest.fixture(scope="module")
-def recognizer() -> Recognizer:
-    return Recognizer.from_pretrained(threads=1)
-
-
-@pytest.fixture(scope="module")
-def service(recognizer: Recognizer) -> Iterator[Service]:
-    with running(recognizer) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def client(service: Service) -> Iterator[httpx.Client]:
     with service.client() as found:
         yield found

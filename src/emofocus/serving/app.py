@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,6 @@ class Going:
 
     requests: int = 0
     ready: bool = False
-    ending: bool = field(default=False)
 
 
 def create_app(
@@ -103,7 +102,7 @@ def create_app(
         try:
             yield
         finally:
-            going.ready, going.ending = False, True
+            going.ready = False
             await streams.stop()
             batcher.stop()
             await pool.stop()
@@ -111,7 +110,7 @@ def create_app(
     app = FastAPI(
         title="emofocus", version=__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.state.served, app.state.going = served, going
+    app.state.served = served
     _answer_errors(app)
     app.add_middleware(Watch, served=served, going=going)
     _add_routes(app, served, going)
@@ -124,13 +123,13 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
-        return JSONResponse(refusal.to_dict(), refusal.status, dict(refusal.headers()))
+        return _answer(refusal)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse(Refusal(400, "bad_value", f"{place}: {first['msg']}").to_dict(), 400)
+        return _answer(Refusal(400, "bad_value", f"{place}: {first['msg']}"))
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
@@ -165,7 +164,8 @@ class Watch:
         self.going.requests += 1
         try:
             if self.going.requests > self.served.limits.requests:
-                await _busy(self.going.requests - 1)(scope, receive, answer)
+                message = f"{self.going.requests - 1} requests are under way"
+                await _answer(Refusal(503, "busy", message, retry_after=1.0))(scope, receive, answer)
             else:
                 await self.app(scope, receive, answer)
         finally:
@@ -176,9 +176,8 @@ class Watch:
             self.served.observer.seconds.labels(route).observe(time.perf_counter() - began)
 
 
-def _busy(under_way: int) -> JSONResponse:
-    refusal = Refusal(503, "busy", f"{under_way} requests are under way", retry_after=1.0)
-    return JSONResponse(refusal.to_dict(), 503, dict(refusal.headers()))
+def _answer(refusal: Refusal) -> JSONResponse:
+    return JSONResponse(refusal.to_dict(), refusal.status, dict(refusal.headers()))
 
 
 def _add_routes(app: FastAPI, served: Served, going: Going) -> None:
@@ -245,8 +244,7 @@ def _add_routes(app: FastAPI, served: Served, going: Going) -> None:
             recognizer = model_of(served, socket.query_params.get("model"))[1]
             await served.streams.serve(socket, recognizer)
         except Refusal as refusal:
-            response = JSONResponse(refusal.to_dict(), refusal.status, dict(refusal.headers()))
-            await socket.send_denial_response(response)
+            await socket.send_denial_response(_answer(refusal))
 
 
 def model_of(served: Served, name: str | None) -> tuple[str, Recognizer]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +20,8 @@ except ImportError as error:
 
 LARGEST_FRAME = 1 << 18
 """Samples of a message."""
+
+OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 class ServiceError(EmofocusError):
@@ -151,9 +152,6 @@ class Client:
         raise _error(response.status_code, response.content, response.headers.get("Retry-After"))
 
 
-OCTETS = {"Content-Type": "application/octet-stream"}
-
-
 class Stream:
     """Live speech on its way: feed samples, and iterate over what was heard.
 
@@ -168,9 +166,7 @@ class Stream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def feed(self, samples: NDArray[Any]) -> None:

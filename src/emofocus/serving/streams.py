@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from emofocus.audio import checked_rate
+from emofocus.audio import SAMPLING_RATE, checked_rate
 from emofocus.errors import AudioError, EmofocusError, one_of
 from emofocus.recognizer import Recognizer
 from emofocus.serving.gate import PROTOCOL
@@ -82,7 +82,7 @@ class Streams:
         self, socket: WebSocket, stream: StreamingRecognizer, samples_of: Callable[[bytes], NDArray[Any]]
     ) -> None:
         labels, hop = list(stream.recognizer.labels), stream.recognizer.config.segment.hop
-        seconds = round(hop * stream.recognizer.config.features.hop / 16_000, 4)
+        seconds = round(hop * stream.recognizer.config.features.hop / SAMPLING_RATE, 4)
         try:
             ready = {"labels": labels, "rate": stream.sampling_rate, "hop": seconds}
             await socket.send_text(json.dumps({"type": "ready"} | ready))
