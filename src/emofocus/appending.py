@@ -1,7 +1,6 @@
 """Results that are written row by row, so that an interrupted run goes on without repeating or losing a clip."""
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -21,6 +20,8 @@ from emofocus.recognizer import Recognizer
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """What a row depends on, beside its clip."""
+    import hashlib  # here: OpenSSL takes longer to load than a clip to be recognised
+
     graph = recognizer.engine.path.read_bytes()
     return {
         "version": __version__,

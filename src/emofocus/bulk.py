@@ -5,10 +5,10 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from emofocus.prediction import Prediction, predict
 from emofocus.quality import Quality
 from emofocus.recognizer import Recognizer
 from emofocus.segments import segment_count
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 BATCH = 8
 """Clips decoded and recognised as one piece of work. They are cut at fixed places of the input, so that a clip has the
@@ -117,6 +120,8 @@ def recognise(
         batch: Clips recognised together.
         done: Which clips have been recognised before: a batch of them alone is passed over.
     """
+    from concurrent.futures import ThreadPoolExecutor  # here: one clip's start need not wait for it
+
     count = workers or os.cpu_count() or 1
     waiting: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(count) as pool:

@@ -6,13 +6,13 @@ as long to start.
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from emofocus import __version__
-from emofocus.cli_corpora import corpora
 from emofocus.cli_options import (
     ANY_PATH,
     FOLDER,
@@ -23,12 +23,31 @@ from emofocus.cli_options import (
     model_option,
     with_options,
 )
-from emofocus.cli_report import alignment, bench, compare, report, robustness
-from emofocus.cli_serve import serve, tokens
 from emofocus.errors import EmofocusError
 
+ELSEWHERE = {
+    "corpora": "cli_corpora",
+    **dict.fromkeys(("alignment", "bench", "compare", "report", "robustness"), "cli_report"),
+    **dict.fromkeys(("serve", "tokens"), "cli_serve"),
+}
+"""Commands of other modules, which are imported when one of them is asked for."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+
+class Commands(click.Group):
+    """This module's commands, and those of `ELSEWHERE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None."""
+        if cmd_name in ELSEWHERE:
+            return cast(click.Command, getattr(import_module(f"emofocus.{ELSEWHERE[cmd_name]}"), cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="emofocus", message="%(prog)s %(version)s")
 def app() -> None:
     """Speech emotion recognition with focus and calibration attention."""
@@ -244,16 +263,6 @@ def clear_cache(folder: Path | None) -> None:
     from emofocus.cache import clear, format_size
 
     click.echo(f"freed {format_size(clear(folder))}")
-
-
-app.add_command(corpora)
-app.add_command(report)
-app.add_command(compare)
-app.add_command(alignment)
-app.add_command(robustness)
-app.add_command(bench)
-app.add_command(serve)
-app.add_command(tokens)
 
 
 def main() -> None:

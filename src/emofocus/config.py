@@ -4,7 +4,6 @@ msgspec does the validating: it starts ten times faster than the alternatives, a
 """
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -16,6 +15,9 @@ from emofocus.errors import ConfigError, ModelError, one_of
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
+
+RECIPES = Path(__file__).parent / "recipes"
+"""Those that ship with the package."""
 
 PITCH_WINDOW = 1024
 """Samples that prosody hears, whatever the window of the other features: four periods of the lowest voice."""
@@ -234,8 +236,7 @@ def load_model_config(path: Path) -> ModelConfig:
 
 def recipe_names() -> list[str]:
     """Recipes that ship with the package."""
-    folder = resources.files("emofocus") / "recipes"
-    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
 
 
 def load_recipe(name: str, **overrides: Any) -> tuple[str, Recipe]:
@@ -265,7 +266,7 @@ def load_recipe(name: str, **overrides: Any) -> tuple[str, Recipe]:
 
 def _recipe_text(name: str) -> str:
     if name in recipe_names():
-        return (resources.files("emofocus") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+        return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"unknown recipe {name!r} ({one_of(recipe_names())}, or a .yaml file)")

@@ -1,7 +1,6 @@
 """File or array → `Prediction`, through `model.onnx`, in bounded memory and without torch."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,7 +161,7 @@ def model_folder(source: str | Path | None) -> Path:
         ModelError: No such folder, and not a name on the Hub that could be fetched.
     """
     if source is None:
-        return Path(str(resources.files("emofocus") / "assets" / "default"))
+        return Path(__file__).parent / "assets" / "default"
     if Path(source).is_dir():
         return Path(source)
     parts = str(source).split("/")
