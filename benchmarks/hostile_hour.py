@@ -82,17 +82,11 @@ class Attack:
         self.right = {"Authorization": f"Bearer {token}", "Content-Type": "audio/wav"}
         self.client = httpx.AsyncClient(base_url=URL, timeout=120, trust_env=False, limits=httpx.Limits())
 
-    async def post(
-        self, body: object, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
-    ) -> int:
+    async def post(self, body: bytes, headers: dict[str, str] | None = None, model: str | None = None) -> int:
         """The status of a request to recognise."""
-        answer = await self.client.post(
-            "/v1/recognize",
-            content=body,
-            headers=self.right | (headers or {}),
-            params=query,  # type: ignore[arg-type]
-        )
-        return answer.status_code
+        query = {"model": model} if model else None
+        headers = self.right | (headers or {})
+        return (await self.client.post("/v1/recognize", content=body, headers=headers, params=query)).status_code
 
     async def fair(self) -> int | None:
         """A clip with its token."""
