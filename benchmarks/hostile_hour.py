@@ -254,6 +254,8 @@ def main() -> int:
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as service:
             try:
                 for _ in range(300):
+                    if service.poll() is not None:
+                        raise SystemExit(f"the service did not start; is port {PORT} in use?")
                     try:
                         httpx.get(f"{URL}/readyz", trust_env=False).raise_for_status()
                         break
