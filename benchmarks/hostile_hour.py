@@ -182,7 +182,7 @@ class Attack:
 
     async def path_for_a_name(self) -> int | None:
         """Where a model's name is expected."""
-        return await self.post(self.clip, model=str(RNG.choice(NAMES)))
+        return await self.post(self.clip, model=NAMES[int(RNG.integers(len(NAMES)))])
 
 
 async def keep_on(
