@@ -74,8 +74,13 @@ def test_an_answer_is_what_python_says(client: httpx.Client, recognizer: Recogni
 
 def test_it_tells_where_the_model_listened(client: httpx.Client, recognizer: Recognizer) -> None:
     body = wav(3.0)
-    told = client.post("/v1/recognize", content=body, headers=WAV, params={"explain": True}).json()["listening"]
-    found = recognizer.explain(io.BytesIO(body))
+    answer = client.post("/v1/recognize", content=body, headers=WAV, params={"explain": True, "timeline": True}).json()
+    told, found = answer.pop("listening"), recognizer.explain(io.BytesIO(body))
+    plain = client.post("/v1/recognize", content=body, headers=WAV, params={"timeline": True}).json()
+    assert plain.pop("listening") is None
+    assert answer.pop("scores") == pytest.approx(plain.pop("scores"), abs=1e-5)
+    assert answer.keys() == plain.keys()
+    assert len(answer["timeline"]) == len(plain["timeline"]) == len(told["gates"])
     np.testing.assert_allclose(np.array(told["attention"], float), found.attention, atol=1e-3)
     assert np.asarray(told["centre"]).shape == found.centre.shape == np.asarray(told["gates"]).shape
     assert told["loudest"] == pytest.approx(found.loudest, abs=1e-3)
@@ -263,6 +268,8 @@ def test_what_is_no_audio_is_refused_with_its_reason(client: httpx.Client) -> No
     assert post(wav()[:1000]) == (422, "not_audio")
     assert post(wav(0.01)) == (422, "nothing_to_recognise")
     assert post(wav(level=0.0)) == (422, "nothing_to_recognise")
+    silence = client.post("/v1/recognize", content=wav(level=0.0), headers=WAV, params={"explain": True})
+    assert code_of(silence) == (422, "nothing_to_recognise")
     assert post(wav(), {"Content-Type": "text/html"}) == (415, "not_audio")
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     assert post(b"rubbish", form)[0] == 400

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from emofocus import __version__
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.errors import AudioError, ModelError
+from emofocus.prediction import Prediction
 from emofocus.recognizer import Recognizer
 from emofocus.serving.batching import Batcher
 from emofocus.serving.bodies import read_file
@@ -228,14 +229,16 @@ def _add_routes(app: FastAPI, served: Served, going: Going) -> None:
         name, recognizer = model_of(served, model)
         served.batcher.admit()
         waveform = await served.decoders.decode(await read_file(request, served.limits))
-        prediction = await served.batcher.recognise(recognizer, waveform)
+        listening = None
+        if explain:
+            prediction, listening = await _explained(served, recognizer, waveform)
+        else:
+            prediction = await served.batcher.recognise(recognizer, waveform)
         served.observer.audio.labels("clip").inc(prediction.duration)
         found = {"model": name} | prediction.to_dict()
         if not timeline:
             del found["timeline"]
-        if explain:
-            found["listening"] = await _listening(served, recognizer, waveform)
-        return found
+        return found if listening is None else found | {"listening": listening}
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
@@ -272,18 +275,18 @@ def _described(name: str, recognizer: Recognizer) -> dict[str, Any]:
     }
 
 
-async def _listening(served: Served, recognizer: Recognizer, waveform: Waveform) -> dict[str, Any]:
+async def _explained(served: Served, recognizer: Recognizer, waveform: Waveform) -> tuple[Prediction, dict[str, Any]]:
+    """What is heard, and where the model listened, of one run."""
     if len(waveform) > EXPLAINED_SECONDS * SAMPLING_RATE:
         raise Refusal(413, "too_long", f"where it listened is told of {EXPLAINED_SECONDS:g} s at most")
+    source: AudioArray = {"array": waveform, "sampling_rate": SAMPLING_RATE}
     try:
-        return await served.batcher.run(_explained, recognizer, waveform)
-    except (ModelError, AudioError) as error:
+        found = await served.batcher.run(len(waveform) / SAMPLING_RATE, recognizer.explain, source)
+    except AudioError as error:
+        raise Refusal(422, "nothing_to_recognise", str(error)) from error
+    except ModelError as error:
         raise Refusal(422, "nothing_to_explain", str(error)) from error
-
-
-def _explained(recognizer: Recognizer, waveform: Waveform) -> dict[str, Any]:
-    found = recognizer.explain({"array": waveform, "sampling_rate": SAMPLING_RATE})
-    return {
+    return found.prediction, {
         "frames": _plain(found.frames),
         "attention": _plain(found.attention),
         "amplitude": _plain(found.amplitude),

@@ -78,9 +78,18 @@ class Batcher:
             message = f"{self.waiting:.0f} s of audio wait already, of {self.limits.waiting_seconds:g} that may"
             raise Refusal(503, "busy", message, retry_after=self.waiting / self.speed)
 
-    async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Some other work on the same threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+    async def run(self, seconds: float, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Some other work on the same threads, on that many seconds of audio.
+
+        Raises:
+            Refusal: Too much waits (503).
+        """
+        self.admit(seconds)
+        self.waiting += seconds
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        finally:
+            self._forget(seconds)
 
     def stop(self) -> None:
         """End the threads, once what they do is done."""
@@ -99,7 +108,7 @@ class Batcher:
         while self._jobs:
             job = self._jobs[0]
             if job.answer.cancelled():  # its client has gone
-                self._forget(self._jobs.popleft())
+                self._forget(self._jobs.popleft().seconds)
                 continue
             fits = not batch or (job.short and job.recognizer is batch[0].recognizer)
             if not fits or len(batch) == job.recognizer.engine.batch:
@@ -112,7 +121,7 @@ class Batcher:
     def _done(self, batch: list[_Job], began: float, future: Answers) -> None:
         self._idle += 1
         for job in batch:
-            self._forget(job)
+            self._forget(job.seconds)
         self._measure(sum(job.seconds for job in batch), time.perf_counter() - began)
         error = future.exception() if not future.cancelled() else RuntimeError("the service ends")
         for number, job in enumerate(batch):
@@ -128,8 +137,8 @@ class Batcher:
                 job.answer.set_result(result)
         self._wake()
 
-    def _forget(self, job: _Job) -> None:
-        self.waiting = max(0.0, self.waiting - job.seconds)
+    def _forget(self, seconds: float) -> None:
+        self.waiting = max(0.0, self.waiting - seconds)
 
     def _measure(self, audio: float, taken: float) -> None:
         """Follow the speed, a tenth of the way at a time."""
