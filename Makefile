@@ -28,10 +28,10 @@ benchmark: $(FULL)/.ready
 results: $(FULL)/.ready
 	$(FULL)/bin/emofocus report results --out docs/results.md
 
-# The page, into the package; needs Node.js 20 or newer.
+# The page, into the package; needs Node.js 20 or newer. MODEL=DIR lets it run another model than the shipped one.
 page: $(FULL)/.ready
 	cd page && npm ci --no-audit --no-fund --silent
-	$(FULL)/bin/python page/model_files.py
+	$(FULL)/bin/python page/model_files.py $(MODEL)
 	cd page && npm run --silent build
 
 # An editable install follows the sources; only a change of dependencies installs again.

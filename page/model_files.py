@@ -1,13 +1,17 @@
-"""Copy into the page what it runs: the shipped model, its two halves for live speech, and the examples."""
+"""Copy into the page what it runs: a model, its two halves for live speech, and the examples.
+
+Run: ``python page/model_files.py [MODEL_DIRECTORY]``; the shipped model by default.
+"""
 
 import shutil
+import sys
 from pathlib import Path
 
 import onnx
 from onnx.utils import extract_model
 
 ROOT = Path(__file__).parent.parent
-MODEL = ROOT / "src" / "emofocus" / "assets" / "default"
+SHIPPED = ROOT / "src" / "emofocus" / "assets" / "default"
 HALVES = {
     "live-encode.onnx": (["waveform", "lengths"], ["encoded", "level"]),
     "live-classify.onnx": (["frames", "frame_lengths"], ["frame_logits"]),
@@ -16,17 +20,16 @@ HALVES = {
 nothing."""
 
 
-def main() -> None:
-    """Write `page/public/model` and `page/public/examples`."""
-    public = Path(__file__).parent / "public"
+def write(model: Path, public: Path) -> None:
+    """Write the folders `model` and `examples` into a folder, anew."""
     for folder in ("model", "examples"):
         shutil.rmtree(public / folder, ignore_errors=True)
         (public / folder).mkdir(parents=True)
     for name in ("model.onnx", "config.json"):
-        shutil.copy(MODEL / name, public / "model" / name)
+        shutil.copy(model / name, public / "model" / name)
     for name, (inputs, outputs) in HALVES.items():
         path = public / "model" / name
-        extract_model(str(MODEL / "model.onnx"), str(path), inputs, outputs)
+        extract_model(str(model / "model.onnx"), str(path), inputs, outputs)
         graph = onnx.load(path)
         kept = [item for item in graph.graph.initializer if item.name not in inputs]  # no defaults: all are given
         del graph.graph.initializer[:]
@@ -37,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED, ROOT / "page" / "public")

@@ -14,45 +14,24 @@ import torch
 from click.testing import CliRunner
 
 from emofocus import Recognizer, audio
-from emofocus.checkpoint import load_network, save_config, save_tensors
+from emofocus.checkpoint import load_network
 from emofocus.cli import app
-from emofocus.config import ModelConfig, Recipe
+from emofocus.config import ModelConfig
 from emofocus.drawing import style
 from emofocus.errors import AudioError, ConfigError, ModelError
 from emofocus.explain import caption, draw_maps, draw_story, write_page
 from emofocus.explain.story import edges_of
 from emofocus.explaining import explain_clip, pages
 from emofocus.explanation import Explanation
-from emofocus.export import WaveformClassifier, export
+from emofocus.export import WaveformClassifier
 from emofocus.features import FrontEnd
 from emofocus.listening import ATTENDING, frame_amplitude, received
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.recognizer import model_folder
 from emofocus.segments import runs
+from untrained import LABELS, config_of, saved, untrained
 
-LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 RATE = audio.SAMPLING_RATE
-
-
-def saved(folder: Path, network: SpeechNetwork, config: ModelConfig) -> Path:
-    save_tensors(folder / "fold" / "model.safetensors", network.state_dict())
-    save_config(folder / "fold", config)
-    export(folder / "fold", folder / "model")
-    return folder / "model"
-
-
-def config_of(name: str) -> ModelConfig:
-    recipe = MODELS[name].recipe or Recipe()
-    return ModelConfig.of(name, LABELS, features=recipe.features, segment=recipe.segment)
-
-
-def untrained(config: ModelConfig) -> SpeechNetwork:
-    """With the feature statistics of noise, as a trained one has those of its corpus."""
-    torch.manual_seed(0)
-    network = build(config)
-    features, _ = FrontEnd(config.features)(0.1 * torch.randn(1, 2 * RATE))
-    network.normalize.set(features[0].mean(dim=0), features[0].std(dim=0))
-    return network
 
 
 @pytest.fixture(scope="module", params=ATTENDING)

@@ -1,8 +1,13 @@
 """The page in a real browser: Debian's Chromium, headless, with a file for a microphone."""
 
+import contextlib
+import functools
+import http.server
 import json
 import re
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,10 @@ from emofocus.serving.limits import Limits
 from emofocus.serving.pages import FOLDER
 from emofocus.serving.tokens import Tokens, add_token
 from serving import Service, running
+from untrained import config_of, saved, untrained
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "page"))
+from model_files import write as write_model_files
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or ""
@@ -164,22 +173,42 @@ def test_in_browser_mode_nothing_leaves_this_machine(visit: Visit, service: Serv
     assert visit.errors() == []
 
 
-def test_it_runs_as_plain_files_without_a_service(browser: Any, tmp_path: Path) -> None:
-    import functools
-    import http.server
-    import threading
-
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=FOLDER)
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+@contextlib.contextmanager
+def plain_files(folder: Path) -> Iterator[str]:
+    """A host of a folder and nothing else."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
         threading.Thread(target=files.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{files.server_port}/"
+        files.shutdown()
+
+
+def test_it_runs_as_plain_files_without_a_service(browser: Any) -> None:
+    with plain_files(FOLDER) as url:
         context = browser.new_context()
-        visit = Visit(context.new_page()).open(f"http://127.0.0.1:{files.server_port}/")
+        visit = Visit(context.new_page()).open(url)
         assert visit.hear(CLIP)[0]
         assert not visit.page.locator("#engines").is_visible()
         assert visit.errors() == []
         context.close()
-        files.shutdown()
+
+
+def test_it_runs_another_model_than_the_shipped_one(browser: Any, tmp_path: Path) -> None:
+    """The paper's network, of half a second of MFCCs, with other labels."""
+    config = config_of("mhsa-faca", ("calm", "upset", "other"))
+    model = saved(tmp_path, untrained(config), config)
+    shutil.copytree(FOLDER, tmp_path / "page")
+    write_model_files(model, tmp_path / "page")
+    expected = Recognizer.from_pretrained(model, threads=1)(CLIP)
+    with plain_files(tmp_path / "page") as url:
+        context = browser.new_context(permissions=["microphone"])
+        visit = Visit(context.new_page()).open(url)
+        label, scores = visit.hear(CLIP)
+        assert label == expected.label
+        assert scores == pytest.approx(expected.scores, abs=5.1e-3)  # whole percents are shown
+        _listen(visit, emotions=3)
+        assert visit.errors() == []
+        context.close()
 
 
 @pytest.mark.parametrize("engine", ["browser", "server"])
@@ -190,13 +219,13 @@ def test_live_speech_is_told_while_it_is_spoken(visit: Visit, engine: str) -> No
     assert visit.page.inner_text("#error") == ""
 
 
-def _listen(visit: Visit) -> None:
+def _listen(visit: Visit, emotions: int = 8) -> None:
     page = visit.page
     page.get_by_role("button", name="Listen live").click()
     page.wait_for_function(
         "() => !['nothing yet', 'no speech'].includes(document.getElementById('live-emotion').innerText)"
     )
-    assert page.locator("#live-scores tr").count() == 8
+    assert page.locator("#live-scores tr").count() == emotions
     page.get_by_role("button", name="Stop listening").click()
     page.get_by_role("button", name="Listen live").wait_for()
 
