@@ -249,6 +249,13 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   if (shown) show(shown.clip, shown.found);
 });
 
+/** Where the model of this page comes from, and how often it is right. */
+function about({ model, license, training }: any): string {
+  if (!training.corpus) return `The model of this page is ${model} (${license}).`;
+  const right = `right in ${Math.round(100 * training.wa)} % of its ${training.test} test utterances`;
+  return `The model of this page, ${model} (${license}), was trained on ${training.corpus} and is ${right}: ${training.note}.`;
+}
+
 // Which engine.
 
 function choose(): void {
@@ -263,6 +270,9 @@ $<HTMLInputElement>("token").addEventListener("input", (event) => {
 });
 choose();
 browser.prepare();
+void fetch("model/config.json")
+  .then((answer) => answer.json())
+  .then((config) => ($("about").textContent = about(config)));
 // For scripts and for tests: the engines, without the page.
 Object.assign(window, { emofocus: { browser, server, decode } });
 if (document.documentElement.dataset.served === "yes") {
