@@ -90,10 +90,8 @@ async def listen(process: int, streams: int, minutes: float, hop: float) -> bool
         middle, late, most = (1000 * np.quantile(delays, [0.5, 0.99, 1])) if len(delays) else (np.nan,) * 3
         share = (after - before) / (60 * min(1, minutes - minute)) / (os.cpu_count() or 1)
         before = after
-        print(
-            f"| {minute + 1} | {len(delays)} | {middle:.0f} | {late:.0f} | {most:.0f} | {megabytes:.0f} | {share:.0%} |",
-            flush=True,
-        )
+        times = f"{middle:.0f} | {late:.0f} | {most:.0f}"
+        print(f"| {minute + 1} | {len(delays)} | {times} | {megabytes:.0f} | {share:.0%} |", flush=True)
     await running
     missing = sum(client.missing for client in clients)
     print(f"\n{streams} streams, an event each {hop:g} s; missing: {missing}")

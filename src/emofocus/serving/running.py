@@ -84,6 +84,7 @@ def config_of(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Config:
         http=_patient(limits.header_seconds),
         ws="websockets-sansio",
         ws_max_size=FRAME_BYTES,
+        ws_ping_interval=None,  # who sends nothing is ended by idle_seconds; pings would end streams that are behind
         limit_concurrency=limits.connections,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=round(limits.drain_seconds),
