@@ -1,0 +1,143 @@
+"""A connection to Ray that says plainly what is wrong, and keeps quiet otherwise."""
+
+import logging
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from emofocus import __version__
+from emofocus.errors import ConfigError, MissingExtraError
+from emofocus.progress import say
+
+PATIENCE = 10.0
+"""Seconds in which an address must answer."""
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # what runs on speech keeps to itself
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""What Ray reads when it is imported."""
+
+Ray = Any
+"""The module `ray`: it is imported when it is needed."""
+
+
+def import_ray() -> Ray:
+    """Ray, told to be quiet and to report to nobody.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError(error.name or "ray", "cluster") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.log_internal_stack_trace_to_stdout = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ray
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Ray]:
+    """Connect to a cluster, or start one on this machine, for as long as the block lasts.
+
+    Args:
+        address: ``local`` starts one with all cores, ``auto`` finds a running one; otherwise as Ray spells it,
+            ``host:6379`` or ``ray://host:10001``.
+
+    Yields:
+        Ray, with all nodes looked at.
+
+    Raises:
+        ConfigError: Nothing answers, it is another Ray or Python, or a node has no emofocus of this version.
+        MissingExtraError: Ray is not installed.
+    """
+    ray = import_ray()
+    _refuse_deaf(address)
+    with _plainly(address):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **_local_options(address))
+    try:
+        _refuse_unlike_nodes(ray)
+        yield ray
+    except ray.exceptions.RayError as error:
+        raise ConfigError(f"Ray at {address}: {_reason(error)}; the same command goes on") from error
+    finally:
+        ray.shutdown()
+
+
+def _local_options(address: str) -> dict[str, Any]:
+    return {"include_dashboard": False} if address == "local" else {}
+
+
+def _refuse_deaf(address: str) -> None:
+    """Knock first: Ray itself tries for a minute, and may end the process when nobody answers."""
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"{address!r} is no address of Ray (valid: local, auto, host:6379, ray://host:10001)")
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray answers at {address} ({error.strerror or error})") from error
+
+
+@contextmanager
+def _plainly(address: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Ray's own exceptions share no base but Exception
+        text = str(error)
+        if "ersion mismatch" in text:
+            raise ConfigError(f"Ray at {address} is of another version than this process: {_versions(text)}") from error
+        if isinstance(error, ConnectionError) and address == "auto":
+            raise ConfigError("no Ray is running here that could be found; start one (ray start), or say local") from error
+        raise ConfigError(f"no connection to Ray at {address}: {_reason(error)}") from error
+
+
+def _versions(text: str) -> str:
+    """The lines of Ray's message that name versions, as one."""
+    lines = [line.strip() for line in text.splitlines()]
+    return ", ".join(line for line in lines if line.startswith(("Ray:", "Python:"))) or " ".join(lines)
+
+
+def _reason(error: BaseException) -> str:
+    """The last line that says something: that of the innermost error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def versions() -> tuple[str, str]:
+    """Of emofocus and of Python, where this is called."""
+    return __version__, platform.python_version()
+
+
+def _refuse_unlike_nodes(ray: Ray) -> None:
+    """Look at every node, once: rows of one table are of one version."""
+    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    ask = ray.remote(num_cpus=0, max_retries=1)(versions)
+    asked = {
+        ask.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(): node["NodeManagerHostname"]
+        for node in nodes
+    }
+    for answer, host in asked.items():
+        try:
+            version, _ = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            if "No module named" in str(error):
+                raise ConfigError(f"node {host} of the cluster has no emofocus {__version__}: install it there") from error
+            continue  # the node has gone: its work goes to others
+        if version != __version__:
+            raise ConfigError(f"node {host} of the cluster has emofocus {version}, not {__version__}: install it there")
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    say(f"Ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {cores} cores")
