@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """What Ray reads when it is imported."""
+
+INSTALL = "install one version of it everywhere"
 
 Ray = Any
 """The module `ray`: it is imported when it is needed."""
@@ -55,10 +58,10 @@ def connected(address: str) -> Iterator[Ray]:
             ``host:6379`` or ``ray://host:10001``.
 
     Yields:
-        Ray, with all nodes looked at.
+        Ray.
 
     Raises:
-        ConfigError: Nothing answers, it is another Ray or Python, or a node has no emofocus of this version.
+        ConfigError: Nothing answers, it is another Ray or Python, a node has no emofocus of this version, or Ray gave up.
         MissingExtraError: Ray is not installed.
     """
     ray = import_ray()
@@ -66,10 +69,11 @@ def connected(address: str) -> Iterator[Ray]:
     with _plainly(address):
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **_local_options(address))
     try:
-        _refuse_unlike_nodes(ray)
+        nodes, cores = sum(node["Alive"] for node in ray.nodes()), int(ray.cluster_resources().get("CPU", 0))
+        say(f"Ray: {nodes} node{'s' * (nodes != 1)}, {cores} cores")
         yield ray
     except ray.exceptions.RayError as error:
-        raise ConfigError(f"Ray at {address}: {_reason(error)}; the same command goes on") from error
+        raise ConfigError(f"Ray at {address}: {_reason(error)}") from error
     finally:
         ray.shutdown()
 
@@ -112,32 +116,25 @@ def _versions(text: str) -> str:
 
 def _reason(error: BaseException) -> str:
     """The last line that says something: that of the innermost error."""
+    if "No module named 'emofocus" in str(error):
+        return f"a node of the cluster has no emofocus; {INSTALL}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return re.sub(r"^[\w.]+Error: ", "", lines[-1]) if lines else type(error).__name__
 
 
-def versions() -> tuple[str, str]:
-    """Of emofocus and of Python, where this is called."""
-    return __version__, platform.python_version()
+def version_and_host() -> tuple[str, str]:
+    """Of emofocus here, for `refuse_another_version` there."""
+    return __version__, platform.node()
 
 
-def _refuse_unlike_nodes(ray: Ray) -> None:
-    """Look at every node, once: rows of one table are of one version."""
-    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    ask = ray.remote(num_cpus=0, max_retries=1)(versions)
-    asked = {
-        ask.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(): node["NodeManagerHostname"]
-        for node in nodes
-    }
-    for answer, host in asked.items():
-        try:
-            version, _ = ray.get(answer)
-        except ray.exceptions.RayError as error:
-            if "No module named" in str(error):
-                raise ConfigError(f"node {host} of the cluster has no emofocus {__version__}: install it there") from error
-            continue  # the node has gone: its work goes to others
-        if version != __version__:
-            raise ConfigError(f"node {host} of the cluster has emofocus {version}, not {__version__}: install it there")
-    cores = int(ray.cluster_resources().get("CPU", 0))
-    say(f"Ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {cores} cores")
+def refuse_another_version(asked: tuple[str, str]) -> None:
+    """To be called on a node, with what `version_and_host` said where the work was asked for.
+
+    Raises:
+        ConfigError: This node's emofocus is another one.
+    """
+    version, host = asked
+    if version != __version__:
+        raise ConfigError(
+            f"node {platform.node()} of the cluster has emofocus {__version__}, but {version} on {host} asks; {INSTALL}"
+        )

@@ -135,6 +135,7 @@ def _of_manifest(place: Place, source: str) -> Iterator[Clip]:
 
 def _of_uri(place: Place, report: Callable[[AudioError], None]) -> Iterator[Clip]:
     if place.suffix in EXTENSIONS:
+        place.open()  # is there such a file system?
         yield Clip(place.name, place)
         return
     found = [file for file in files_below(place) if file.suffix in EXTENSIONS]

@@ -15,7 +15,7 @@ import pyarrow.compute
 
 from emofocus.appending import settings_of
 from emofocus.bulk import BATCH
-from emofocus.cluster.connection import Ray, connected
+from emofocus.cluster.connection import Ray, connected, version_and_host
 from emofocus.cluster.listing import Listing, clips_of, listing_of
 from emofocus.cluster.output import ERRORS, Output
 from emofocus.cluster.working import Desk, Model, Wanted, Worker
@@ -122,7 +122,7 @@ def _recognised(
 ) -> Iterator[pa.Table]:
     """Results of parts, as they come."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    desk = ray.remote(num_cpus=0, max_task_retries=-1)(Desk).options(scheduling_strategy=here).remote(model, wanted)
+    desk = ray.remote(num_cpus=0, max_task_retries=-1)(Desk).options(scheduling_strategy=here).remote(model, wanted, version_and_host())
     unit = "GPU" if device == "cuda" else "CPU"
     there = int(ray.cluster_resources().get(unit, 0))
     if not there:

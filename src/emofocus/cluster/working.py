@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from emofocus.bulk import BATCH, Item, Result, recognise_batch
+from emofocus.cluster.connection import refuse_another_version
 from emofocus.cluster.listing import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.cluster.places import LOCAL, reason_of
@@ -92,13 +93,14 @@ class Desk:
     Args:
         model: What recognises.
         wanted: Which clips get a row.
+        asked: What `version_and_host` said where the work was asked for.
     """
 
-    def __init__(self, model: Model, wanted: Wanted) -> None:
-        self._task = model, wanted
+    def __init__(self, model: Model, wanted: Wanted, asked: tuple[str, str]) -> None:
+        self._task = model, wanted, asked
         self._begun: dict[int, int] = {}
 
-    def task(self) -> tuple[Model, Wanted]:
+    def task(self) -> tuple[Model, Wanted, tuple[str, str]]:
         """What every worker is told."""
         return self._task
 
@@ -113,11 +115,15 @@ class Worker:
 
     Args:
         ask: Calls a method of `Desk`, by its name.
+
+    Raises:
+        ConfigError: It is of another version than who asks.
     """
 
     def __init__(self, ask: Callable[..., Any]) -> None:
         self._ask = ask
-        self._model, self._wanted = ask("task")
+        self._model, self._wanted, asked = ask("task")
+        refuse_another_version(asked)
         self._recognizer = self._model.load()
 
     def __call__(self, table: pa.Table) -> pa.Table:
