@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/cluster_bulk.py kills|damaged|speed FOLDER... [--utterances 50000] [--rounds 10]``.
 
-The clips of the folders, as many as fill batches, are named again and again by a manifest, through a link for each copy.
-Nodes are processes of this machine that share its cores.
+The clips of the folders, as many as fill batches, are named again and again by a manifest, through a link for each
+copy. Nodes are processes of this machine that share its cores.
 
 kills    In each round a worker, then a whole node, then the command itself is killed at random moments. Then the
          command is left to finish, and every row is compared with that of the local command.
@@ -13,6 +13,7 @@ speed    The local command and the cluster take turns on the same cores.
 
 import argparse
 import csv
+import os
 import random
 import signal
 import subprocess
@@ -23,8 +24,6 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from emofocus import audio
 from emofocus.bulk import BATCH
@@ -122,7 +121,8 @@ def kills(folder: Path, files: list[Path], arguments: argparse.Namespace) -> Non
     rows = cluster_rows(out)
     names = {row["file"] for row in rows}
     print(f"rows: {len(rows)}; files: {len(names)}; errors: {len(read_errors(str(out)))}")
-    same = sum(row | {"file": ""} == distinct[Path(row["file"]).name] | {"file": "", "start": "", "end": ""} for row in rows)
+    once = {file: row | {"file": "", "start": "", "end": ""} for file, row in distinct.items()}
+    same = sum(row | {"file": ""} == once[Path(row["file"]).name] for row in rows)
     print(f"rows equal to the local command's: {same} of {arguments.utterances}")
 
 
@@ -152,19 +152,11 @@ def wait_for_progress(process: subprocess.Popen[bytes], out: Path, generator: ra
 
 def kill_worker(cluster: Any, generator: random.Random) -> None:
     """One process that recognises, of this cluster."""
-    found = []
-    for node in cluster.worker_nodes:
-        for raylet in node.all_processes["raylet"]:
-            found += [item for item in psutil.Process(raylet.process.pid).children() if "MapWorker" in name_of(item)]
+    raylets = [raylet.process.pid for node in cluster.worker_nodes for raylet in node.all_processes["raylet"]]
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", ",".join(map(str, raylets))], capture_output=True)
+    found = [line.split()[0] for line in listed.stdout.decode().splitlines() if "MapWorker" in line]
     if found:
-        generator.choice(found).kill()
-
-
-def name_of(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+        os.kill(int(generator.choice(found)), signal.SIGKILL)
 
 
 def kill_node(cluster: Any, generator: random.Random) -> None:
@@ -203,7 +195,7 @@ def damaged(folder: Path, files: list[Path], arguments: argparse.Namespace) -> N
 def speed(folder: Path, files: list[Path], arguments: argparse.Namespace) -> None:
     """Turn by turn; also without what it takes to start, from the first part that was written to the last."""
     manifest = manifest_of(folder, files, arguments.utterances)
-    cores = psutil.cpu_count() or 1
+    cores = os.cpu_count() or 1
     import_ray()
     from ray.cluster_utils import Cluster
 

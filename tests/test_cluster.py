@@ -249,10 +249,10 @@ def test_a_run_of_other_settings_or_of_another_input_is_refused(
         recognise(cluster, clips, out=out)
 
 
-def test_where_nothing_can_be_written_or_read_is_said_in_a_line(
-    cluster: Any, clips: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match=r"^s3://nowhere/out/log/settings.json: cannot be .* \(there is no such bucket"):
+def test_where_nothing_can_be_written_or_read_is_said_in_a_line(cluster: Any, clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^s3://nowhere/out/log/settings.json: cannot be .* \(there is no such bucket"
+    ):
         recognise(cluster, clips / "clip00.wav", out="s3://nowhere/out")
     with pytest.raises(ConfigError, match=r"^s3://speech/none.csv: cannot be read \("):
         recognise(cluster, "s3://speech/none.csv", out=tmp_path / "a")
@@ -298,7 +298,9 @@ def test_an_address_where_nothing_answers_and_another_ray_are_said_in_a_line(
             at(cluster.address)
     with monkeypatch.context() as patch:
         patch.setattr("emofocus.cluster.connection.__version__", "9.9")
-        with pytest.raises(ConfigError, match=r"node .* of the cluster has emofocus .*, but 9\.9 on .* asks; install one"):
+        with pytest.raises(
+            ConfigError, match=r"node .* of the cluster has emofocus .*, but 9\.9 on .* asks; install one"
+        ):
             at(cluster.address)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "ray", None)

@@ -15,6 +15,7 @@ from emofocus import __version__
 from emofocus.cli_corpora import corpora
 from emofocus.cli_options import (
     ANY_PATH,
+    FILE,
     FOLDER,
     Command,
     corpus_options,
@@ -62,7 +63,8 @@ def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) 
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
 
-    With --ray, a cluster does it: paths and OUT may be URIs, such as s3://bucket/folder, and results are Parquet below OUT.
+    With --ray, a cluster does it. Paths and OUT may be URIs, such as s3://bucket/folder, and results are Parquet below
+    OUT.
     """
     if ray is None:
         failed = _predict_here(paths, **options)
@@ -184,11 +186,41 @@ def experiment_options(command: Command) -> Command:
 @app.command()
 @experiment_options
 @click.option("--jobs", default=1, type=click.IntRange(min=1), help="Folds to train side by side on the device.")
-def crossval(**arguments: Any) -> None:
-    """Train and test on every fold of a corpus; write summary.json and predictions.csv."""
+@ray_option()
+def crossval(ray: str | None, **arguments: Any) -> None:
+    """Train and test on every fold of a corpus; write summary.json and predictions.csv.
+
+    With --ray, each fold is a task of --threads cores (1 by default), or of a GPU.
+    """
+    if ray is not None:
+        from emofocus.cluster.folding import crossval_on_ray
+
+        crossval_on_ray(ray, **arguments)
+        return
     from emofocus.experiments import crossval as run
 
     run(**arguments)
+
+
+@app.command()
+@click.argument("file", type=FILE)
+@click.option("--ray", "address", default="local", metavar="ADDRESS", help="Where: local, auto, or host:6379.")
+@click.option("--out", default="results", type=FOLDER, help="Folder for the results; the same command resumes.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache.")
+@click.option("--accelerator", default="cpu", help="cpu, gpu or auto.")
+@click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed.")
+@click.option(
+    "--threads", default=1, type=click.IntRange(min=1), help="Cores of a fold. Equal threads give equal bits."
+)
+def grid(**arguments: Any) -> None:
+    """Cross-validate models x recipes x protocols x seeds x corpora on Ray.
+
+    FILE is YAML with lists: corpora (each with corpus and root, or features), models, and if need be recipes,
+    protocols, seeds. Results go to OUT/<corpus>/<protocol>/<model>-<recipe>/seed<S>.
+    """
+    from emofocus.cluster.grid import run_grid
+
+    run_grid(**arguments)
 
 
 @app.command()

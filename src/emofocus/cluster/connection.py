@@ -61,7 +61,7 @@ def connected(address: str) -> Iterator[Ray]:
         Ray.
 
     Raises:
-        ConfigError: Nothing answers, it is another Ray or Python, a node has no emofocus of this version, or Ray gave up.
+        ConfigError: Nothing answers, it is another Ray or Python, a node has another emofocus, or Ray gave up.
         MissingExtraError: Ray is not installed.
     """
     ray = import_ray()
@@ -73,7 +73,7 @@ def connected(address: str) -> Iterator[Ray]:
         say(f"Ray: {nodes} node{'s' * (nodes != 1)}, {cores} cores")
         yield ray
     except ray.exceptions.RayError as error:
-        raise ConfigError(f"Ray at {address}: {_reason(error)}") from error
+        raise ConfigError(f"Ray at {address}: {reason_of(error)}") from error
     finally:
         ray.shutdown()
 
@@ -104,8 +104,10 @@ def _plainly(address: str) -> Iterator[None]:
         if "ersion mismatch" in text:
             raise ConfigError(f"Ray at {address} is of another version than this process: {_versions(text)}") from error
         if isinstance(error, ConnectionError) and address == "auto":
-            raise ConfigError("no Ray is running here that could be found; start one (ray start), or say local") from error
-        raise ConfigError(f"no connection to Ray at {address}: {_reason(error)}") from error
+            raise ConfigError(
+                "no Ray is running here that could be found; start one (ray start), or say local"
+            ) from error
+        raise ConfigError(f"no connection to Ray at {address}: {reason_of(error)}") from error
 
 
 def _versions(text: str) -> str:
@@ -114,7 +116,7 @@ def _versions(text: str) -> str:
     return ", ".join(line for line in lines if line.startswith(("Ray:", "Python:"))) or " ".join(lines)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The last line that says something: that of the innermost error."""
     if "No module named 'emofocus" in str(error):
         return f"a node of the cluster has no emofocus; {INSTALL}"

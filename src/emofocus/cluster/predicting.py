@@ -121,8 +121,10 @@ def _recognised(
     ray: Ray, model: Model, wanted: Wanted, parts: Sequence[Any], workers: int | None, device: str
 ) -> Iterator[pa.Table]:
     """Results of parts, as they come."""
-    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    desk = ray.remote(num_cpus=0, max_task_retries=-1)(Desk).options(scheduling_strategy=here).remote(model, wanted, version_and_host())
+    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    here = affinity(ray.get_runtime_context().get_node_id(), soft=True)
+    desk = ray.remote(num_cpus=0, max_task_retries=-1, scheduling_strategy=here)(Desk)
+    ask = partial(_ask, desk.remote(model, wanted, version_and_host()))
     unit = "GPU" if device == "cuda" else "CPU"
     there = int(ray.cluster_resources().get(unit, 0))
     if not there:
@@ -135,7 +137,7 @@ def _recognised(
         batch_size=None,
         batch_format="pyarrow",
         compute=pool,
-        fn_constructor_args=(partial(_ask, desk),),
+        fn_constructor_args=(ask,),
         num_gpus=1 if device == "cuda" else None,
         num_cpus=1,
     )
@@ -174,7 +176,7 @@ def _watched(parts: Iterable[Committed], out: str, clips: int) -> Iterator[Commi
     def counted() -> Iterator[Committed]:
         nonlocal total
         for part in parts:
-            total = Committed(*(before + now for before, now in zip(total, part, strict=True)))
+            total = Committed(total.rows + part.rows, total.errors + part.errors, total.heard + part.heard)
             yield part
 
     def line(_: Committed, spent: float) -> str:

@@ -139,7 +139,9 @@ class Worker:
         with self._recognise(table["position"][0].as_py() // self._wanted.size) as recognise:
             for batch, items in _fetched(self._batches(table)):
                 told = recognise_all(recognise, items)
-                rows += [as_row(row, item) for row, item in zip(batch, told, strict=True) if row["position"] in self._wanted]
+                rows += [
+                    as_row(row, item) for row, item in zip(batch, told, strict=True) if row["position"] in self._wanted
+                ]
         schema = rows_schema(self._recognizer.labels).append(pa.field("reason", pa.string()))
         return pa.Table.from_pylist(rows, schema=schema)
 
@@ -256,9 +258,11 @@ def as_row(row: Row, told: Prediction | AudioError) -> Row:
         return place | {"reason": str(told)}
     scores = {f"p_{label}": score for label, score in told.scores.items()}
     warnings = "; ".join(told.warnings)
-    return place | scores | {
-        "label": told.label, "confident": told.confident, "warnings": warnings, "duration": told.duration
-    }
+    return (
+        place
+        | scores
+        | {"label": told.label, "confident": told.confident, "warnings": warnings, "duration": told.duration}
+    )
 
 
 def _fetched(batches: Iterator[list[Row]]) -> Iterator[tuple[list[Row], list[Item | AudioError]]]:
