@@ -6,7 +6,8 @@ import platform
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from emofocus import __version__
@@ -66,6 +67,11 @@ def connected(address: str) -> Iterator[Ray]:
     """
     ray = import_ray()
     _refuse_deaf(address)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # where Ray prints what its nodes say
+        yield from _connection(ray, address)
+
+
+def _connection(ray: Ray, address: str) -> Iterator[Ray]:
     with _plainly(address):
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **_local_options(address))
     try:

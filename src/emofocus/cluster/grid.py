@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import yaml
 from msgspec import Meta
 
-from emofocus.cluster.folding import Resources, Run, run_all
+from emofocus.cluster.folding import Run, run_all
+from emofocus.cluster.tasks import Resources
 from emofocus.config import Settings, parse
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment
