@@ -105,16 +105,20 @@ def kills(folder: Path, files: list[Path], arguments: argparse.Namespace) -> Non
     run = command(manifest, "--ray", cluster.address, "--out", out)
     began = time.perf_counter()
     for number in range(arguments.rounds):
-        process = subprocess.Popen(run, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(run, stderr=(folder / "said").open("wb"))
         for kill in (kill_worker, kill_node):
             if wait_for_progress(process, out, generator):
                 kill(cluster, generator)
-        if not wait_for_progress(process, out, generator):
+        if wait_for_progress(process, out, generator):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            print(f"round {number + 1}: killed a worker, a node and the command; {parts(out)} parts", flush=True)
+        elif (out / "log" / "complete.json").exists():
             print(f"was through in round {number + 1}", flush=True)
             break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        print(f"round {number + 1}: killed a worker, a node and the command; {parts(out)} parts", flush=True)
+        else:
+            said = (folder / "said").read_text().splitlines()[-1]
+            print(f"round {number + 1}: ended by itself; {parts(out)} parts; {said}", flush=True)
     done = subprocess.run(run, stderr=subprocess.DEVNULL)
     print(f"finished with exit code {done.returncode} after {time.perf_counter() - began:.0f} s in all")
     cluster.shutdown()

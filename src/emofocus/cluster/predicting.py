@@ -123,7 +123,7 @@ def _recognised(
     """Results of parts, as they come."""
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     here = affinity(ray.get_runtime_context().get_node_id(), soft=True)
-    desk = ray.remote(num_cpus=0, max_task_retries=-1, scheduling_strategy=here)(Desk)
+    desk = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Desk)
     ask = partial(_ask, desk.remote(model, wanted, version_and_host()))
     unit = "GPU" if device == "cuda" else "CPU"
     there = int(ray.cluster_resources().get(unit, 0))
