@@ -290,8 +290,10 @@ def test_an_address_where_nothing_answers_and_another_ray_are_said_in_a_line(
 
     with pytest.raises(ConfigError, match=r"no Ray answers at 127.0.0.1:1 \(Connection refused\)"):
         at("127.0.0.1:1")
-    with pytest.raises(ConfigError, match="'somewhere' is no address of Ray"):
+    with pytest.raises(ConfigError, match=r"'somewhere' is no address of Ray \(valid: local, auto, host:6379\)"):
         at("somewhere")
+    with pytest.raises(ConfigError, match="run the command on a machine of the cluster"):
+        at("ray://127.0.0.1:10001")
     with monkeypatch.context() as patch:
         patch.setattr(ray, "__version__", "1.0.0")
         with pytest.raises(ConfigError, match=r"is of another version than this process: Ray: .*, Ray: 1\.0\.0"):

@@ -55,8 +55,8 @@ def connected(address: str) -> Iterator[Ray]:
     """Connect to a cluster, or start one on this machine, for as long as the block lasts.
 
     Args:
-        address: ``local`` starts one with all cores, ``auto`` finds a running one; otherwise as Ray spells it,
-            ``host:6379`` or ``ray://host:10001``.
+        address: ``local`` starts one with all cores, ``auto`` finds the one that this machine belongs to; otherwise
+            as Ray spells it, ``host:6379``.
 
     Yields:
         Ray.
@@ -92,9 +92,14 @@ def _refuse_deaf(address: str) -> None:
     """Knock first: Ray itself tries for a minute, and may end the process when nobody answers."""
     if address in ("local", "auto"):
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"{address}: Ray Data does not work through Ray's client; "
+            "run the command on a machine of the cluster (--ray auto), or by ray job submit"
+        )
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise ConfigError(f"{address!r} is no address of Ray (valid: local, auto, host:6379, ray://host:10001)")
+        raise ConfigError(f"{address!r} is no address of Ray (valid: local, auto, host:6379)")
     try:
         socket.create_connection((host, int(port)), PATIENCE).close()
     except OSError as error:

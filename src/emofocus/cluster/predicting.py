@@ -16,9 +16,10 @@ import pyarrow.compute
 from emofocus.appending import settings_of
 from emofocus.bulk import BATCH
 from emofocus.cluster.connection import Ray, connected, version_and_host
+from emofocus.cluster.desk import Desk, Model, Wanted
 from emofocus.cluster.listing import Listing, clips_of, listing_of
 from emofocus.cluster.output import ERRORS, Output
-from emofocus.cluster.working import Desk, Model, Wanted, Worker
+from emofocus.cluster.working import Worker
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.progress import say, telling
 from emofocus.recognizer import Recognizer
@@ -65,7 +66,8 @@ def predict_on_ray(
         model: As in `Recognizer.from_pretrained`; workers get a copy.
         threshold: As there.
         hop: As there.
-        workers: Actors at most, of one core or GPU each; as many as the cluster has by default.
+        workers: Actors at most, of one core or GPU each; by default as many as the cluster has now. A cluster that
+            grows when it is asked to is asked for as many.
         engine: As in `Recognizer.from_pretrained`.
         device: One of `DEVICES`.
         part: Clips of a task and of a file; a multiple of `BATCH`.
@@ -127,10 +129,10 @@ def _recognised(
     ask = partial(_ask, desk.remote(model, wanted, version_and_host()))
     unit = "GPU" if device == "cuda" else "CPU"
     there = int(ray.cluster_resources().get(unit, 0))
-    if not there:
+    most = min(workers or there, len(parts))
+    if not most:
         raise ConfigError(f"the cluster has no {unit}")
-    size = min(workers or there, there, len(parts))
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=max(1, min(most, there)))
     # Ray Data starts actors again without end: a part that kills its workers is soon recognised in a process apart.
     dataset = ray.data.from_arrow_refs(list(parts)).map_batches(
         Worker,
@@ -139,7 +141,7 @@ def _recognised(
         compute=pool,
         fn_constructor_args=(ask,),
         num_gpus=1 if device == "cuda" else None,
-        num_cpus=1,
+        num_cpus=None if device == "cuda" else 1,
     )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from emofocus.bulk import BATCH, Item, Result, recognise_batch
 from emofocus.cluster.connection import refuse_another_version
+from emofocus.cluster.desk import Model
 from emofocus.cluster.listing import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.cluster.places import LOCAL, reason_of
-from emofocus.engine import ENGINES
 from emofocus.errors import AudioError, ConfigError
 from emofocus.prediction import Prediction
-from emofocus.recognizer import Recognizer, model_folder
+from emofocus.recognizer import Recognizer
 
 TRIES = 2
 """Workers that a part may cost. From then on it is recognised in a process apart, which may die alone."""
@@ -35,79 +35,6 @@ Recognise = Callable[[Sequence[Item]], list[Result]]
 """Some clips together → their results, in order."""
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as it is sent to workers, who need no copy of their own.
-
-    Attributes:
-        files: The graph of one engine, and `config.json`.
-        engine: As in `Recognizer.from_pretrained`, like the rest.
-    """
-
-    files: dict[str, bytes]
-    engine: str
-    device: str
-    threshold: float | None
-    hop: float | None
-
-    @classmethod
-    def of(cls, source: str | None, engine: str, device: str, threshold: float | None, hop: float | None) -> "Model":
-        """Read what `Recognizer.from_pretrained` can load."""
-        folder = model_folder(source)
-        files = {name: (folder / name).read_bytes() for name in (ENGINES[engine], "config.json")}
-        return cls(files, engine, device, threshold, hop)
-
-    def load(self) -> Recognizer:
-        """The recognizer that the local command's workers have: of one thread."""
-        with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
-            for name, content in self.files.items():
-                Path(folder, name).write_bytes(content)
-            return Recognizer.from_pretrained(folder, 1, self.threshold, self.hop, self.engine, self.device)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which clips get a row; the others are only heard where they keep them company.
-
-    Attributes:
-        size: Clips of a part.
-        repeated: Positions of clips that were named before, and have their row there.
-        again: Of parts that are done but for some clips: the positions of those.
-    """
-
-    size: int
-    repeated: frozenset[int]
-    again: dict[int, frozenset[int]]
-
-    def __contains__(self, position: int) -> bool:
-        """Whether the clip there gets a row."""
-        missing = self.again.get(position // self.size)
-        return position not in self.repeated and (missing is None or position in missing)
-
-
-class Desk:
-    """Where workers learn what to do, as often as they are started. It is an actor beside the one who asked.
-
-    Args:
-        model: What recognises.
-        wanted: Which clips get a row.
-        asked: What `version_and_host` said where the work was asked for.
-    """
-
-    def __init__(self, model: Model, wanted: Wanted, asked: tuple[str, str]) -> None:
-        self._task = model, wanted, asked
-        self._begun: dict[int, int] = {}
-
-    def task(self) -> tuple[Model, Wanted, tuple[str, str]]:
-        """What every worker is told."""
-        return self._task
-
-    def begin(self, part: int) -> int:
-        """How often it has been begun, this time included."""
-        self._begun[part] = self._begun.get(part, 0) + 1
-        return self._begun[part]
 
 
 class Worker:
