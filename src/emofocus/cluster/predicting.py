@@ -165,9 +165,11 @@ def _committed(output: Output, tables: Iterable[pa.Table], size: int) -> Iterato
 
 
 def _commit(output: Output, table: pa.Table, size: int) -> Committed:
+    number, last = (table["position"][place].as_py() // size for place in (0, -1))
+    assert number == last, "Ray Data gives back blocks as they went in: one a part"
     failed = pa.compute.is_valid(table["reason"])
     rows, errors = table.filter(pa.compute.invert(failed)).drop_columns(["reason"]), table.filter(failed)
-    output.commit(table["position"][0].as_py() // size, rows, errors.select(ERRORS.names))
+    output.commit(number, rows, errors.select(ERRORS.names))
     return Committed(len(rows), len(errors), pa.compute.sum(rows["duration"]).as_py() or 0.0)
 
 

@@ -1,7 +1,6 @@
 """What a worker does: the clips of one part, in the local command's batches, to rows and errors."""
 
 import multiprocessing
-import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -126,6 +125,8 @@ _there: list[Recognizer] = []
 
 def _load(model: Model) -> None:
     if model.device != "cuda":  # which maps far more than it uses
+        import resource  # not on every system
+
         resource.setrlimit(resource.RLIMIT_DATA, (APART_BYTES, APART_BYTES))
     _there.append(model.load())
 
