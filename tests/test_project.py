@@ -39,6 +39,7 @@ ORDER = [
     ["export", "claims", "precisions"],
     ["comparing", "aligning", "robustness", "exporting", "benching", "cli_options"],
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "serving"],
+    ["cluster"],
     ["cli_corpora", "cli_report", "cli_serve"],
     ["cli"],
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
@@ -92,16 +92,29 @@ def read_manifest(path: Path) -> Iterator[Item]:
         ConfigError: No such column or key, or a time that is none; the message names the line.
     """
     with path.open(encoding="utf-8", newline="") as stream:
-        rows = csv.DictReader(stream) if path.suffix.lower() == ".csv" else map(json.loads, stream)
-        try:
-            for number, row in enumerate(rows, start=1):
-                if not isinstance(row, dict) or not row.get("file"):
-                    raise ConfigError(f"{path}: entry {number} names no file (it needs a column, or key, file)")
-                name = str(row["file"])
-                times = (None if row.get(key) in (None, "") else float(row[key]) for key in ("start", "end"))
-                yield Item(name, path.parent / name, *times)
-        except (ValueError, UnicodeDecodeError) as error:  # JSON's errors are ValueErrors
-            raise ConfigError(f"{path}: cannot be read as a list of clips ({error})") from error
+        for name, start, end in entries_of(stream, str(path)):
+            yield Item(name, path.parent / name, start, end)
+
+
+def entries_of(stream: TextIO, source: str) -> Iterator[tuple[str, float | None, float | None]]:
+    """File, start and end of each entry of a manifest that is open.
+
+    Args:
+        stream: Its text.
+        source: Its name, whose ending tells which kind it is.
+
+    Raises:
+        ConfigError: As above.
+    """
+    rows = csv.DictReader(stream) if source.lower().endswith(".csv") else map(json.loads, stream)
+    try:
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, dict) or not row.get("file"):
+                raise ConfigError(f"{source}: entry {number} names no file (it needs a column, or key, file)")
+            start, end = (None if row.get(key) in (None, "") else float(row[key]) for key in ("start", "end"))
+            yield str(row["file"]), start, end
+    except (ValueError, UnicodeDecodeError) as error:  # JSON's errors are ValueErrors
+        raise ConfigError(f"{source}: cannot be read as a list of clips ({error})") from error
 
 
 def recognise(

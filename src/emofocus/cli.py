@@ -15,15 +15,17 @@ import click
 from emofocus import __version__
 from emofocus.cli_options import (
     ANY_PATH,
+    FILE,
     FOLDER,
     Command,
     corpus_options,
     embedding_option,
     engine_options,
     model_option,
+    ray_option,
     with_options,
 )
-from emofocus.errors import EmofocusError
+from emofocus.errors import ConfigError, EmofocusError
 
 ELSEWHERE = {
     "corpora": "cli_corpora",
@@ -54,7 +56,7 @@ def app() -> None:
 
 
 @app.command()
-@click.argument("paths", nargs=-1, required=True, type=ANY_PATH)
+@click.argument("paths", nargs=-1, required=True)
 @model_option()
 @with_options(engine_options())
 @click.option(
@@ -63,13 +65,15 @@ def app() -> None:
     default="table",
     help="table, json, jsonl or csv; with --timeline table, json, csv, srt, vtt, audacity, textgrid, audformat or png.",
 )
-@click.option("-o", "--out", type=ANY_PATH, show_default="the terminal", help="File to write.")
+@click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognised side by side.")
 @click.option("--timeline", is_flag=True, help="From when to when which emotion is heard, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="From segment to segment.")
 @click.option("--calm", default=1.0, metavar="SECONDS", help="With --timeline: over how long scores are averaged.")
-def predict(paths: tuple[Path, ...], timeline: bool, calm: float, workers: int | None, **options: Any) -> None:
+@ray_option()
+@click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips of a task, and of a file of results.")
+def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) -> None:
     """Recognise the emotion in audio files.
 
     PATHS are audio files, folders that are searched for some, and lists of files (.csv or .jsonl with a column, or key,
@@ -77,17 +81,43 @@ def predict(paths: tuple[Path, ...], timeline: bool, calm: float, workers: int |
     the same. With --out and csv or jsonl, the same command goes on where it was interrupted.
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
+
+    With --ray, a cluster does it. Paths and OUT may be URIs, such as s3://bucket/folder, and results are Parquet below
+    OUT.
     """
+    if ray is None:
+        failed = _predict_here(paths, **options)
+    else:
+        from emofocus.cluster.predicting import predict_on_ray
+
+        failed = predict_on_ray(paths, ray, part=part, **_for_ray(**options))
+    if failed:
+        sys.exit(1)
+
+
+def _predict_here(
+    sources: tuple[str, ...], timeline: bool, calm: float, workers: int | None, out: str | None, **options: Any
+) -> int:
+    for text in (*sources, out or ""):
+        if "://" in text and not Path(text).exists():
+            raise ConfigError(f"{text}: a URI is read and written with --ray, such as --ray local")
+    paths, file = [Path(source) for source in sources], None if out is None else Path(out)
     if timeline:
         from emofocus.timelining import write_timelines
 
-        failed = write_timelines(paths, calm=calm, **options)
-    else:
-        from emofocus.predicting import predict_files
+        return write_timelines(paths, calm=calm, out=file, **options)
+    from emofocus.predicting import predict_files
 
-        failed = predict_files(paths, workers=workers, **options)
-    if failed:
-        sys.exit(1)
+    return predict_files(paths, workers=workers, out=file, **options)
+
+
+def _for_ray(timeline: bool, calm: float, format: str, out: str | None, **options: Any) -> dict[str, Any]:
+    """What a cluster does not do is refused."""
+    if timeline or format not in ("table", "parquet"):
+        raise ConfigError("--ray writes Parquet: --timeline and other formats are for the local command")
+    if out is None:
+        raise ConfigError("--ray needs --out, the path or URI of a folder for the results")
+    return options | {"out": out}
 
 
 @app.command()
@@ -175,11 +205,41 @@ def experiment_options(command: Command) -> Command:
 @app.command()
 @experiment_options
 @click.option("--jobs", default=1, type=click.IntRange(min=1), help="Folds to train side by side on the device.")
-def crossval(**arguments: Any) -> None:
-    """Train and test on every fold of a corpus; write summary.json and predictions.csv."""
+@ray_option()
+def crossval(ray: str | None, **arguments: Any) -> None:
+    """Train and test on every fold of a corpus; write summary.json and predictions.csv.
+
+    With --ray, each fold is a task of --threads cores (1 by default), or of a GPU.
+    """
+    if ray is not None:
+        from emofocus.cluster.folding import crossval_on_ray
+
+        crossval_on_ray(ray, **arguments)
+        return
     from emofocus.experiments import crossval as run
 
     run(**arguments)
+
+
+@app.command()
+@click.argument("file", type=FILE)
+@click.option("--ray", "address", default="local", metavar="ADDRESS", help="Where: local, auto, or host:6379.")
+@click.option("--out", default="results", type=FOLDER, help="Folder for the results; the same command resumes.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache.")
+@click.option("--accelerator", default="cpu", help="cpu, gpu or auto.")
+@click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed.")
+@click.option(
+    "--threads", default=1, type=click.IntRange(min=1), help="Cores of a fold. Equal threads give equal bits."
+)
+def grid(**arguments: Any) -> None:
+    """Cross-validate models x recipes x protocols x seeds x corpora on Ray.
+
+    FILE is YAML with lists: corpora (each with corpus and root, or features), models, and if need be recipes,
+    protocols, seeds. Results go to OUT/<corpus>/<protocol>/<model>-<recipe>/seed<S>.
+    """
+    from emofocus.cluster.grid import run_grid
+
+    run_grid(**arguments)
 
 
 @app.command()

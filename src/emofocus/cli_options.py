@@ -33,6 +33,16 @@ def device_option() -> Callable[[Command], Command]:
     return click.option("--device", default="auto", help="cpu, cuda, coreml, directml, or what there is.")
 
 
+def ray_option() -> Callable[[Command], Command]:
+    """The option that says where a cluster is."""
+    return click.option(
+        "--ray",
+        metavar="ADDRESS",
+        show_default="this machine without it",
+        help="Work on Ray: local starts it here, auto finds it, or host:6379.",
+    )
+
+
 def corpus_options() -> list[Callable[[Command], Command]]:
     """Options that say which utterances are meant."""
     return [

@@ -5,7 +5,7 @@ msgspec does the validating: it starts ten times faster than the alternatives, a
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -206,8 +206,16 @@ def _valid_keys(kind: type[Settings], message: str) -> str:
         return ""
     path = message.partition("at `$.")[2].rstrip("`")
     for name in filter(None, path.split(".")):
-        kind = next(item.type for item in msgspec.structs.fields(kind) if item.name == name)
+        field = next(item.type for item in msgspec.structs.fields(kind) if item.name == name.partition("[")[0])
+        kind = _settings_in(field)
     return f" ({one_of(kind.__struct_fields__)})"
+
+
+def _settings_in(field: Any) -> type[Settings]:
+    """The settings that a field's type is, or holds."""
+    while not (isinstance(field, type) and issubclass(field, Settings)):
+        field = get_args(field)[0]
+    return field
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""What workers are told: the model, which clips are wanted, and when to go carefully."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from emofocus.engine import ENGINES
+from emofocus.recognizer import Recognizer, model_folder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it is sent to workers, who need no copy of their own.
+
+    Attributes:
+        files: The graph of one engine, and `config.json`.
+        engine: As in `Recognizer.from_pretrained`, like the rest.
+    """
+
+    files: dict[str, bytes]
+    engine: str
+    device: str
+    threshold: float | None
+    hop: float | None
+
+    @classmethod
+    def of(cls, source: str | None, engine: str, device: str, threshold: float | None, hop: float | None) -> "Model":
+        """Read what `Recognizer.from_pretrained` can load."""
+        folder = model_folder(source)
+        files = {name: (folder / name).read_bytes() for name in (ENGINES[engine], "config.json")}
+        return cls(files, engine, device, threshold, hop)
+
+    def load(self) -> Recognizer:
+        """The recognizer that the local command's workers have: of one thread."""
+        with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
+            for name, content in self.files.items():
+                Path(folder, name).write_bytes(content)
+            return Recognizer.from_pretrained(folder, 1, self.threshold, self.hop, self.engine, self.device)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which clips get a row; the others are only heard where they keep them company.
+
+    Attributes:
+        size: Clips of a part.
+        repeated: Positions of clips that were named before, and have their row there.
+        again: Of parts that are done but for some clips: the positions of those.
+    """
+
+    size: int
+    repeated: frozenset[int]
+    again: dict[int, frozenset[int]]
+
+    def __contains__(self, position: int) -> bool:
+        """Whether the clip there gets a row."""
+        missing = self.again.get(position // self.size)
+        return position not in self.repeated and (missing is None or position in missing)
+
+
+class Desk:
+    """Where workers learn what to do, as often as they are started. It is an actor beside the one who asked.
+
+    Args:
+        model: What recognises.
+        wanted: Which clips get a row.
+        asked: What `version_and_host` said where the work was asked for.
+    """
+
+    def __init__(self, model: Model, wanted: Wanted, asked: tuple[str, str]) -> None:
+        self._task = model, wanted, asked
+        self._begun: dict[int, int] = {}
+
+    def task(self) -> tuple[Model, Wanted, tuple[str, str]]:
+        """What every worker is told."""
+        return self._task
+
+    def begin(self, part: int) -> int:
+        """How often it has been begun, this time included."""
+        self._begun[part] = self._begun.get(part, 0) + 1
+        return self._begun[part]

@@ -1,0 +1,317 @@
+"""Bulk recognition on a real Ray cluster: the local command's rows, each once, whatever dies."""
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from emofocus import audio
+from emofocus.errors import ConfigError, MissingExtraError
+from emofocus.predicting import predict_files
+
+pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
+pytest.importorskip("moto", reason="moto, which plays an object store, is not installed")
+
+from emofocus.cluster import read, read_errors
+from emofocus.cluster.connection import import_ray
+from emofocus.cluster.predicting import predict_on_ray
+
+RATE = audio.SAMPLING_RATE
+PART = 16
+"""Clips of a part: two batches."""
+
+DEADLY = """
+import os, pathlib
+whole = pathlib.Path.open
+def opened(self, *arguments, **options):
+    if "deadly" in self.name:
+        os.kill(os.getpid(), 9)
+    return whole(self, *arguments, **options)
+pathlib.Path.open = opened
+"""
+"""Makes any file whose name has the word kill the process that opens it, as a bug in a decoder would."""
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty clips of unequal lengths; one of them is damaged and one is empty."""
+    root = tmp_path_factory.mktemp("clips")
+    for number in range(40):
+        samples = 0.1 * np.random.default_rng(number).standard_normal(round((0.3 + 0.13 * (number % 17)) * RATE))
+        soundfile.write(root / f"clip{number:02d}.wav", samples.astype(np.float32), RATE)
+    (root / "clip20.wav").write_bytes(b"RIFF nonsense")
+    (root / "clip31.wav").write_bytes(b"")
+    return root
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """An object store with one bucket; the address of its server."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    patch = pytest.MonkeyPatch()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():
+        patch.setenv(name, value)
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="speech")
+    yield f"http://{host}:{port}"
+    patch.undo()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two nodes of one core, as processes of their own."""
+    import_ray()
+    from ray.cluster_utils import Cluster
+
+    faults = tmp_path_factory.mktemp("faults")
+    (faults / "sitecustomize.py").write_text(DEADLY)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(faults), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def local(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """Rows of the local command."""
+    out = tmp_path_factory.mktemp("local") / "out.csv"
+    assert predict_files([clips], None, "csv", out, workers=2) == 2
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: Any, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run of all clips wrote."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    assert recognise(cluster, clips, out=out) == 2
+    return out
+
+
+def as_text(out: str) -> list[dict[str, str]]:
+    """Rows as the local command's CSV spells them."""
+    rows = read(out).drop_columns(["position", "start", "end"]).to_pylist()
+    return [
+        {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def recognise(cluster: Any, *sources: object, out: object, **options: Any) -> int:
+    return predict_on_ray([str(source) for source in sources], cluster.address, str(out), part=PART, **options)
+
+
+def named(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """With files' names alone, whatever the folder is called."""
+    return [row | {"file": Path(row["file"]).name} for row in rows]
+
+
+def test_rows_are_the_local_commands_and_damaged_files_stand_beside(
+    finished: Path, local: list[dict[str, str]]
+) -> None:
+    assert as_text(str(finished)) == local
+    errors = {Path(row["file"]).name: row["reason"] for row in read_errors(str(finished)).to_pylist()}
+    assert errors["clip31.wav"] == "is an empty file"
+    assert "not audio that can be decoded" in errors["clip20.wav"]
+    assert [path.name for path in sorted((finished / "rows").iterdir())] == [f"part-{n:08d}.parquet" for n in range(3)]
+    assert json.loads((finished / "log" / "complete.json").read_text()) == {"recognised": 38, "errors": 2}
+
+
+def test_after_an_interruption_each_clip_is_there_once_with_the_same_bits(
+    cluster: Any, clips: Path, finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    rows = {path.name: path.read_bytes() for path in (out / "rows").iterdir()}
+    (out / "rows" / "part-00000000.parquet").unlink()
+    before = (out / "rows" / "part-00000001.parquet").read_bytes()
+    shutil.copy(out / "rows" / "part-00000002.parquet", tmp_path / "kept.parquet")
+    assert recognise(cluster, clips, out=out) == 2  # what failed is tried again
+    assert {path.name: path.read_bytes() for path in (out / "rows").iterdir()} == rows
+    assert (out / "rows" / "part-00000001.parquet").read_bytes() == before
+    assert "2 of 3 parts are there, 1 of them with errors" in capfd.readouterr().err
+
+
+def test_what_failed_is_tried_again_and_takes_its_place(
+    cluster: Any, clips: Path, local: list[dict[str, str]], tmp_path: Path
+) -> None:
+    mended, out = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, mended)
+    for number in (*range(16), *range(32, 40)):
+        (mended / f"clip{number:02d}.wav").unlink()
+    recognise(cluster, mended, out=out)
+    soundfile.write(mended / "clip20.wav", np.random.default_rng(1).standard_normal(RATE).astype(np.float32) / 10, RATE)
+    assert recognise(cluster, mended, out=out) == 1
+    found = named(as_text(str(out)))
+    assert [row["file"] for row in found] == [f"clip{number:02d}.wav" for number in range(16, 31)]
+    kept = [row for row in named(local) if "clip16" <= row["file"] < "clip31"]
+    assert [row for row in found if row["file"] != "clip20.wav"] == kept
+    assert [Path(row["file"]).name for row in read_errors(str(out)).to_pylist()] == ["clip31.wav"]
+
+
+def test_a_manifest_in_an_object_store_names_parts_beside_it_and_a_clip_twice_has_one_row(
+    cluster: Any, clips: Path, local: list[dict[str, str]], tmp_path: Path
+) -> None:
+    import boto3
+
+    client = boto3.client("s3")
+    for number in (0, 16):
+        client.upload_file(str(clips / f"clip{number:02d}.wav"), "speech", f"in/audio/clip {number:02d}.wav")
+    lines = ["file,start,end", "audio/clip 16.wav,,", "audio/clip 16.wav,0.5,1.25", "audio/clip 16.wav,,"]
+    lines += ["s3://speech/in/audio/clip 00.wav,,", "audio/missing.wav,,"]
+    client.put_object(Bucket="speech", Key="in/list.csv", Body="\n".join(lines).encode())
+    assert recognise(cluster, "s3://speech/in/list.csv", out="s3://speech/out") == 1
+    rows = read("s3://speech/out").to_pylist()
+    assert [(row["file"], row["start"], row["end"]) for row in rows] == [
+        ("audio/clip 16.wav", None, None),
+        ("audio/clip 16.wav", 0.5, 1.25),
+        ("s3://speech/in/audio/clip 00.wav", None, None),
+    ]
+    parts = tmp_path / "parts.csv"
+    for number in (0, 16):
+        shutil.copy(clips / f"clip{number:02d}.wav", tmp_path)
+    parts.write_text("file,start,end\nclip16.wav,,\nclip16.wav,0.5,1.25\nclip16.wav,,\nclip00.wav,,\n")
+    predict_files([parts], None, "csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        here = list(csv.DictReader(file))
+    assert [str(row["p_angry"]) for row in rows] == [row["p_angry"] for row in here]
+    (error,) = read_errors("s3://speech/out").to_pylist()
+    assert error["file"] == "audio/missing.wav"
+    assert read_errors("s3://speech/out")["reason"].to_pylist() == [error["reason"]]
+
+
+def test_a_folder_of_an_object_store_with_its_address_in_the_uri(
+    cluster: Any, store: str, clips: Path, local: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    for path in sorted(clips.iterdir()):
+        boto3.client("s3").upload_file(str(path), "speech", f"folder/{path.name}")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    where = f"s3://testing:testing@speech/folder?scheme=http&endpoint_override={store.removeprefix('http://')}"
+    assert recognise(cluster, where, out=tmp_path / "out") == 2
+    found = as_text(str(tmp_path / "out"))
+    assert found[0]["file"] == "s3://speech/folder/clip00.wav"  # no secrets
+    assert named(found) == named(local)
+    assert b"testing" not in (tmp_path / "out" / "log" / "settings.json").read_bytes()
+
+
+def test_a_clip_that_kills_its_worker_ends_among_the_errors(
+    cluster: Any, clips: Path, local: list[dict[str, str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "clips"
+    shutil.copytree(clips, folder)
+    (folder / "clip20.wav").rename(folder / "clip20-deadly.wav")
+    assert recognise(cluster, folder, out=tmp_path / "out") == 2
+    assert named(as_text(str(tmp_path / "out"))) == named(local)
+    errors = {Path(row["file"]).name: row["reason"] for row in read_errors(str(tmp_path / "out")).to_pylist()}
+    assert errors["clip20-deadly.wav"] == "kills the process that recognises it, or needs too much memory"
+
+
+def test_a_run_of_other_settings_or_of_another_input_is_refused(
+    cluster: Any, clips: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"was begun with another threshold \(0.86, not 0.5\); name another --out"):
+        recognise(cluster, clips, out=out, threshold=0.5)
+    with pytest.raises(ConfigError, match=r"was begun with another clips \(40, not 1\), input"):
+        recognise(cluster, clips / "clip01.wav", out=out)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    (out / "log" / "settings.json").unlink()
+    with pytest.raises(ConfigError, match="holds rows, and nobody knows how they were made"):
+        recognise(cluster, clips, out=out)
+
+
+def test_where_nothing_can_be_written_or_read_is_said_in_a_line(cluster: Any, clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^s3://nowhere/out/log/settings.json: cannot be .* \(there is no such bucket"
+    ):
+        recognise(cluster, clips / "clip00.wav", out="s3://nowhere/out")
+    with pytest.raises(ConfigError, match=r"^s3://speech/none.csv: cannot be read \("):
+        recognise(cluster, "s3://speech/none.csv", out=tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"^gopher:// is no file system"):
+        recognise(cluster, "gopher://x/y.wav", out=tmp_path / "b")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/log/settings.json: cannot be read \(Not a directory\)"):
+        recognise(cluster, clips / "clip00.wav", out=tmp_path / "file")
+
+
+def test_a_full_disk_is_said_in_a_line_and_loses_nothing(
+    cluster: Any, clips: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    (out / "rows" / "part-00000001.parquet").unlink()
+    before = {path: path.read_bytes() for path in (out / "rows").iterdir()}
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # files of this process cannot grow beyond
+    try:
+        with pytest.raises(ConfigError, match=r"part-0000000\d.parquet: cannot be written \(File too large\)"):
+            recognise(cluster, clips, out=out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {path: path.read_bytes() for path in (out / "rows").iterdir()} == before
+
+
+def test_an_address_where_nothing_answers_and_another_ray_are_said_in_a_line(
+    cluster: Any, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def at(address: str) -> int:
+        return predict_on_ray([str(clips)], address, str(tmp_path / "out"))
+
+    with pytest.raises(ConfigError, match=r"no Ray answers at 127.0.0.1:1 \(Connection refused\)"):
+        at("127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"'somewhere' is no address of Ray \(valid: local, auto, host:6379\)"):
+        at("somewhere")
+    with pytest.raises(ConfigError, match="run the command on a machine of the cluster"):
+        at("ray://127.0.0.1:10001")
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "__version__", "1.0.0")
+        with pytest.raises(ConfigError, match=r"is of another version than this process: Ray: .*, Ray: 1\.0\.0"):
+            at(cluster.address)
+    with monkeypatch.context() as patch:
+        patch.setattr("emofocus.cluster.connection.__version__", "9.9")
+        with pytest.raises(
+            ConfigError, match=r"node .* of the cluster has emofocus .*, but 9\.9 on .* asks; install one"
+        ):
+            at(cluster.address)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        with pytest.raises(MissingExtraError, match=r"pip install 'emofocus\[cluster\]'"):
+            at(cluster.address)
+
+
+def test_a_part_of_odd_size_or_a_device_of_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a part of 12 clips: it must be a multiple of 8"):
+        predict_on_ray(["x.wav"], "local", str(tmp_path), part=12)
+    with pytest.raises(ConfigError, match=r"no device 'coreml' \(valid: auto, cpu, cuda\)"):
+        predict_on_ray(["x.wav"], "local", str(tmp_path), device="coreml")

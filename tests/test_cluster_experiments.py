@@ -1,0 +1,173 @@
+"""Folds and grids of experiments on a real Ray cluster end in the bits of local runs."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from emofocus.cli import app
+from emofocus.errors import ConfigError, EmofocusError
+
+pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
+
+from emofocus.cluster.board import Cell, table_of
+from emofocus.cluster.connection import import_ray
+from emofocus.cluster.grid import load_grid, run_grid
+from emofocus.cluster.tasks import Heard, Resources, fold_there
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*")
+
+RECIPE = "epochs: 1\nbatch_size: 32\n"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A node of two cores."""
+    import_ray()
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield made.address
+    made.shutdown()
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+
+
+def untimed(path: Path) -> str:
+    """A file's text without how long training took, which is never the same twice."""
+    return re.sub(r'"seconds": [0-9.]+,', "", path.read_text())
+
+
+@pytest.fixture
+def corpus(small_corpus: Path, tmp_path: Path) -> list[object]:
+    """Options that name a small corpus and a short recipe."""
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    return ["--corpus", "emodb", "--root", small_corpus, "--recipe", tmp_path / "tiny.yaml", "--cache", tmp_path / "c"]
+
+
+def test_folds_on_a_cluster_end_in_the_same_bits_and_a_grid_goes_on_in_the_same_layout(
+    address: str, small_corpus: Path, corpus: list[object], tmp_path: Path
+) -> None:
+    common = ["--protocol", "speaker", "--model", "compact-ca"]
+    local, there = tmp_path / "local", tmp_path / "there"
+    assert run("crossval", *corpus, *common, "--threads", 1, "--out", local).exit_code == 0
+    assert run("crossval", *corpus, *common, "--ray", address, "--out", there).exit_code == 0
+    for name in ("summary.json", "predictions.csv", "folds.json", "audit.json"):
+        assert untimed(local / name) == untimed(there / name)
+    for weights in local.glob("fold-*/model.safetensors"):
+        assert weights.read_bytes() == (there / weights.relative_to(local)).read_bytes()
+    assert not list(there.glob(".seen-*"))
+
+    assert run("features", *corpus, "--out", tmp_path / "emodb.safetensors").exit_code == 0
+    grid, out = tmp_path / "grid.yaml", tmp_path / "results"
+    entries = [
+        "corpora: [{features: emodb.safetensors}]",
+        "models: [compact-ca]",
+        "recipes: [tiny.yaml]",
+        "seeds: [0, 1]",
+    ]
+    grid.write_text("\n".join(entries))
+    first, second = (out / "emodb" / "speaker" / "compact-ca-tiny" / f"seed{seed}" for seed in (0, 1))
+    summary = json.loads((local / "summary.json").read_text())
+    shutil.copytree(local, first)  # of the first run, one fold is not finished
+    (first / "summary.json").write_text(json.dumps(summary | {"folds": summary["folds"][1:]}))
+    assert run("grid", grid, "--ray", address, "--out", out).exit_code == 0
+    for name in ("summary.json", "predictions.csv"):
+        assert untimed(first / name) == untimed(local / name)
+    other = json.loads((second / "summary.json").read_text())
+    assert other["seed"] == 1
+    assert [item["fold"] for item in other["folds"]] == [item["fold"] for item in summary["folds"]]
+
+
+def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corpus: Path, tmp_path: Path) -> None:
+    from emofocus.cluster.connection import version_and_host
+    from emofocus.config import Recipe
+    from emofocus.corpora import read_corpus
+    from emofocus.evaluation import Experiment
+    from emofocus.splits import make_folds
+
+    class Told:
+        def __init__(self) -> None:
+            self.news: list[dict[str, str]] = []
+            self.tell = self
+
+        def remote(self, _: object, **news: str) -> None:
+            self.news.append(news)
+
+    board, read = Told(), read_corpus("emodb", small_corpus)
+    recipe = Recipe(epochs=1, batch_size=32)
+    experiment = Experiment(read, "bmhsa", "tiny", recipe, make_folds(read, "random", seed=0), 0)
+    device = {"accelerator": "cpu", "precision": "32-true", "threads": 1}
+    heard = Heard(tmp_path / "cache", None)
+    nowhere = tmp_path / "nowhere" / "mark"
+    result, rows, files = fold_there(device, board, version_and_host(), "x", experiment, None, heard, nowhere, 0)
+    assert result["fold"] == 0
+    assert len(rows) == len(experiment.folds[0].test)
+    assert sorted(files) == ["config.json", "model.safetensors"]
+    assert "epoch 1, validation UA" in board.news[-1]["note"]
+    assert not nowhere.parent.exists()
+    with pytest.raises(ConfigError, match=r"but 9\.9 on elsewhere asks"):
+        fold_there(device, board, ("9.9", "elsewhere"), "x", experiment, None, heard, nowhere, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("models: [bmhsa]", "corpora"),
+        ("corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa, resnet]", r"unknown model 'resnet' \(valid: .*bmhsa"),
+        (
+            "corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa]\nprotocols: [loso]",
+            r"unknown protocol 'loso' \(valid",
+        ),
+        ("corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa]\nrecipes: [long]", r"unknown recipe 'long' \(valid"),
+        ("corpora: [{corpus: nothing}]\nmodels: [bmhsa]", r"nothing"),
+        ("corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa, bmhsa]", "named twice"),
+        ("corpora: [{corpus: emodb, root: ROOT}]\nmodel: [bmhsa]", r"unknown field `model`.*valid: corpora, models"),
+        ("corpora: [{corpus: emodb, root: ROOT, speakers: 3}]\nmodels: [bmhsa]", "unknown field `speakers`"),
+        ("corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa]\nseeds: [x]", "Expected `int`"),
+        ("models: [", "not YAML"),
+    ],
+)
+def test_a_grid_with_a_bad_entry_is_refused_before_anything_runs(
+    small_corpus: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    grid, out = tmp_path / "grid.yaml", tmp_path / "out"
+    grid.write_text(text.replace("ROOT", str(small_corpus)))
+    with pytest.raises(EmofocusError, match=reason):
+        run_grid(grid, "nowhere", out, tmp_path / "cache", "cpu", "32-true", 1)
+    assert not out.exists()
+
+
+def test_a_grid_that_is_not_there_and_resources_of_nobody_are_refused(
+    address: str, corpus: list[object], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"none.yaml: cannot be read \(No such file"):
+        load_grid(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"unknown accelerator 'tpu' \(valid: cpu, gpu, auto\)"):
+        Resources("tpu")
+    run_there = ["crossval", *corpus, "--model", "bmhsa", "--out", tmp_path / "out", "--ray", address]
+    with pytest.raises(ConfigError, match=r"no node of the cluster has 64 cores for a fold \(valid: 1 to 2\)"):
+        run(*run_there, "--threads", 64)
+    with pytest.raises(ConfigError, match="accelerator 'gpu' is not there: no node of the cluster has one"):
+        run(*run_there, "--accelerator", "gpu")
+    with pytest.raises(ConfigError, match="--jobs is for one machine"):
+        run(*run_there, "--jobs", 2)
+
+
+def test_the_table_shows_what_runs_where() -> None:
+    cells = {("a", 0): Cell("done", "n"), ("a", 1): Cell("running", "node-7", "epoch 3, validation UA 61.0%")}
+    from rich.console import Console
+
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table_of(cells | {("b", 0): Cell()}))
+    text = console.export_text()
+    assert "node-7" in text
+    assert "epoch 3, validation UA 61.0%" in text
+    assert "1 waiting, 1 running, 1 done" in text
