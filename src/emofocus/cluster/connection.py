@@ -20,6 +20,7 @@ PATIENCE = 10.0
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # what runs on speech keeps to itself
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",  # as the local command; of clusters that are started here
 }
 """What Ray reads when it is imported."""
 
