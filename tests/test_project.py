@@ -25,7 +25,7 @@ ORDER = [
     ["split_files", "audit"],
     ["store"],
     ["models", "datasets"],
-    ["augmentation"],
+    ["augmentation", "ranks"],
     ["checkpoint", "metrics", "statistics", "cost", "alignment", "faithfulness"],
     ["training", "calibration", "features_file"],
     ["evaluation", "engine", "model_card", "report"],
@@ -41,6 +41,7 @@ ORDER = [
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "serving"],
     ["cli_corpora", "cli_report", "cli_serve"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -140,7 +140,12 @@ def experiment_options(command: Command) -> Command:
         click.option("--seed", default=0, help="Of folds, weights, order, augmentation and dropout."),
         click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache."),
         click.option("--accelerator", default="cpu", help="cpu, gpu or auto."),
-        click.option("--devices", default=1, type=click.IntRange(min=1), help="GPUs or processes, in parallel (DDP)."),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            show_default="1, or as torchrun has it",
+            help="GPUs or processes of this machine that share each step (DDP).",
+        ),
         click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed."),
         click.option(
             "--threads",
@@ -263,5 +268,6 @@ def main() -> None:
     try:
         app()
     except EmofocusError as error:
-        print(f"emofocus: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine, where several processes train together
+            print(f"emofocus: {error}", file=sys.stderr)
         sys.exit(1)
