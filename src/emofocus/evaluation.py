@@ -31,7 +31,7 @@ from emofocus.models import build
 from emofocus.progress import say
 from emofocus.ranks import by_first, first_of_machine
 from emofocus.store import Speech, SpeechSource
-from emofocus.training import Fitted, fit
+from emofocus.training import Epoch, Fitted, fit
 
 SELECTION = "best validation UA; test scored once"
 Row = dict[str, str]
@@ -141,8 +141,8 @@ def cross_validate(
     return summary
 
 
-def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound]) -> Audit:
-    """Audit the folds of an experiment, by what is known of its utterances and by how they sound.
+def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound] | None) -> Audit:
+    """Audit the folds of an experiment, by what is known of its utterances and, unless it is None, by how they sound.
 
     Raises:
         SplitError: They leak, and their protocol does not say so by its name.
@@ -162,12 +162,17 @@ def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound]) -> Audit:
 
 
 def run_fold(
-    experiment: Experiment, number: int, speech: Sequence[Sequence[Speech]], folder: Path, fabric: Fabric
+    experiment: Experiment,
+    number: int,
+    speech: Sequence[Sequence[Speech]],
+    folder: Path,
+    fabric: Fabric,
+    after_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[dict[str, Any], list[Row]]:
     """Train on a fold, calibrate on its validation part, then score its test part, once.
 
     ``speech`` is what `SpeechSource.speech` returns: only training hears the altered speeds. ``folder`` then holds the
-    network as a model directory without its ONNX file.
+    network as a model directory without its ONNX file. ``after_epoch`` is `fit`'s.
 
     Returns:
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
@@ -179,7 +184,7 @@ def run_fold(
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
-    fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title)
+    fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title, after_epoch)
     calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
     logits = mean_logits(network, test, fabric)
     rows = _rows(experiment.corpus, number, fold.test, logits, calibration.temperature)

@@ -4,7 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from emofocus.ranks import first_of_machine, processes
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 from emofocus.store import CachedSpeech, SpeechSource
+from emofocus.training import Epoch
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 LOGS = ("tensorboard",)
@@ -94,18 +95,19 @@ def _one_fold(
 
 def train(
     out: Path,
-    fold: int,
+    fold: int | None,
     cache: Path | None,
     accelerator: str,
     devices: int | None,
     precision: str,
     threads: int | None,
     log: str | None,
+    after_epoch: Callable[[Epoch], None] | None = None,
     **choices: Any,
 ) -> None:
     """`emofocus train`; ``choices`` are `make_experiment`'s."""
     experiment, source = make_experiment(cache=cache, **choices)
-    folds = experiment.folds
+    folds, fold = experiment.folds, fold or 0
     if fold >= len(folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
@@ -113,7 +115,7 @@ def train(
         speech, sounds = source.speech(experiment.recipe), source.sounds()
     refuse_leaks(experiment, sounds)
     work = out / "training"
-    run_fold(experiment, fold, speech, work, fabric)
+    run_fold(experiment, fold, speech, work, fabric, after_epoch)
     if fabric.is_global_zero:
         extractor = choices.get("embeddings")
         export(work, out, extractor=None if extractor in (None, MANIFEST) else Path(extractor))

@@ -6,12 +6,11 @@ Fabric runs them (`emofocus train --devices 2`), torchrun does, or Ray Train; wh
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from emofocus.datasets import ALONE, Rank
@@ -109,8 +108,8 @@ def _drawing_from(fabric: Fabric, seed: int) -> Iterator[None]:
 class GlobalStatistics(_BatchNorm):
     """Batch norm with the statistics of all processes' segments, as if one process had them all.
 
-    torch's own SyncBatchNorm knows no CPU, and takes the place of `FrameNorm`, which leaves out padding. The sums go
-    through an `all_reduce` that can be differentiated, once for the mean and once for the variance around it.
+    torch's own SyncBatchNorm knows no CPU, and takes the place of `FrameNorm`, which leaves out padding. The sums are
+    differentiable, once for the mean and once for the variance around it.
 
     Shape: (B, C, …) → (B, C, …).
     """
@@ -141,14 +140,29 @@ class GlobalStatistics(_BatchNorm):
         self.num_batches_tracked.add_(1)
 
 
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; its gradient is the sum of theirs (torch's own is deprecated, without another one)."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
 def _sum(values: Tensor) -> Tensor:
-    """Over all processes, for gradients too."""
-    return cast(Tensor, differentiable_all_reduce(values))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Sum.apply(values))  # type: ignore[no-untyped-call]
 
 
-def share_statistics(network: nn.Module, fabric: Fabric) -> None:
+def share_statistics(network: nn.Module, processes: int) -> None:
     """Let every batch norm of a network, `FrameNorm` too, use the statistics of all processes; weights stay."""
-    if fabric.world_size == 1:
+    if processes == 1:
         return
     for module in network.modules():
         if isinstance(module, _BatchNorm):

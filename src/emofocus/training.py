@@ -93,7 +93,7 @@ def fit(
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     run = _Run(network, optimizer, _average_of(network, recipe), [])
     run.resume(by_first(fabric, lambda: load_tensors(checkpoint) if checkpoint.exists() else None))
-    share_statistics(network, fabric)
+    share_statistics(network, fabric.world_size)
     model, wrapped = fabric.setup(network, optimizer)
     train.to(fabric.device)
     valid.to(fabric.device)
