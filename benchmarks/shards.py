@@ -61,9 +61,11 @@ class MadeSpeech(Sequence[Speech]):
         return Speech(frames, np.zeros(size, np.float32))
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
+        """See `emofocus.store.SpeechSource`."""
         return [self]
 
     def sounds(self) -> list[Sound]:
+        """There are none."""
         raise NotImplementedError("there is no audio to listen to")
 
 
@@ -73,6 +75,7 @@ class FewSteps(StreamedTraining):
     steps = 0
 
     def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
+        """See `emofocus.datasets.TrainingPart`."""
         whole = super().epoch(size, generator, rank)
         count = min(self.steps, whole.count)
         return Pass(count, _first(whole.steps, count), whole.draws)
@@ -169,7 +172,7 @@ def main() -> None:
         print(json.dumps(function(folder, number)))
         return
     print(
-        "| utterances | shards, MB | writing: s | table, MB | peak, MB | training: peak, MB | over imports, MB | s | UA |"
+        "| utterances | shards, MB | writing, s | table, MB | peak, MB | training peak, MB | beyond imports | s | UA |"
     )
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -186,9 +189,8 @@ def main() -> None:
         smallest = arguments.rows[0]
         folder = str((arguments.folder or Path(temporary)) / f"rows{smallest}")
         found = alone("--child", "stream", folder, "--rows", str(smallest))
-        print(
-            f"\nsegments a second: {found['shards']:.0f} streamed, {found['memory']:.0f} from memory: {found['ratio']:.2f}x"
-        )
+        speeds = f"{found['shards']:.0f} streamed, {found['memory']:.0f} from memory"
+        print(f"\nsegments a second: {speeds}: {found['ratio']:.2f}x")
 
 
 if __name__ == "__main__":

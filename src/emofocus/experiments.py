@@ -43,8 +43,7 @@ LOGS = ("tensorboard",)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 PATIENCE = timedelta(days=1)
-"""How long processes wait for each other: the first one may have a corpus' features to compute. A dead one is noticed
-at once."""
+"""How long processes wait for each other, as for a corpus' features; a dead one is noticed at once."""
 
 
 def crossval(
@@ -130,9 +129,7 @@ def make_fabric(
     log: str | None = None,
     out: Path = Path(),
 ) -> Fabric:
-    """Device, precision and processes of a run, and where its figures are logged.
-
-    With several ``devices`` this process starts itself as often, unless torchrun did.
+    """Device, precision and processes of a run (started here, unless torchrun did), and where its figures are logged.
 
     Raises:
         ConfigError: An unknown or absent accelerator, an unknown precision or log, or not as many devices.
@@ -147,9 +144,8 @@ def make_fabric(
     if log not in (None, *LOGS):
         raise ConfigError(f"unknown log {log!r} ({one_of(LOGS)})")
     here, machines = processes(devices)
-    gpus = torch.cuda.device_count()
-    if accelerator != "cpu" and gpus and here > gpus:
-        raise ConfigError(f"--devices {here}, but torch finds {gpus} (--accelerator cpu takes any number)")
+    if accelerator != "cpu" and 0 < torch.cuda.device_count() < here:
+        raise ConfigError(f"--devices {here}, but torch finds {torch.cuda.device_count()} (valid with cpu: any number)")
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()

@@ -15,6 +15,7 @@ from emofocus.progress import say
 try:
     import ray
     from ray import train as ray_train
+    from ray.exceptions import RayError
     from ray.train import TrainingFailedError
     from ray.train.torch import TorchTrainer
 except ModuleNotFoundError as error:
@@ -46,8 +47,8 @@ def train(address: str, out: Path, devices: int | None, accelerator: str, **argu
         told = absolute(arguments) | {"accelerator": accelerator}
         try:
             result = trainer(told, out.absolute(), workers, accelerator == "gpu").fit()
-        except TrainingFailedError as error:
-            raise EmofocusError(f"training on Ray failed: {reason(error)}") from error
+        except (TrainingFailedError, RayError) as error:
+            raise EmofocusError(f"training on Ray failed, the same command goes on: {reason(error)}") from error
     if result.checkpoint is None:
         raise EmofocusError(f"{out}: Ray kept no checkpoint of this training")
     with result.checkpoint.as_directory() as folder:
@@ -63,8 +64,8 @@ def connected(address: str) -> Iterator[None]:
         ConfigError: There is none, or one of another version.
     """
     try:
-        ray.init(None if address == "local" else address, log_to_driver=True, logging_level="warning")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        ray.init(address, log_to_driver=True, logging_level="warning")
+    except Exception as error:  # Ray raises what it likes, a plain Exception for a start that takes too long too
         raise ConfigError(f"--ray {address}: {str(error).splitlines()[0]}") from error
     try:
         yield
@@ -72,7 +73,7 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def reason(error: TrainingFailedError) -> str:
+def reason(error: Exception) -> str:
     """What a worker says itself, without the traces of all of them."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     return str(next(iter(failures.values()))).strip().splitlines()[-1]
