@@ -25,12 +25,12 @@ ORDER = [
     ["split_files", "audit"],
     ["store"],
     ["models", "datasets"],
-    ["augmentation"],
+    ["augmentation", "ranks"],
     ["checkpoint", "metrics", "statistics", "cost", "alignment", "faithfulness"],
     ["training", "calibration", "features_file"],
-    ["evaluation", "engine", "model_card", "report"],
+    ["evaluation", "engine", "model_card", "report", "shard_files"],
     ["blocks", "prediction", "graphs"],
-    ["embeddings", "explanation", "leaderboard"],
+    ["embeddings", "explanation", "leaderboard", "shard_writer", "shards"],
     ["listening"],
     ["recognizer", "explain"],
     ["streaming", "bulk"],
@@ -39,9 +39,11 @@ ORDER = [
     ["export", "claims", "precisions"],
     ["comparing", "aligning", "robustness", "exporting", "benching", "cli_options"],
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "serving"],
+    ["sharding"],
     ["cluster"],
     ["cli_corpora", "cli_report", "cli_serve"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -11,6 +11,8 @@ from emofocus.datasets import Batch
 from emofocus.models.attention import valid_frames
 from emofocus.models.frames import reversal
 
+EVERYTHING = slice(None)
+
 
 class Mixed(NamedTuple):
     """A batch whose segments are each ``share`` themselves and the rest the segment of ``partners`` (B,)."""
@@ -19,13 +21,13 @@ class Mixed(NamedTuple):
     partners: Tensor
     share: float
 
-    def loss(self, logits: Tensor, label_smoothing: float) -> Tensor:
-        """Cross-entropy with both labels, by their shares."""
+    def loss(self, logits: Tensor, label_smoothing: float, own: slice = EVERYTHING) -> Tensor:
+        """Mean cross-entropy with both labels, by their shares; logits (B, C), or those of the rows ``own``."""
         labels = self.batch.labels
-        loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        loss = F.cross_entropy(logits, labels[own], label_smoothing=label_smoothing)
         if self.share == 1.0:
             return loss
-        other = F.cross_entropy(logits, labels[self.partners], label_smoothing=label_smoothing)
+        other = F.cross_entropy(logits, labels[self.partners][own], label_smoothing=label_smoothing)
         return self.share * loss + (1.0 - self.share) * other
 
 

@@ -189,7 +189,12 @@ def experiment_options(command: Command) -> Command:
         click.option("--seed", default=0, help="Of folds, weights, order, augmentation and dropout."),
         click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache."),
         click.option("--accelerator", default="cpu", help="cpu, gpu or auto."),
-        click.option("--devices", default=1, type=click.IntRange(min=1), help="GPUs or processes, in parallel (DDP)."),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            show_default="1, or as torchrun has it",
+            help="GPUs or processes of this machine that share each step (DDP).",
+        ),
         click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed."),
         click.option(
             "--threads",
@@ -244,12 +249,27 @@ def grid(**arguments: Any) -> None:
 
 @app.command()
 @experiment_options
-@click.option("--fold", default=0, type=click.IntRange(min=0), help="Whose parts to train, validate and test on.")
-def train(**arguments: Any) -> None:
+@click.option(
+    "--fold", type=click.IntRange(min=0), show_default="0", help="Whose parts to train, validate and test on."
+)
+@click.option("--shards", metavar="URI", help="Instead of a corpus: what emofocus shards wrote. Nothing is tested.")
+@click.option("--buffer", default="256MB", help="With --shards: features that segments are drawn from.")
+@click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster, by --devices workers: auto, local, host:port.")
+def train(shards: str | None, buffer: str, ray: str | None, **arguments: Any) -> None:
     """Train one model directory, selected on a validation part."""
-    from emofocus.experiments import train as run
+    arguments |= {"shards": shards, "buffer": buffer} if shards else {}
+    if ray:
+        from emofocus.cluster.training import train as on_ray
 
-    run(**arguments)
+        on_ray(ray, **arguments)
+    elif shards:
+        from emofocus.sharding import train as from_shards
+
+        from_shards(**arguments)
+    else:
+        from emofocus.experiments import train as from_corpus
+
+        from_corpus(**arguments)
 
 
 @app.command()
@@ -285,6 +305,30 @@ def features(**arguments: Any) -> None:
     from emofocus.experiments import save_features
 
     save_features(**arguments)
+
+
+@app.command()
+@with_options([*corpus_options(), embedding_option()])
+@click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote.")
+@click.option("--recipe", default="emofocus", help="Whose features, speeds and segments.")
+@click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
+@click.option("--protocol", show_default="speaker", help="How folds are dealt; as for train.")
+@click.option("--folds", type=ANY_PATH, help="Folds to use instead, as for train.")
+@click.option("--fold", default=0, type=click.IntRange(min=0), help="Whose training and validation part to write.")
+@click.option("--seed", default=0, help="Of folds, and of the order in which utterances are written.")
+@click.option("--out", required=True, metavar="URI", help="A folder, or s3://bucket/folder; the same command resumes.")
+@click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
+@click.option("--listen/--no-listen", default=True, help="Compare the audio, too, in the audit.")
+@click.option("--utterances", default=256, type=click.IntRange(min=1), help="Of a shard.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache, which is only read.")
+def shards(**arguments: Any) -> None:
+    """Write a fold's training and validation part as shards, for corpora larger than memory or disk.
+
+    Nothing is written of a split that fails its audit.
+    """
+    from emofocus.sharding import save_shards
+
+    save_shards(**arguments)
 
 
 @app.command()
@@ -332,5 +376,6 @@ def main() -> None:
     try:
         app()
     except EmofocusError as error:
-        print(f"emofocus: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine, where several processes train together
+            print(f"emofocus: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,7 +1,8 @@
 """Features → segments → batches."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofocus.config import SegmentSettings
+from emofocus.errors import ConfigError
 from emofocus.segments import active_segments
 from emofocus.store import Speech
 
@@ -29,6 +31,77 @@ class Batch(NamedTuple):
     lengths: Tensor | None
     labels: Tensor
     utterances: Tensor
+
+
+class Rank(NamedTuple):
+    """Which one a process is of those that train together."""
+
+    number: int = 0
+    of: int = 1
+
+
+ALONE = Rank()
+
+
+class Step(NamedTuple):
+    """What one process sees of one step.
+
+    Attributes:
+        batch: Segments that it sees.
+        own: Those of them that it learns from.
+        segments: What all processes together learn from.
+    """
+
+    batch: Batch
+    own: slice
+    segments: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a training part.
+
+    Attributes:
+        count: Number of steps, the same in all processes.
+        steps: The steps, each made when it is asked for.
+        draws: Number of the sequence of random numbers that alters the segments: processes that see the same segments
+            alter them alike.
+    """
+
+    count: int
+    steps: Iterator[Step]
+    draws: int
+
+
+class TrainingPart(Protocol):
+    """What training goes through, from memory or from shards."""
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (F,) of each feature over all segments' frames."""
+
+    def to(self, device: torch.device) -> None:
+        """Keep the features on a device, where that is possible."""
+
+    def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
+        """All segments once in an order that the generator decides, ``size`` in a step of all processes.
+
+        Raises:
+            ConfigError: Some process would have no segment in a step.
+        """
+
+
+class ScoredPart(Protocol):
+    """What is scored: validation and test parts."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class number of each utterance (P,)."""
+
+    def to(self, device: torch.device) -> None:
+        """Keep the features on a device, where that is possible."""
+
+    def batches(self, size: int, *, rank: Rank = ALONE) -> Iterator[Batch]:
+        """A process' share of all segments, in any order; shares are as equal as they can be."""
 
 
 class SegmentDataset:
@@ -105,9 +178,24 @@ class SegmentDataset:
             torch.from_numpy(owners),
         )
 
-    def batches(self, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Batch]:
-        """All segments once, in their own order or a given one."""
+    def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
+        """See `TrainingPart`; what is left over behind the last full step sits out this epoch.
+
+        Every process sees all segments of a step and alters them alike, so that a step is the same for any number of
+        processes, down to the pairs of mixup. From memory that is cheap.
+        """
+        self.draw(generator)
+        order = generator.permutation(len(self))
+        starts = range(0, max(1, len(self) // size) * size, size)  # without a full one, there is one of what there is
+        refuse_idle(min(size, len(self)), rank)
+        own = slice(rank.number, None, rank.of)
+        chosen = (order[start : start + size] for start in starts)
+        return Pass(len(starts), (Step(self.batch(numbers), own, len(numbers)) for numbers in chosen), draws=0)
+
+    def batches(self, size: int, order: NDArray[np.int64] | None = None, rank: Rank = ALONE) -> Iterator[Batch]:
+        """A process' share of all segments, in their own order or a given one."""
         order = np.arange(len(self)) if order is None else order
+        order = order[rank.number :: rank.of]
         for start in range(0, len(order), size):
             yield self.batch(order[start : start + size])
 
@@ -138,17 +226,33 @@ class SegmentDataset:
 
     def _read(self, chosen: NDArray[np.int32]) -> tuple[Tensor, NDArray[np.int64]]:
         """The same for a corpus that is larger than memory."""
-        parts = [self._segment(*segment) for segment in chosen]
-        lengths = np.array([len(part) for part in parts])
-        features = np.zeros((len(parts), lengths.max(), parts[0].shape[1]), np.float32)
-        for row, part in zip(features, parts, strict=True):
-            row[: len(part)] = part
-        return torch.from_numpy(features), lengths
+        return padded([self._segment(*segment) for segment in chosen])
 
     def _segment(self, utterance: int, start: int) -> NDArray[np.float32]:
         speech = self._tracks[self._track_of[utterance]][int(self.chosen[utterance])]
         segment: NDArray[np.float32] = speech.frames[start : start + self.settings.frames]
         return segment
+
+
+def padded(parts: Sequence[NDArray[np.float32]]) -> tuple[Tensor, NDArray[np.int64]]:
+    """Segments (m_i, F), padded with zeros to the longest → features (B, m, F) and lengths (B,)."""
+    lengths = np.array([len(part) for part in parts])
+    features = np.zeros((len(parts), lengths.max(), parts[0].shape[1]), np.float32)
+    for row, part in zip(features, parts, strict=True):
+        row[: len(part)] = part
+    return torch.from_numpy(features), lengths
+
+
+def refuse_idle(segments: int, rank: Rank) -> None:
+    """Refuse steps in which some process has nothing to learn from.
+
+    Raises:
+        ConfigError: Fewer segments than processes.
+    """
+    if segments < rank.of:
+        raise ConfigError(
+            f"{segments} segments in a step are too few for {rank.of} processes; at least one each is needed"
+        )
 
 
 class _FrameTable:

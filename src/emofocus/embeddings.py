@@ -78,10 +78,10 @@ class EmbeddedSpeech:
         self.corpus, self.embedding = source.corpus, settings
         self._source, self._read = source, read
 
-    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+    def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """See `SpeechSource`."""
         vectors = self._read()
-        return [_Appended(speech, vectors) for speech in self._source.speech(recipe)]
+        return [_Appended(speech, vectors) for speech in self._source.speech(recipe, passing)]
 
     def sounds(self) -> list[Sound]:
         """See `SpeechSource`."""

@@ -29,8 +29,9 @@ from emofocus.folds import Fold, Folds, Positions, write_folds
 from emofocus.metrics import Metrics, mean_logits, measure
 from emofocus.models import build
 from emofocus.progress import say
+from emofocus.ranks import by_first, first_of_machine
 from emofocus.store import Speech, SpeechSource
-from emofocus.training import Fitted, fit
+from emofocus.training import Epoch, Fitted, fit
 
 SELECTION = "best validation UA; test scored once"
 Row = dict[str, str]
@@ -112,15 +113,17 @@ def cross_validate(
         ConfigError: ``out`` holds another experiment.
         SplitError: The folds leak.
     """
-    summary, rows = _resume(out, experiment.identity())
+    summary, rows = by_first(fabric, lambda: _resume(out, experiment.identity()))
     done = {item["fold"] for item in summary["folds"]}
     todo = [number for number in range(len(experiment.folds)) if number not in done]
     if not todo:
         return summary
-    write_folds(experiment.folds, experiment.corpus, out / "folds.json")
-    speech = source.speech(experiment.recipe)
-    audited = refuse_leaks(experiment, source.sounds())
-    write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
+    with first_of_machine(fabric):
+        speech, sounds = source.speech(experiment.recipe), source.sounds()
+    audited = refuse_leaks(experiment, sounds)
+    if fabric.is_global_zero:
+        write_folds(experiment.folds, experiment.corpus, out / "folds.json")
+        write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
     summary["audit"] = audited.counts()
 
     def one_after_the_other(numbers: Sequence[int]) -> Iterable[tuple[dict[str, Any], list[Row]]]:
@@ -138,8 +141,8 @@ def cross_validate(
     return summary
 
 
-def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound]) -> Audit:
-    """Audit the folds of an experiment, by what is known of its utterances and by how they sound.
+def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound] | None) -> Audit:
+    """Audit the folds of an experiment, by what is known of its utterances and, unless it is None, by how they sound.
 
     Raises:
         SplitError: They leak, and their protocol does not say so by its name.
@@ -159,12 +162,17 @@ def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound]) -> Audit:
 
 
 def run_fold(
-    experiment: Experiment, number: int, speech: Sequence[Sequence[Speech]], folder: Path, fabric: Fabric
+    experiment: Experiment,
+    number: int,
+    speech: Sequence[Sequence[Speech]],
+    folder: Path,
+    fabric: Fabric,
+    after_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[dict[str, Any], list[Row]]:
     """Train on a fold, calibrate on its validation part, then score its test part, once.
 
     ``speech`` is what `SpeechSource.speech` returns: only training hears the altered speeds. ``folder`` then holds the
-    network as a model directory without its ONNX file.
+    network as a model directory without its ONNX file. ``after_epoch`` is `fit`'s.
 
     Returns:
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
@@ -176,9 +184,10 @@ def run_fold(
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
-    fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title)
-    calibration = calibrate(mean_logits(network, valid), valid.labels)
-    rows = _rows(experiment.corpus, number, fold.test, mean_logits(network, test), calibration.temperature)
+    fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title, after_epoch)
+    calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
+    logits = mean_logits(network, test, fabric)
+    rows = _rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
     classes = experiment.corpus.classes
     found, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
     say(

@@ -4,8 +4,9 @@ import ctypes
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ try:
     import torch
     from lightning_fabric import Fabric
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+    from lightning_fabric.strategies.ddp import DDPStrategy
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train") from error
 
@@ -30,20 +32,25 @@ from emofocus.features_file import FeaturesFile, write_features
 from emofocus.metrics import Metrics
 from emofocus.models import MODELS
 from emofocus.progress import plain, say
+from emofocus.ranks import first_of_machine, processes
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 from emofocus.store import CachedSpeech, SpeechSource
+from emofocus.training import Epoch
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 LOGS = ("tensorboard",)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other, as for a corpus' features; a dead one is noticed at once."""
 
 
 def crossval(
     out: Path,
     cache: Path | None,
     accelerator: str,
-    devices: int,
+    devices: int | None,
     precision: str,
     threads: int | None,
     log: str | None,
@@ -56,6 +63,8 @@ def crossval(
     then has its share of the cores, unless ``threads`` says otherwise.
     """
     if jobs > 1:
+        if processes(devices) != (1, 1):
+            raise ConfigError(f"--jobs {jobs} trains folds side by side, each on one device: leave out --devices")
         threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     experiment, source = make_experiment(cache=cache, **choices)
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
@@ -85,25 +94,27 @@ def _one_fold(
 
 def train(
     out: Path,
-    fold: int,
+    fold: int | None,
     cache: Path | None,
     accelerator: str,
-    devices: int,
+    devices: int | None,
     precision: str,
     threads: int | None,
     log: str | None,
+    after_epoch: Callable[[Epoch], None] | None = None,
     **choices: Any,
 ) -> None:
     """`emofocus train`; ``choices`` are `make_experiment`'s."""
     experiment, source = make_experiment(cache=cache, **choices)
-    folds = experiment.folds
+    folds, fold = experiment.folds, fold or 0
     if fold >= len(folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
-    speech = source.speech(experiment.recipe)
-    refuse_leaks(experiment, source.sounds())
+    with first_of_machine(fabric):
+        speech, sounds = source.speech(experiment.recipe), source.sounds()
+    refuse_leaks(experiment, sounds)
     work = out / "training"
-    run_fold(experiment, fold, speech, work, fabric)
+    run_fold(experiment, fold, speech, work, fabric, after_epoch)
     if fabric.is_global_zero:
         extractor = choices.get("embeddings")
         export(work, out, extractor=None if extractor in (None, MANIFEST) else Path(extractor))
@@ -111,12 +122,17 @@ def train(
 
 
 def make_fabric(
-    accelerator: str, devices: int, precision: str, threads: int | None, log: str | None = None, out: Path = Path()
+    accelerator: str,
+    devices: int | None,
+    precision: str,
+    threads: int | None,
+    log: str | None = None,
+    out: Path = Path(),
 ) -> Fabric:
-    """Device, precision and processes of a run, and where its figures are logged.
+    """Device, precision and processes of a run (started here, unless torchrun did), and where its figures are logged.
 
     Raises:
-        ConfigError: An unknown or absent accelerator, or an unknown precision or log.
+        ConfigError: An unknown or absent accelerator, an unknown precision or log, or not as many devices.
         MissingExtraError: ``log`` is tensorboard, which is not installed.
     """
     if accelerator not in ACCELERATORS:
@@ -127,11 +143,22 @@ def make_fabric(
         raise ConfigError("accelerator 'gpu' is not there: torch finds no CUDA device; use cpu or auto")
     if log not in (None, *LOGS):
         raise ConfigError(f"unknown log {log!r} ({one_of(LOGS)})")
+    here, machines = processes(devices)
+    if accelerator != "cpu" and 0 < torch.cuda.device_count() < here:
+        raise ConfigError(f"--devices {here}, but torch finds {torch.cuda.device_count()} (valid with cpu: any number)")
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
     loggers = [_tensorboard(out)] if log else []
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, loggers=loggers)  # type: ignore[arg-type]
+    strategy = DDPStrategy(timeout=PATIENCE) if here * machines > 1 else "auto"
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy=strategy,
+        devices=here,
+        num_nodes=machines,
+        precision=precision,  # type: ignore[arg-type]
+        loggers=loggers,  # type: ignore[arg-type]
+    )
     fabric.launch()
     return fabric
 

@@ -97,9 +97,11 @@ def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:
     told: dict[str, Any] = config.training
     tested = set(told.get("test_speakers", ()))
     if told.get("corpus") == corpus.name and told.get("protocol") in PROTOCOLS:
-        fold = make_folds(corpus, told["protocol"], told["seed"])[told["fold"]]
+        fold = make_folds(corpus, told["protocol"], told.get("folds_seed", told["seed"]))[told["fold"]]
         if (len(fold.train), len(fold.test)) == (told["train"], told["test"]):
             return fold.train
+    if told and not tested:
+        raise ConfigError("this model's folds cannot be dealt again, and it does not name its test speakers")
     others = [number for number, item in enumerate(corpus.utterances) if item.speaker not in tested]
     if not others:
         raise ConfigError(f"{corpus.name} has test speakers of this model alone, on which nothing may be calibrated")

@@ -73,7 +73,7 @@ class FeaturesFile:
         self.embedding = parse(EmbeddingSettings, embedding, str(path)) if embedding else None
         self._speeds = tuple(json.loads(metadata["speeds"]))
 
-    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+    def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """Features as they are, then at the recipe's further speeds.
 
         Raises:

@@ -99,13 +99,17 @@ def _license_note(license: str) -> str:
 def _results(training: dict[str, Any]) -> str:
     if not training:
         return "Unknown: the model directory does not say.\n"
-    rows = "\n".join(f"| {name} | {recall:.1%} |" for name, recall in training["test_recalls"].items())
-    return (
+    trained = (
         f"Trained on {training['train']} utterances of {training['corpus']} with the recipe `{training['recipe']}` "
         f"(seed {training['seed']}), protocol **{training['protocol']}**, fold {training['fold']}: {training['note']}. "
         f"Selection: {training['selection']} ({training['valid']} validation utterances; epoch "
         f"{training['best_epoch']}).\n\n"
-        f"On the {training['test']} test utterances (speakers {', '.join(training['test_speakers'])}): "
+    )
+    if "test_recalls" not in training:
+        return f"{trained}Its test part was never scored; of the validation part, UA {training['valid_ua']:.1%}.\n"
+    rows = "\n".join(f"| {name} | {recall:.1%} |" for name, recall in training["test_recalls"].items())
+    return (
+        f"{trained}On the {training['test']} test utterances (speakers {', '.join(training['test_speakers'])}): "
         f"WA {training['wa']:.1%}, UA {training['ua']:.1%}, macro-F1 {training['macro_f1']:.1%}.\n\n"
         f"| class | recall |\n|---|---|\n{rows}\n"
     )
@@ -114,8 +118,9 @@ def _results(training: dict[str, Any]) -> str:
 def _calibration(config: ModelConfig) -> str:
     training = config.training
     if "ece" not in training:
+        known = "fitted on the validation part" if "valid_coverage" in training else "not known to be fitted"
         return (
-            f"Temperature {config.temperature:g}, threshold {config.threshold:g}: not known to be fitted. Nobody has "
+            f"Temperature {config.temperature:g}, threshold {config.threshold:g}: {known}. Nobody has "
             f"measured how often an answer with a probability of 70% is right.\n"
         )
     return (

@@ -82,4 +82,5 @@ def say(text: str) -> None:
 
 
 def _is_first() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    """Fabric's own processes have a LOCAL_RANK alone; torchrun and Ray give each a RANK among those of all machines."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"

@@ -43,26 +43,37 @@ class SpeechStore(Sequence[Speech]):
         settings: Which features.
         cache: Where they are kept.
         speed: How much faster, and higher, the speech is played.
+        contents: The utterances' `content_keys`, if they are known.
+        passing: Compute what is not in the cache each time, and do not keep it there: for corpora that no disk holds.
     """
 
-    def __init__(self, corpus: Corpus, settings: FeatureSettings, cache: Cache, speed: float = 1.0) -> None:
-        self._corpus, self._cache, self._speed = corpus, cache, speed
+    def __init__(
+        self,
+        corpus: Corpus,
+        settings: FeatureSettings,
+        cache: Cache,
+        speed: float = 1.0,
+        contents: Sequence[str] | None = None,
+        passing: bool = False,
+    ) -> None:
+        self._corpus, self._cache, self._speed, self._passing = corpus, cache, speed, passing
         self._front_end = FrontEnd(settings).eval()
-        self._contents = content_keys(corpus, cache)
+        self._contents = content_keys(corpus, cache) if contents is None else contents
         variant = hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()
-        played = "" if speed == 1.0 else f"/speed {speed:g}"
-        self._keys = [f"{content}/{variant}{played}" for content in self._contents]
+        self._variant = variant if speed == 1.0 else f"{variant}/speed {speed:g}"
 
     def __len__(self) -> int:
         """Number of utterances."""
-        return len(self._keys)
+        return len(self._contents)
 
     def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
         """One utterance's features; computed again if another process needed the cache's room."""
-        value = self._cache.read(self._keys[index])
+        value = self._cache.read(self._key(index))
+        if value is None and self._passing:
+            value = self._computed(self._corpus.waveform(index))
         if value is None:
             self._compute([index])
-            value = self._cache.read(self._keys[index])
+            value = self._cache.read(self._key(index))
         assert value is not None
         shape = np.frombuffer(value, dtype="<i8", count=2)
         table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
@@ -74,7 +85,7 @@ class SpeechStore(Sequence[Speech]):
         Raises:
             AudioError: A file cannot be read; what was computed before it stays in the cache.
         """
-        todo = self._cache.missing(self._keys)
+        todo = self._cache.missing([self._key(index) for index in range(len(self))])
         title = "features" if self._speed == 1.0 else f"features at speed {self._speed:g}"
         for start in track(range(0, len(todo), COMMIT_EVERY), title, unit="batch"):
             self._compute(todo[start : start + COMMIT_EVERY])
@@ -83,10 +94,16 @@ class SpeechStore(Sequence[Speech]):
         keep(self._corpus, todo, self._cache, self._entries)
 
     def _entries(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
-        features = (self._keys[index], _packed(faster(waveform, self._speed), self._front_end))
+        features = (self._key(index), self._computed(waveform))
         if self._speed != 1.0:
             return [features]
         return [(_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))), features]
+
+    def _key(self, index: int) -> str:
+        return f"{self._contents[index]}/{self._variant}"
+
+    def _computed(self, waveform: audio.Waveform) -> bytes:
+        return _packed(faster(waveform, self._speed), self._front_end)
 
 
 def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
@@ -134,8 +151,11 @@ class SpeechSource(Protocol):
     def corpus(self) -> Corpus:
         """Whose features."""
 
-    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
-        """Features of all utterances: as they are, then at the recipe's further speeds."""
+    def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
+        """Features of all utterances: as they are, then at the recipe's further speeds.
+
+        They are computed and kept first, or, ``passing``, each when it is looked at.
+        """
 
     def sounds(self) -> list[Sound]:
         """What each utterance sounds like, for the audit."""
@@ -148,14 +168,18 @@ class CachedSpeech:
         self.corpus, self._cache = corpus, cache
         self.embedding: EmbeddingSettings | None = None
 
-    def speech(self, recipe: Recipe) -> list[Sequence[Speech]]:
+    def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """See `SpeechSource`.
 
         Raises:
             AudioError: A file cannot be read; what was computed before it stays in the cache.
         """
-        stores = [SpeechStore(self.corpus, recipe.features, self._cache, speed) for speed in (1.0, *recipe.speeds)]
-        for store in stores:
+        contents = content_keys(self.corpus, self._cache)
+        stores = [
+            SpeechStore(self.corpus, recipe.features, self._cache, speed, contents, passing)
+            for speed in (1.0, *recipe.speeds)
+        ]
+        for store in [] if passing else stores:
             store.fill()
         return list(stores)
 

@@ -17,10 +17,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from emofocus.augmentation import augment
 from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import Recipe
-from emofocus.datasets import Batch, SegmentDataset
+from emofocus.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.metrics import measure, score
 from emofocus.models import SpeechNetwork
 from emofocus.progress import say, track
+from emofocus.ranks import by_first, own_draws, rank_of, share_statistics
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
@@ -55,8 +56,8 @@ class Fitted:
 
 def fit(
     network: SpeechNetwork,
-    train: SegmentDataset,
-    valid: SegmentDataset,
+    train: TrainingPart,
+    valid: ScoredPart,
     recipe: Recipe,
     seed: int,
     folder: Path,
@@ -70,6 +71,9 @@ def fit(
     the best weights. When they are there already, training continues; it then ends in the same bits as one that
     was never interrupted, because everything random is drawn from the seed and the epoch's number.
 
+    Several processes share each step, and the scoring of the validation part. From memory they do what one process
+    would, up to rounding and to dropout, whose numbers each draws for itself. Only the first of them needs ``folder``.
+
     Args:
         network: Fresh, as built from the seed; holds the best weights afterwards.
         train: Training part; feature statistics are taken from it.
@@ -79,16 +83,17 @@ def fit(
         folder: Where checkpoints go.
         fabric: Device, precision and number of processes; one CPU in fp32 by default.
         title: Name of this run in progress messages.
-        after_epoch: Called with each new epoch's figures.
+        after_epoch: Called with each new epoch's figures, in every process.
 
     A TensorBoard logger that the fabric has gets each epoch's figures, too.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "last.safetensors"
     network.normalize.set(*train.statistics())
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     run = _Run(network, optimizer, _average_of(network, recipe), [])
-    run.resume(folder / "last.safetensors")
+    run.resume(by_first(fabric, lambda: load_tensors(checkpoint) if checkpoint.exists() else None))
+    share_statistics(network, fabric.world_size)
     model, wrapped = fabric.setup(network, optimizer)
     train.to(fabric.device)
     valid.to(fabric.device)
@@ -101,19 +106,18 @@ def fit(
         shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
         began = time.perf_counter()
         loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
-        figures = _validate(run.judged(), valid, epoch, loss)
+        figures = _validate(run.judged(), valid, epoch, loss, fabric)
         figures = replace(figures, seconds=time.perf_counter() - began)
         run.history.append(figures)
         if fabric.is_global_zero:
             if best_of(run.history).epoch == epoch:
                 save_tensors(folder / "model.safetensors", run.judged().state_dict())
-            run.save(folder / "last.safetensors")
+            run.save(checkpoint)
         say(f"{title}: epoch {epoch}/{recipe.epochs}, loss {loss:.4f}, validation UA {figures.valid_ua:.2%}")
         fabric.log_dict({f"{title}/{name}": value for name, value in asdict(figures).items()}, step=epoch)
         if after_epoch:
             after_epoch(figures)
-    fabric.barrier()
-    network.load_state_dict(load_tensors(folder / "model.safetensors")[0])
+    network.load_state_dict(by_first(fabric, lambda: load_tensors(folder / "model.safetensors"))[0])
     return Fitted(best_of(run.history).epoch, tuple(run.history))
 
 
@@ -126,7 +130,7 @@ def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel,
-    data: SegmentDataset,
+    train: TrainingPart,
     recipe: Recipe,
     seed: int,
     epoch: int,
@@ -135,21 +139,20 @@ def _train_epoch(
 ) -> float:
     """One pass over all segments; returns the mean loss."""
     model.train()
-    generator = np.random.default_rng([seed, epoch])
-    data.draw(generator)
-    order = generator.permutation(len(data))
-    torch.manual_seed(_mix(seed, epoch, fabric.global_rank))
-    starts = _batch_starts(len(data), recipe.batch_size)
+    passing = train.epoch(recipe.batch_size, np.random.default_rng([seed, epoch]), rank_of(fabric))
+    torch.manual_seed(_mix(seed, epoch, passing.draws))
     total, done = torch.zeros((), device=fabric.device), 0
-    steps = track(starts, title, "step", lambda: f"loss {float(total) / max(1, done):.3f}")
-    for number, start in enumerate(steps):
-        rate = learning_rate(recipe, (epoch - 1 + number / len(starts)) / recipe.epochs)
+    numbers = track(range(passing.count), title, "step", lambda: f"loss {float(total) / max(1, done):.3f}")
+    for number, step in zip(numbers, passing.steps, strict=True):
+        rate = learning_rate(recipe, (epoch - 1 + number / passing.count) / recipe.epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        mine = order[start : start + recipe.batch_size][fabric.global_rank :: fabric.world_size]
-        mixed = augment(_to_device(data.batch(mine), fabric), recipe)
-        logits = model(mixed.batch.features, mixed.batch.lengths).logits
-        loss = mixed.loss(logits, recipe.label_smoothing)
+        mixed, own = augment(_to_device(step.batch, fabric), recipe), step.own
+        lengths = None if mixed.batch.lengths is None else mixed.batch.lengths[own]
+        with own_draws(fabric, _mix(seed, epoch, number, fabric.global_rank)):
+            logits = model(mixed.batch.features[own], lengths).logits
+        # Gradients are averaged over processes: one with more of the segments counts for more.
+        loss = mixed.loss(logits, recipe.label_smoothing, own) * (fabric.world_size * len(logits) / step.segments)
         optimizer.zero_grad()
         fabric.backward(loss)
         if recipe.gradient_norm:
@@ -159,7 +162,7 @@ def _train_epoch(
             average.update_parameters(model)
         total += loss.detach()
         done = number + 1
-    mean = cast(Tensor, fabric.all_reduce(total / len(starts), reduce_op="mean"))
+    mean = cast(Tensor, fabric.all_reduce(total / passing.count, reduce_op="mean"))
     return float(mean)
 
 
@@ -178,11 +181,6 @@ def _average_of(network: SpeechNetwork, recipe: Recipe) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
-def _batch_starts(segments: int, size: int) -> range:
-    """First positions of the full batches; what is left over sits out this epoch, unless there is no full one."""
-    return range(0, max(1, segments // size) * size, size)
-
-
 def learning_rate(recipe: Recipe, done: float) -> float:
     """Rate when a share ``done`` in [0, 1) of all steps lies behind: a function of it alone, so nothing to save."""
     if done < recipe.warmup:
@@ -193,8 +191,8 @@ def learning_rate(recipe: Recipe, done: float) -> float:
     return recipe.learning_rate * max(0.5 * (1.0 + math.cos(math.pi * left)), 1e-3)
 
 
-def _validate(network: SpeechNetwork, valid: SegmentDataset, epoch: int, loss: float) -> Epoch:
-    predictions = score(network, valid).argmax(axis=1)
+def _validate(network: SpeechNetwork, valid: ScoredPart, epoch: int, loss: float, fabric: Fabric) -> Epoch:
+    predictions = score(network, valid, fabric).argmax(axis=1)
     names = [str(index) for index in range(max(valid.labels.max(), predictions.max()) + 1)]
     found = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
     return Epoch(epoch, loss, found.wa, found.ua)
@@ -232,11 +230,11 @@ class _Run:
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         save_tensors(path, tensors, {"history": json.dumps([asdict(item) for item in self.history])})
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one."""
-        if not path.exists():
+    def resume(self, checkpoint: tuple[dict[str, Tensor], dict[str, str]] | None) -> None:
+        """Go on from the tensors and metadata of a checkpoint, if there is one."""
+        if checkpoint is None:
             return
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = checkpoint
         self.network.load_state_dict(_below("network.", tensors))
         average = _below("average.", tensors)
         if average:

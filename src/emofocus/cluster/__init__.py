@@ -1,4 +1,4 @@
-"""The same jobs on a Ray cluster: bulk recognition, and experiments.
+"""The same jobs on a Ray cluster: bulk recognition, experiments, and training beyond one machine.
 
 Ray schedules, restarts and scales; here stands what is done, and what makes it repeatable. Everything needs the extra
 `[cluster]`, and is imported by the commands alone.

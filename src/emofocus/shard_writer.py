@@ -1,0 +1,219 @@
+"""Writes the training and validation part of an audited fold as shards, one shard's features in memory at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from emofocus import __version__
+from emofocus.config import to_plain
+from emofocus.errors import ConfigError
+from emofocus.evaluation import Experiment, refuse_leaks
+from emofocus.progress import track
+from emofocus.segments import active_segments
+from emofocus.shard_files import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, Place, packed, schema_of, summary_of
+from emofocus.store import Speech, SpeechSource
+
+Moments = tuple[int, NDArray[np.float64], NDArray[np.float64]]
+"""Frames, their mean (F,), and the sum of their squared distances from it (F,)."""
+
+
+def write_shards(
+    experiment: Experiment,
+    number: int,
+    source: SpeechSource,
+    place: Place,
+    half: bool = False,
+    listen: bool = True,
+    size: int = 256,
+) -> dict[str, Any]:
+    """Write what training on a fold needs, unless its folds leak; the same call goes on after an interruption.
+
+    Shards appear whole, in an order without a pattern that the seed decides; the index comes last.
+
+    Args:
+        experiment: Corpus, folds, and the recipe whose features, speeds and segments are written.
+        number: Of the fold.
+        source: Where features come from; they pass, and are not kept in the cache.
+        place: Where shards go.
+        half: Store frames in float16: half the size.
+        listen: Compare how utterances sound, too, in the audit. That holds about a kilobyte of each in memory.
+        size: Utterances of a shard.
+
+    Returns:
+        The index.
+
+    Raises:
+        SplitError: The folds leak.
+        ConfigError: ``place`` holds other shards.
+        CorpusError: It cannot be written to.
+    """
+    audited = refuse_leaks(experiment, source.sounds() if listen else None)
+    head = _head(experiment, number, half, size) | {"audit": audited.counts(), "not_looked_at": list(audited.unseen)}
+    identity = hashlib.sha256(json.dumps(head).encode()).hexdigest()[:16]
+    writer = _Writer(experiment, source.speech(experiment.recipe, passing=True), place, half, identity)
+    parts = {name: positions for name, positions in experiment.folds[number].parts().items() if name in PARTS}
+    chosen = {
+        f"{name}-{shard:05d}.parquet": positions
+        for name, part in parts.items()
+        for shard, positions in enumerate(_cut(part, size, experiment.seed))
+    }
+    there = place.names()
+    _refuse_others(place, there, identity, chosen)
+    found = {}
+    for name in track(list(chosen), "shards", unit="shard"):
+        found[name] = summary_of(place, name) if name in there else writer.shard(name, chosen[name])
+    place.write(GROUPS, _groups(found, experiment.recipe.speeds))
+    index = head | {"version": __version__, **_totals(found)}
+    place.write(INDEX, json.dumps(index, indent=1).encode())
+    return index
+
+
+def _head(experiment: Experiment, number: int, half: bool, size: int) -> dict[str, Any]:
+    """What the shards are made of: others have another head."""
+    corpus, recipe, folds = experiment.corpus, experiment.recipe, experiment.folds
+    protocol = {"name": folds.protocol, "note": folds.note, "digest": folds.digest(corpus), "fold": number}
+    protocol["test"] = len(folds[number].test)
+    return {
+        "format": FORMAT,
+        "corpus": corpus.name,
+        "classes": list(corpus.classes),
+        "license": corpus.license,
+        "left_out": dict(corpus.left_out),
+        "protocol": protocol,
+        "seed": experiment.seed,
+        "features": to_plain(recipe.features),
+        "segment": to_plain(recipe.segment),
+        "embedding": None if recipe.embedding is None else to_plain(recipe.embedding),
+        "speeds": [1.0, *recipe.speeds],
+        "half": half,
+        "utterances_of_a_shard": size,
+    }
+
+
+def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Positions of each shard, drawn: neighbours of a corpus share speakers, and no buffer would part them."""
+    order = np.random.default_rng([seed, len(part)]).permutation(part)
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def _refuse_others(place: Place, there: set[str], identity: str, wanted: Iterable[str]) -> None:
+    """Look whether what is there is of the same making: the index, or the first shard of an unfinished one."""
+    known = {name for name in there if name.endswith(".parquet") and name != GROUPS}
+    strange = sorted(known - set(wanted))
+    first = next(iter(sorted(known)), None)
+    if strange or (first and summary_of(place, first).get("identity") != identity):
+        raise ConfigError(f"{place.uri} holds other shards ({strange[0] if strange else first}); choose another --out")
+
+
+@dataclass(frozen=True)
+class _Writer:
+    experiment: Experiment
+    speech: Sequence[Sequence[Speech]]
+    place: Place
+    half: bool
+    identity: str
+
+    def shard(self, name: str, positions: NDArray[np.int64]) -> dict[str, Any]:
+        """Write one shard; returns what its footer says."""
+        rows, segments, moments = [], [], None
+        for position in positions:
+            cuts = [self._cut(track[int(position)]) for track in self.speech]
+            rows.append(self._row(int(position), cuts))
+            segments.append([1, *(len(cut.starts) for cut in cuts)])
+            moments = together(moments, moments_of(cuts[0], self.experiment.recipe.segment.frames))
+        groups = np.add.reduceat(np.array(segments), np.arange(0, len(rows), GROUP))  # (G, 1 + speeds)
+        count, mean, squares = moments or (0, np.zeros(0), np.zeros(0))
+        summary = {"identity": self.identity, "groups": groups.tolist()}
+        summary["moments"] = [count, mean.tolist(), squares.tolist()]
+        table = pa.Table.from_pylist(rows, schema_of((1.0, *self.experiment.recipe.speeds), summary))
+        file = pa.BufferOutputStream()
+        # Neither helps with noise-like numbers, and statistics would copy whole utterances into the footer.
+        parquet.write_table(
+            table, file, row_group_size=GROUP, compression="none", use_dictionary=False, write_statistics=False
+        )
+        self.place.write(name, file.getvalue())
+        return summary
+
+    def _cut(self, speech: Speech) -> Cut:
+        settings = self.experiment.recipe.segment
+        starts = np.flatnonzero(active_segments(speech.level, settings)) * settings.hop
+        return Cut(speech.frames, starts.astype("<i4"))
+
+    def _row(self, position: int, cuts: Sequence[Cut]) -> dict[str, Any]:
+        row: dict[str, Any] = {"key": self.experiment.corpus.table["key"][position]}
+        row["label"] = self.experiment.corpus.classes.index(self.experiment.corpus.table["emotion"][position])
+        for speed, cut in zip((1.0, *self.experiment.recipe.speeds), cuts, strict=True):
+            row[f"frames {speed:g}"] = packed(cut.frames, self.half)
+            row[f"starts {speed:g}"] = cut.starts.tobytes()
+        return row
+
+
+def moments_of(cut: Cut, length: int) -> Moments:
+    """Of all frames of an utterance's segments: one that is in three segments counts three times."""
+    size = len(cut.frames)
+    edges = np.bincount(cut.starts, minlength=size + 1) - np.bincount(
+        np.minimum(cut.starts + length, size), minlength=size + 1
+    )
+    weights = np.cumsum(edges)[:size].astype(np.float64)
+    frames = cut.frames.astype(np.float64)
+    mean = weights @ frames / weights.sum()
+    return int(weights.sum()), mean, weights @ (frames - mean) ** 2
+
+
+def together(one: Moments | None, other: Moments) -> Moments:
+    """Moments of two sets of frames (Chan, Golub and LeVeque 1979): no digit is lost, however many there are."""
+    if one is None:
+        return other
+    count, apart = one[0] + other[0], other[1] - one[1]
+    return (
+        count,
+        one[1] + apart * other[0] / count,
+        one[2] + other[2] + apart**2 * one[0] * other[0] / count,
+    )
+
+
+def _groups(found: dict[str, dict[str, Any]], speeds: Sequence[float]) -> pa.Buffer:
+    """The table of all row groups."""
+    parts, shards, numbers, sizes = [], [], [], []
+    for name, summary in found.items():
+        part, _, shard = name.removesuffix(".parquet").partition("-")
+        for number, group in enumerate(summary["groups"]):
+            parts.append(part)
+            shards.append(int(shard))
+            numbers.append(number)
+            sizes.append(group)
+    columns = {"part": pa.array(parts, pa.string()).dictionary_encode(), "shard": shards, "group": numbers}
+    names = ["utterances", *(f"segments {speed:g}" for speed in (1.0, *speeds))]
+    columns |= dict(zip(names, np.array(sizes, np.int32).T, strict=True))
+    file = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def _totals(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Size of each part, and statistics of the training part alone."""
+    parts: dict[str, dict[str, int]] = {}
+    moments: Moments | None = None
+    for name, summary in found.items():
+        part = name.partition("-")[0]
+        utterances, segments = np.sum(summary["groups"], axis=0)[:2].tolist()
+        there = parts.setdefault(part, {"shards": 0, "utterances": 0, "segments": 0})
+        parts[part] = {
+            "shards": there["shards"] + 1,
+            "utterances": there["utterances"] + utterances,
+            "segments": there["segments"] + segments,
+        }
+        if part == "train":
+            count, mean, squares = summary["moments"]
+            moments = together(moments, (count, np.array(mean), np.array(squares)))
+    assert moments is not None
+    deviation = np.sqrt(moments[2] / moments[0])
+    return {"parts": parts, "mean": moments[1].tolist(), "deviation": deviation.tolist()}

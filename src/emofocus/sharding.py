@@ -1,0 +1,117 @@
+"""What `emofocus shards` and `emofocus train --shards` do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from emofocus import __version__
+from emofocus.cache import format_size, parse_size
+from emofocus.calibration import calibrate
+from emofocus.checkpoint import save_config
+from emofocus.config import Recipe
+from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
+from emofocus.evaluation import SELECTION
+from emofocus.experiments import make_experiment, make_fabric, recipe_of
+from emofocus.export import export
+from emofocus.metrics import mean_logits
+from emofocus.models import MODELS, build
+from emofocus.progress import say
+from emofocus.training import Epoch, Fitted, fit
+
+try:
+    from emofocus.shard_files import Place
+    from emofocus.shard_writer import write_shards
+    from emofocus.shards import Shards
+except ModuleNotFoundError as error:
+    raise MissingExtraError(error.name or "pyarrow", "cluster") from error
+
+SETTLED = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "fold", "cache")
+"""Options that shards decide."""
+
+NOT_SETTLED = "--model, --recipe, --epochs, --seed, --buffer, and where to train"
+
+
+def save_shards(out: str, fold: int, half: bool, listen: bool, utterances: int, **choices: Any) -> None:
+    """`emofocus shards`; ``choices`` are `make_experiment`'s."""
+    place = Place(out)
+    experiment, source = make_experiment(epochs=None, **choices)
+    if fold >= len(experiment.folds):
+        raise ConfigError(f"there is no fold {fold} ({one_of(range(len(experiment.folds)))})")
+    index = write_shards(experiment, fold, source, place, half, listen, utterances)
+    for name, part in index["parts"].items():
+        say(f"{out}: {name}, {part['utterances']} utterances, {part['segments']} segments, {part['shards']} shards")
+
+
+def train(
+    shards: str,
+    out: Path,
+    buffer: str,
+    accelerator: str,
+    devices: int | None,
+    precision: str,
+    threads: int | None,
+    log: str | None,
+    model: str,
+    recipe: str,
+    epochs: int | None,
+    seed: int,
+    after_epoch: Callable[[Epoch], None] | None = None,
+    **settled: Any,
+) -> None:
+    """`emofocus train --shards`; ``settled`` are options that shards decide, and must not be given."""
+    given = [name for name in SETTLED if settled.get(name) not in (None, ())]
+    if given:
+        raise ConfigError(f"--{given[0]} was settled when the shards were written; --shards takes {NOT_SETTLED}")
+    opened, buffer_bytes = Shards(shards), parse_size(buffer)
+    name, settings = _with_embedding(model, *recipe_of(model, recipe, epochs), opened)
+    train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
+    fabric = make_fabric(accelerator, devices, precision, threads, log, out)
+    parts = ", ".join(f"{part} {size['utterances']}" for part, size in opened.index["parts"].items())
+    say(f"{opened.index['corpus']} out of {shards}: {parts}; a buffer of {format_size(buffer_bytes)}")
+    config = settings.config(model, tuple(opened.index["classes"]), opened.index["license"])
+    torch.manual_seed(seed)
+    network, work = build(config), out / "training"
+    title = f"{opened.index['corpus']} {opened.index['protocol']['name']} fold {opened.index['protocol']['fold']}"
+    fitted = fit(network, train_part, valid, settings, seed, work, fabric, title, after_epoch)
+    calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
+    if fabric.is_global_zero:
+        told = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": precision}
+        told |= {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
+        values = {"temperature": calibration.temperature, "threshold": calibration.threshold}
+        values["energy"] = calibration.energy
+        save_config(work, msgspec.structs.replace(config, training=told, **values))
+        export(work, out)
+        say(f"model directory: {out}")
+
+
+def _with_embedding(model: str, name: str, recipe: Recipe, shards: Shards) -> tuple[str, Recipe]:
+    if shards.embedding is None:
+        return name, recipe
+    if not MODELS[model].embeds:
+        takers = one_of(other for other, item in MODELS.items() if item.embeds)
+        raise ModelError(f"{model} takes no embeddings of speakers, which end the frames of these shards ({takers})")
+    return f"{name}+embeddings", msgspec.structs.replace(recipe, embedding=shards.embedding)
+
+
+def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:
+    """What the model directory says of where it comes from. Its test part was scored by nobody."""
+    index, best = shards.index, fitted.history[fitted.best_epoch - 1]
+    return {
+        "corpus": index["corpus"],
+        "protocol": index["protocol"]["name"],
+        "note": index["protocol"]["note"],
+        "fold": index["protocol"]["fold"],
+        "digest": index["protocol"]["digest"],
+        "selection": SELECTION.partition(";")[0],
+        "folds_seed": index["seed"],
+        "test": index["protocol"]["test"],
+        "train": index["parts"]["train"]["utterances"],
+        "valid": index["parts"]["valid"]["utterances"],
+        "best_epoch": fitted.best_epoch,
+        "valid_wa": round(best.valid_wa, 6),
+        "valid_ua": round(best.valid_ua, 6),
+        "version": __version__,
+    }

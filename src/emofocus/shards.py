@@ -1,0 +1,311 @@
+"""Trains from shards: parts of a corpus that stream past, in an order that differs from epoch to epoch.
+
+An epoch goes through the shards in a drawn order, hears each row group at a drawn speed, and draws its segments from a
+buffer of bounded size. All of it follows from the seed and the epoch's number, so that an interrupted training goes on
+as it would have. Processes share the row groups: none is read twice.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from threading import local
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pyarrow import parquet
+from torch import Tensor
+
+from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, parse, to_plain
+from emofocus.datasets import ALONE, Batch, Pass, Rank, Step, padded, refuse_idle
+from emofocus.errors import ConfigError, CorpusError, one_of
+from emofocus.shard_files import FORMAT, GROUPS, INDEX, Cut, Place, unpacked
+
+BUFFER_BYTES = 256 << 20
+"""Features that segments are drawn from, unless somebody says otherwise."""
+
+READERS = 4
+"""Row groups that are read side by side, ahead of their use: what a network's latency costs is paid at once."""
+
+Numbers = NDArray[np.int64]
+
+
+class Heard(NamedTuple):
+    """An utterance as it comes out of a shard."""
+
+    cut: Cut
+    label: int
+
+
+Utterances = Generator[list[Heard], None, None]
+"""Of row groups, one after the other."""
+
+
+class Groups(NamedTuple):
+    """Row groups of a part.
+
+    Attributes:
+        shard: Which shard each is in (G,).
+        number: Which one of its shard it is (G,).
+        utterances: How many it holds (G,).
+        segments: How many it holds at each speed (G, V).
+    """
+
+    shard: Numbers
+    number: Numbers
+    utterances: Numbers
+    segments: Numbers
+
+    def at(self, chosen: Numbers) -> "Groups":
+        """Some of them, in that order."""
+        return Groups(*(column[chosen] for column in self))
+
+
+class Shards:
+    """What `write_shards` wrote.
+
+    Args:
+        uri: Where.
+
+    Attributes:
+        index: What `index.json` says.
+
+    Raises:
+        CorpusError: No shards, unfinished ones, or of a version that this one does not read.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.place = Place(uri)
+        if INDEX not in self.place.names():
+            raise CorpusError(
+                f"{uri}: no shards, or not all of them yet: {INDEX} is missing (emofocus shards writes it)"
+            )
+        self.index: dict[str, Any] = json.loads(self.place.read(INDEX).to_pybytes())
+        if self.index.get("format") != FORMAT:
+            raise CorpusError(f"{uri}: shards of another version, {self.index.get('format')!r} ({one_of([FORMAT])})")
+        self.segment = parse(SegmentSettings, self.index["segment"], uri)
+        self.features = parse(FeatureSettings, self.index["features"], uri)
+        told = self.index["embedding"]
+        self.embedding = parse(EmbeddingSettings, told, uri) if told else None
+        self.half = bool(self.index["half"])
+        self.size = len(self.index["mean"])
+
+    def training(self, recipe: Recipe, buffer_bytes: int = BUFFER_BYTES) -> "StreamedTraining":
+        """The training part, at a recipe's speeds.
+
+        Raises:
+            ConfigError: The shards hold other features or segments than the recipe wants, or lack one of its speeds.
+        """
+        for name, held in (("features", self.features), ("segment", self.segment)):
+            if getattr(recipe, name) != held:
+                raise ConfigError(f"{self.place.uri} holds other {name} than the recipe asks for: {to_plain(held)}")
+        speeds = self.index["speeds"]
+        missing = [speed for speed in recipe.speeds if speed not in speeds]
+        if missing:
+            raise ConfigError(f"{self.place.uri} lacks speed {missing[0]} of the recipe ({one_of(speeds)})")
+        return StreamedTraining(self, (1.0, *recipe.speeds), buffer_bytes)
+
+    def validation(self) -> "StreamedScoring":
+        """The validation part."""
+        return StreamedScoring(self, "valid")
+
+    def groups(self, part: str, speeds: Sequence[float]) -> Groups:
+        """Row groups of a part, and their segments at some speeds."""
+        table = parquet.read_table(pa.BufferReader(self.place.read(GROUPS)), filters=[("part", "=", part)])
+        segments = np.stack([_numbers(table, f"segments {speed:g}") for speed in speeds], axis=1)
+        return Groups(_numbers(table, "shard"), _numbers(table, "group"), _numbers(table, "utterances"), segments)
+
+    def read(self, part: str, groups: Groups, speeds: NDArray[np.float64]) -> Utterances:
+        """Row groups one after the other, read ahead; ``speeds`` are of each group (G,)."""
+        opened = local()
+
+        def one(position: int) -> list[Heard]:
+            name = f"{part}-{groups.shard[position]:05d}.parquet"
+            with self.place.told_plainly(name):
+                if getattr(opened, "name", None) != name:
+                    opened.name, opened.file = name, parquet.ParquetFile(self.place.open(name))
+                columns = [f"{column} {speeds[position]:g}" for column in ("frames", "starts")]
+                number = int(groups.number[position])
+                table = opened.file.read_row_group(number, columns=["label", *columns], use_threads=False)
+            cells = zip(*(table[column].to_pylist() for column in columns), strict=True)
+            labels = table["label"].to_pylist()
+            return [Heard(self._cut(*cell), label) for cell, label in zip(cells, labels, strict=True)]
+
+        yield from ahead(one, range(len(groups.shard)))
+
+    def _cut(self, frames: bytes, starts: bytes) -> Cut:
+        return Cut(unpacked(frames, self.size, self.half), np.frombuffer(starts, "<i4"))
+
+
+def _numbers(table: pa.Table, column: str) -> Numbers:
+    return np.asarray(table[column].to_numpy(), np.int64)
+
+
+def ahead(function: Callable[[int], list[Heard]], items: Iterable[int]) -> Utterances:
+    """What a function makes of items, in their order; threads are `READERS` items ahead."""
+    pool, waiting = ThreadPoolExecutor(READERS, "shards"), deque[Future[list[Heard]]]()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > READERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class StreamedTraining:
+    """A `TrainingPart` out of shards.
+
+    Each process alters its own segments by random numbers of its own, and mixes them in pairs among themselves.
+    """
+
+    def __init__(self, shards: Shards, speeds: Sequence[float], buffer_bytes: int) -> None:
+        self._shards, self._speeds, self._buffer_bytes = shards, np.array(speeds), buffer_bytes
+        self._groups = shards.groups("train", speeds)
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """See `TrainingPart`; of the speech as it is, as computed when it was written."""
+        mean, deviation = (
+            torch.tensor(self._shards.index[name], dtype=torch.float64) for name in ("mean", "deviation")
+        )
+        return mean.float(), deviation.float()
+
+    def to(self, device: torch.device) -> None:
+        """Nothing stays."""
+
+    def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
+        """See `TrainingPart`; a process' segments that fill no whole step sit out this epoch."""
+        groups = self._groups
+        track = generator.integers(len(self._speeds), size=len(groups.shard))
+        order = np.lexsort([groups.number, generator.permutation(groups.shard.max() + 1)[groups.shard]])
+        segments = groups.segments[np.arange(len(track)), track][order]
+        shares = [shared(segments, Rank(number, rank.of)) for number in range(rank.of)]
+        held = np.array([segments[share].sum() for share in shares])
+        refuse_idle(min(size, int(held.min()) * rank.of), rank)
+        sizes = np.array([size // rank.of + (number < size % rank.of) for number in range(rank.of)])
+        count = max(1, int((held // sizes).min()))
+        sizes = np.minimum(sizes, held)
+        mine = order[shares[rank.number]]
+        draws = np.random.default_rng([*generator.integers(1 << 32, size=2), rank.number])
+        utterances = self._shards.read("train", groups.at(mine), self._speeds[track[mine]])
+        own = int(sizes[rank.number])
+        return Pass(count, self._steps(utterances, own, int(sizes.sum()), count, draws), draws=rank.number)
+
+    def _steps(
+        self, groups: Utterances, own: int, segments: int, count: int, draws: np.random.Generator
+    ) -> Iterator[Step]:
+        drawn = shuffled(groups, self._shards.segment.frames, self._buffer_bytes, draws)
+        for _ in range(count):
+            parts, labels = zip(*(next(drawn) for _ in range(own)), strict=True)
+            yield Step(batch_of(parts, labels, range(own)), slice(None), segments)
+        drawn.close()
+        groups.close()
+
+
+class StreamedScoring:
+    """A `ScoredPart` out of shards; of each utterance it holds the label alone."""
+
+    def __init__(self, shards: Shards, part: str) -> None:
+        self._shards, self._part = shards, part
+        self._groups = shards.groups(part, (1.0,))
+
+    @cached_property
+    def labels(self) -> Numbers:
+        """See `ScoredPart`."""
+        found = []
+        for shard in range(self._groups.shard.max() + 1):
+            name = f"{self._part}-{shard:05d}.parquet"
+            with self._shards.place.told_plainly(name), self._shards.place.open(name) as file:
+                found.append(parquet.read_table(file, columns=["label"])["label"].to_numpy())
+        return np.concatenate(found).astype(np.int64)
+
+    def to(self, device: torch.device) -> None:
+        """Nothing stays."""
+
+    def batches(self, size: int, *, rank: Rank = ALONE) -> Iterator[Batch]:
+        """See `ScoredPart`."""
+        share = shared(self._groups.segments[:, 0], rank)
+        mine = np.arange(len(self._groups.shard))[share]
+        utterance = int(self._groups.utterances[: share.start].sum())
+        parts: list[NDArray[np.float32]] = []
+        owners: list[int] = []
+        for group in self._shards.read(self._part, self._groups.at(mine), np.ones(len(mine))):
+            for heard in group:
+                for start in heard.cut.starts:
+                    parts.append(heard.cut.frames[start : start + self._shards.segment.frames])
+                    owners.append(utterance)
+                    if len(parts) == size:
+                        yield batch_of(parts, self.labels[owners], owners)
+                        parts, owners = [], []
+                utterance += 1
+        if parts:
+            yield batch_of(parts, self.labels[owners], owners)
+
+
+def shared(sizes: Numbers, rank: Rank) -> slice:
+    """A process' share of a row of items, by their sizes (N,): each is in one, and they are as equal as can be."""
+    middles = np.cumsum(sizes) - sizes / 2
+    edges = [int(np.searchsorted(middles, sizes.sum() * part / rank.of)) for part in (rank.number, rank.number + 1)]
+    return slice(*edges)
+
+
+class _Waiting:
+    """An utterance in the buffer, and how many of its segments are still to be drawn."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.frames, self.label, self.left = heard.cut.frames, heard.label, len(heard.cut.starts)
+
+
+def shuffled(
+    groups: Iterable[list[Heard]], length: int, limit: int, draws: np.random.Generator
+) -> Generator[tuple[NDArray[np.float32], int], None, None]:
+    """Segments and their labels, drawn at random from a buffer.
+
+    Args:
+        groups: Utterances to fill it with.
+        length: Frames of a segment.
+        limit: Bytes that the buffer's utterances may take, but for the last group: each counts until its last segment
+            is drawn.
+        draws: Decides the order.
+    """
+    waiting: list[tuple[_Waiting, int]] = []
+    held = 0
+    for group in groups:
+        for heard in group:
+            item = _Waiting(heard)
+            waiting.extend((item, int(start)) for start in heard.cut.starts)
+            held += item.frames.nbytes
+        while held > limit and waiting:
+            item, start = _drawn(waiting, draws)
+            held -= 0 if item.left else item.frames.nbytes
+            yield item.frames[start : start + length], item.label
+    while waiting:
+        item, start = _drawn(waiting, draws)
+        yield item.frames[start : start + length], item.label
+
+
+def _drawn(waiting: list[tuple[_Waiting, int]], draws: np.random.Generator) -> tuple[_Waiting, int]:
+    """Take one out; the last one fills its place."""
+    place = int(draws.integers(len(waiting)))
+    waiting[place], waiting[-1] = waiting[-1], waiting[place]
+    item, start = waiting.pop()
+    item.left -= 1
+    return item, start
+
+
+def batch_of(parts: Sequence[NDArray[np.float32]], labels: Sequence[int] | Numbers, owners: Sequence[int]) -> Batch:
+    """Segments (m_i, F) of labels (B,) and utterances (B,) as a batch."""
+    features, lengths = padded(parts)
+    whole = int(lengths.min()) == features.shape[1]
+    return Batch(
+        features,
+        None if whole else torch.from_numpy(lengths),
+        torch.from_numpy(np.asarray(labels, dtype=np.int64)),
+        torch.from_numpy(np.asarray(owners, dtype=np.int64)),
+    )

@@ -1,0 +1,68 @@
+"""Training on a Ray cluster: the same loop, in workers that may die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emofocus.checkpoint import load_tensors
+from emofocus.config import load_model_config
+from test_shards import small_shards  # noqa: F401
+
+PATIENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def start(shards: Path, recipe: Path, out: Path, address: str = "local", epochs: int = 2) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore", "-m", "emofocus", "train", "--shards", shards, "--recipe", recipe]
+    command += ["--model", "compact-faca", "--epochs", epochs, "--ray", address, "--devices", 2, "--threads", 1]
+    command += ["--out", out]
+    return subprocess.Popen(
+        list(map(str, command)), env=os.environ | PATIENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def history(folder: Path) -> list[list[float]]:
+    """Loss and validation UA of each epoch."""
+    items = json.loads(load_tensors(folder / "training" / "last.safetensors")[1]["history"])
+    return [[item["loss"], item["valid_ua"]] for item in items]
+
+
+@pytest.mark.slow
+def test_two_workers_one_of_which_is_killed_bring_the_model_directory_home(
+    small_shards: tuple[Path, Path],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shards, recipe = small_shards
+    process = start(shards, recipe, tmp_path / "model", epochs=8)
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "epoch 3/8, loss" in line:
+            break
+    worker = int(
+        next(line for line in reversed(said) if "pid=" in line).partition("pid=")[2].split(",")[0].split(")")[0]
+    )
+    os.kill(worker, signal.SIGKILL)
+    rest, _ = process.communicate(timeout=170)
+    assert process.returncode == 0, "".join(said) + rest
+    found = history(tmp_path / "model")
+    assert len(found) == 8
+    assert "epoch 1/8, loss" not in rest, "it did not begin anew"
+    assert (tmp_path / "model" / "model.onnx").exists()
+    told = load_model_config(tmp_path / "model" / "config.json").training
+    assert told["digest"] == json.loads((shards / "index.json").read_text())["protocol"]["digest"]
+
+
+def test_an_address_without_a_cluster_is_named(small_shards: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
+    process = start(*small_shards, tmp_path / "model", address="127.0.0.1:1")
+    began = time.monotonic()
+    said, _ = process.communicate(timeout=170)
+    assert process.returncode == 1
+    assert "emofocus: --ray 127.0.0.1:1: " in said.splitlines()[-1]
+    assert time.monotonic() - began < 170
