@@ -64,5 +64,5 @@ def test_an_address_without_a_cluster_is_named(small_shards: tuple[Path, Path], 
     began = time.monotonic()
     said, _ = process.communicate(timeout=170)
     assert process.returncode == 1
-    assert "emofocus: --ray 127.0.0.1:1: " in said.splitlines()[-1]
+    assert "emofocus: no Ray answers at 127.0.0.1:1" in said.splitlines()[-1]
     assert time.monotonic() - began < 170

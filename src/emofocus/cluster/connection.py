@@ -52,12 +52,13 @@ def import_ray() -> Ray:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Ray]:
+def connected(address: str, speaking: bool = False) -> Iterator[Ray]:
     """Connect to a cluster, or start one on this machine, for as long as the block lasts.
 
     Args:
         address: ``local`` starts one with all cores, ``auto`` finds the one that this machine belongs to; otherwise
             as Ray spells it, ``host:6379``.
+        speaking: Whether what workers print is shown.
 
     Yields:
         Ray.
@@ -68,13 +69,16 @@ def connected(address: str) -> Iterator[Ray]:
     """
     ray = import_ray()
     _refuse_deaf(address)
+    if speaking:
+        yield from _connection(ray, address, speaking)
+        return
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # where Ray prints what its nodes say
-        yield from _connection(ray, address)
+        yield from _connection(ray, address, speaking)
 
 
-def _connection(ray: Ray, address: str) -> Iterator[Ray]:
+def _connection(ray: Ray, address: str, speaking: bool) -> Iterator[Ray]:
     with _plainly(address):
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **_local_options(address))
+        ray.init(address=address, log_to_driver=speaking, logging_level=logging.CRITICAL, **_local_options(address))
     try:
         nodes, cores = sum(node["Alive"] for node in ray.nodes()), int(ray.cluster_resources().get("CPU", 0))
         say(f"Ray: {nodes} node{'s' * (nodes != 1)}, {cores} cores")

@@ -3,23 +3,20 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emofocus.errors import ConfigError, EmofocusError, MissingExtraError
+from emofocus.cluster.connection import connected, import_ray
+from emofocus.errors import ConfigError, EmofocusError
 from emofocus.progress import say
 
-try:
-    import ray
-    from ray import train as ray_train
-    from ray.exceptions import RayError
-    from ray.train import TrainingFailedError
-    from ray.train.torch import TorchTrainer
-except ModuleNotFoundError as error:
-    raise MissingExtraError(error.name or "ray", "cluster") from error
+ray = import_ray()
+from ray import train as ray_train  # noqa: E402  (once it is known to be there)
+from ray.exceptions import RayError  # noqa: E402
+from ray.train import TrainingFailedError  # noqa: E402
+from ray.train.torch import TorchTrainer  # noqa: E402
 
 RESTARTS = 3
 """How often workers that died, or whose machine did, are started again, from the last epoch."""
@@ -42,7 +39,7 @@ def train(address: str, out: Path, devices: int | None, accelerator: str, **argu
         EmofocusError: The training failed, and why.
     """
     workers = devices or 1
-    with connected(address):
+    with connected(address, speaking=True):
         refuse_lack(workers, accelerator)
         told = absolute(arguments) | {"accelerator": accelerator}
         try:
@@ -54,23 +51,6 @@ def train(address: str, out: Path, devices: int | None, accelerator: str, **argu
     with result.checkpoint.as_directory() as folder:
         shutil.copytree(folder, out, dirs_exist_ok=True)
     say(f"model directory: {out}")
-
-
-@contextmanager
-def connected(address: str) -> Iterator[None]:
-    """A connection to a cluster; ``local`` starts one on this machine that ends with it.
-
-    Raises:
-        ConfigError: There is none, or one of another version.
-    """
-    try:
-        ray.init(address, log_to_driver=True, logging_level="warning")
-    except Exception as error:  # Ray raises what it likes, a plain Exception for a start that takes too long too
-        raise ConfigError(f"--ray {address}: {str(error).splitlines()[0]}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def reason(error: Exception) -> str:
