@@ -80,7 +80,9 @@ class Attack:
         self.files, self.clip, self.counts = files, sound(2.0, ".wav"), Counter[tuple[str, int | None]]()
         self.silence = sound(3600.0, ".flac", level=0.0)
         self.right = {"Authorization": f"Bearer {token}", "Content-Type": "audio/wav"}
-        self.client = httpx.AsyncClient(base_url=URL, timeout=120, trust_env=False, limits=httpx.Limits())
+        self.client = httpx.AsyncClient(
+            base_url=URL, timeout=120, trust_env=False, limits=httpx.Limits(keepalive_expiry=3)
+        )
 
     async def post(self, body: bytes, headers: dict[str, str] | None = None, model: str | None = None) -> int:
         """The status of a request to recognise."""

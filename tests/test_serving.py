@@ -24,6 +24,7 @@ from websockets.sync.client import connect
 
 from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
+from emofocus.serving.app import HELD_SECONDS
 from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.gate import Rate
 from emofocus.serving.limits import Limits
@@ -406,9 +407,28 @@ def test_other_hosts_names_and_other_pages_are_refused(recognizer: Recognizer) -
 def test_nobody_asks_more_often_than_allowed(recognizer: Recognizer) -> None:
     with running(recognizer, Limits(rate=60.0)) as service, service.client() as client:
         answers = [client.get("/v1/models") for _ in range(8)]
+    assert answers[-1].elapsed.total_seconds() >= HELD_SECONDS
     assert [answer.status_code for answer in answers[:6]] == [200] * 6
     assert answers[-1].status_code == 429
     assert answers[-1].headers["Retry-After"] == "1"
+
+
+def test_who_is_told_to_come_again_is_held_up_and_takes_nobodys_place(recognizer: Recognizer) -> None:
+    with running(recognizer, Limits(requests=1)) as service, ThreadPoolExecutor(1) as pool, service.client() as client:
+        body = wav()
+        with socket.create_connection(("127.0.0.1", service.port)) as first:
+            first.settimeout(30)
+            head = f"POST /v1/recognize HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\nContent-Type: audio/wav\r\n"
+            first.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:1000])
+            time.sleep(0.2)
+            second = pool.submit(client.get, "/v1/models")
+            time.sleep(0.1)
+            first.sendall(body[1000:])
+            assert b" 200 " in first.recv(4096).split(b"\r\n")[0]
+            with service.client() as third:
+                assert third.get("/v1/models").status_code == 200
+        assert second.result().status_code == 503
+        assert second.result().elapsed.total_seconds() >= HELD_SECONDS
 
 
 def test_a_bucket_fills_with_time_and_forgets_those_who_went() -> None:

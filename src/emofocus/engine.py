@@ -115,18 +115,19 @@ class Engine:
         values = self._session.run(names, feeds, self._run_options)
         return EngineOutput(**dict(zip(names, values, strict=True)))
 
-    def encode(self, waveform: Array) -> tuple[Array, Array]:
+    def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
         """What the network makes of each frame by itself, for `classify`, and its level.
 
         Args:
-            waveform: (1, T), 16 kHz.
+            waveform: (B, T), 16 kHz, padded with zeros.
+            lengths: True samples of each row (B,).
 
         Returns:
-            (n, D), and (n,) in dB full scale.
+            (B, n, D), and (B, n) in dB full scale.
         """
-        feeds = {"waveform": waveform, "lengths": np.array([waveform.shape[1]], np.int64)}
+        feeds = {"waveform": waveform, "lengths": lengths}
         encoded, level = self._session.run(["encoded", "level"], feeds, self._run_options)
-        return encoded[0], level[0]
+        return encoded, level
 
     def classify(self, frames: Array, lengths: NDArray[np.int64]) -> Array:
         """Segments of frames, as `encode` gives them, (B, m, D) and their true frames (B,) → logits (B, C)."""

@@ -162,7 +162,7 @@ class _Clips:
             return None
         feeds: dict[str, NDArray[np.generic]] = {"waveform": clip[None], "lengths": np.array([len(clip)], np.int64)}
         if self.engine.streams:
-            frames = self.engine.encode(clip[None])[0][None, : self.segment.frames]
+            frames = self.engine.encode(clip[None], np.array([len(clip)]))[0][:, : self.segment.frames]
             feeds |= {"frames": frames, "frame_lengths": np.array([frames.shape[1]], np.int64)}
         return feeds
 

@@ -3,13 +3,14 @@
 from copy import copy
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
 from emofocus.blocks import BLOCK_SAMPLES, finished, frames_around
+from emofocus.engine import Array
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognizer import Recognizer
 from emofocus.resampling import StreamResampler
@@ -73,6 +74,16 @@ class Event:
         }
 
 
+class StreamEngine(Protocol):
+    """What runs a model for a stream: an `Engine`, or something that shares one."""
+
+    def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
+        """See `Engine.encode`."""
+
+    def classify(self, frames: Array, lengths: NDArray[np.int64]) -> Array:
+        """See `Engine.classify`."""
+
+
 class StreamingRecognizer:
     """Recognises speech while it is spoken.
 
@@ -84,6 +95,7 @@ class StreamingRecognizer:
         recognizer: Whose model; its hop is that of the events.
         sampling_rate: Of all chunks, in hertz.
         smoothing: How calm the emotion is.
+        engine: What runs the model, the recognizer's own by default.
 
     Raises:
         AudioError: An impossible rate.
@@ -91,12 +103,17 @@ class StreamingRecognizer:
     """
 
     def __init__(
-        self, recognizer: Recognizer, sampling_rate: int = SAMPLING_RATE, smoothing: Smoothing | None = None
+        self,
+        recognizer: Recognizer,
+        sampling_rate: int = SAMPLING_RATE,
+        smoothing: Smoothing | None = None,
+        engine: StreamEngine | None = None,
     ) -> None:
         if not recognizer.engine.streams:
             raise ModelError(f"{recognizer.config.model} is told who speaks, which a stream cannot tell it")
         self.recognizer, self.smoothing = recognizer, smoothing or Smoothing()
         self.sampling_rate = checked_rate(sampling_rate)
+        self._engine: StreamEngine = engine or recognizer.engine
         features, self._segment = recognizer.config.features, recognizer.config.segment
         self._hop = features.hop
         # Frames whose samples are kept, because windows or deltas of new frames reach before these.
@@ -226,7 +243,7 @@ class StreamingRecognizer:
 
     def _compute(self, frames: int) -> None:
         """Encode frames up to a number, and forget the samples that no later frame needs."""
-        encoded, level = self.recognizer.engine.encode(self._waveform[None])
+        (encoded,), (level,) = self._engine.encode(self._waveform[None], np.array([len(self._waveform)]))
         new = slice(self._frames - self._origin, frames - self._origin)
         level = level[new].copy()
         held = [encoded[new]] if self._encoded is None else [self._encoded, encoded[new]]
@@ -267,7 +284,7 @@ class StreamingRecognizer:
         rows = np.zeros((len(starts), size, self._encoded.shape[1]), np.float32)
         for row, start, length in zip(rows, starts, lengths, strict=True):
             row[:length] = self._encoded[start : start + length]
-        return self.recognizer.engine.classify(rows, lengths)
+        return self._engine.classify(rows, lengths)
 
     def _event(self, start: int, length: int, scores: NDArray[np.float32], speech: bool) -> Event:
         smoother, labels = self._smoother, self.recognizer.labels

@@ -1,5 +1,6 @@
 """The service: its routes, and what joins its parts."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -43,6 +44,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer that sets no others."""
+
+HELD_SECONDS = 0.5
+"""How long an answer is held back that says to come again later."""
 
 EXPLAINED_SECONDS = 60.0
 """Of a clip of which it may be asked where the model listened."""
@@ -151,15 +155,18 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, under_way = time.perf_counter(), 500, 1
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, under_way
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if "Retry-After" in headers:  # a client that comes again at once would take the time of the others
+                    self.going.requests, under_way = self.going.requests - under_way, 0
+                    await asyncio.sleep(HELD_SECONDS)
             await send(message)
 
         self.going.requests += 1
@@ -170,7 +177,7 @@ class Watch:
             else:
                 await self.app(scope, receive, answer)
         finally:
-            self.going.requests -= 1
+            self.going.requests -= under_way
             # By route, not by path: clients could fill memory with paths.
             route = getattr(scope.get("route"), "path", "none")
             self.served.observer.requests.labels(route, str(status)).inc()

@@ -13,6 +13,9 @@ from emofocus.audio import Waveform
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 
+ROOM = 4 << 20
+"""Bytes of an answer that are taken before the decoder has to wait."""
+
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
 """Of the environment. A decoder needs no secrets."""
 
@@ -92,6 +95,7 @@ class Decoders:
             *(sys.executable, "-m", "emofocus.serving.worker"),
             stdin=PIPE,
             stdout=PIPE,
+            limit=ROOM,
             stderr=asyncio.subprocess.DEVNULL,  # libraries print names and bytes of what they cannot decode
             env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C is for the service, which lets requests end

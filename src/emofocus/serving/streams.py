@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from emofocus.audio import SAMPLING_RATE, checked_rate
+from emofocus.engine import Engine
 from emofocus.errors import AudioError, EmofocusError, one_of
 from emofocus.recognizer import Recognizer
 from emofocus.serving.gate import PROTOCOL
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.observing import Observer
+from emofocus.serving.sharing import SharedEngine
 from emofocus.streaming import STREAM_HOP, Event, StreamingRecognizer
 
 FORMATS: dict[str, np.dtype[Any]] = {"pcm16": np.dtype("<i2"), "float32": np.dtype("<f4")}
@@ -26,6 +28,9 @@ RATES = (8_000, 192_000)
 
 HOPS = (0.02, 10.0)
 """Shortest and longest time from event to event, in seconds."""
+
+FEEDING = 32
+"""Streams that are fed at a time: the most that can share a run of the engine."""
 
 END = "end"
 
@@ -47,7 +52,10 @@ class Streams:
 
     def __init__(self, limits: Limits, threads: int, observer: Observer) -> None:
         self.limits, self.observer, self.open = limits, observer, 0
-        self._pool = ThreadPoolExecutor(threads, "stream")
+        # A stream's thread mostly waits for the engine, whose threads are few.
+        self._pool = ThreadPoolExecutor(max(1, min(limits.streams, FEEDING)), "stream")
+        self._engine_pool = ThreadPoolExecutor(threads, "engine")
+        self._shared: dict[Engine, SharedEngine] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def admit(self) -> None:
@@ -64,7 +72,9 @@ class Streams:
         assert task
         self._tasks.add(task)
         try:
-            stream, samples_of = _begin(socket, recognizer)
+            if recognizer.engine not in self._shared:
+                self._shared[recognizer.engine] = SharedEngine(recognizer.engine, self._engine_pool)
+            stream, samples_of = _begin(socket, recognizer, self._shared[recognizer.engine])
             await socket.accept(subprotocol=PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", []) else None)
             await self._converse(socket, stream, samples_of)
         finally:
@@ -77,6 +87,7 @@ class Streams:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._engine_pool.shutdown(wait=False)  # a thread that waits for it gets its answer
 
     async def _converse(
         self, socket: WebSocket, stream: StreamingRecognizer, samples_of: Callable[[bytes], NDArray[Any]]
@@ -121,7 +132,9 @@ class Streams:
         self.observer.events.inc(len(events))
 
 
-def _begin(socket: WebSocket, recognizer: Recognizer) -> tuple[StreamingRecognizer, Callable[[bytes], NDArray[Any]]]:
+def _begin(
+    socket: WebSocket, recognizer: Recognizer, engine: SharedEngine
+) -> tuple[StreamingRecognizer, Callable[[bytes], NDArray[Any]]]:
     """The stream that a socket's query asks for, and what makes samples of its frames.
 
     Raises:
@@ -137,7 +150,7 @@ def _begin(socket: WebSocket, recognizer: Recognizer) -> tuple[StreamingRecogniz
         raise Refusal(400, "bad_value", f"rate {rate:g} is no whole number of hertz")
     try:
         own = Recognizer(recognizer.engine, recognizer.config, recognizer.threshold, hop)
-        stream = StreamingRecognizer(own, checked_rate(int(rate)))
+        stream = StreamingRecognizer(own, checked_rate(int(rate)), engine=engine)
     except EmofocusError as error:
         raise Refusal(400, "bad_value", str(error)) from error
     return stream, lambda data: _samples(data, FORMATS[kind])
