@@ -41,7 +41,7 @@ class Listener:
         """Speak and listen until the time is over."""
         url = f"ws://127.0.0.1:{PORT}/v1/stream?rate={RATE}&format=pcm16&hop={self.hop}"
         async with websockets.connect(url, proxy=None, max_size=None) as socket:
-            json.loads(await socket.recv())
+            self.hop = json.loads(await socket.recv())["hop"]  # in whole frames
             await asyncio.sleep(self._first)
             began = time.perf_counter()
             speaking = asyncio.create_task(self._speak(socket, began))
