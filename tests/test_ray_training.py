@@ -15,6 +15,7 @@ from emofocus.config import load_model_config
 from test_shards import small_shards  # noqa: F401
 
 PATIENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}
+PATIENT |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}  # of a busy machine
 
 
 def start(shards: Path, recipe: Path, out: Path, address: str = "local", epochs: int = 2) -> subprocess.Popen[str]:
