@@ -8,7 +8,8 @@ copy. Nodes are processes of this machine that share its cores.
 kills    In each round a worker, then a whole node, then the command itself is killed at random moments. Then the
          command is left to finish, and every row is compared with that of the local command.
 damaged  One file in a hundred is cut off, empty or no audio; compared with the local command on the same manifest.
-speed    The local command and the cluster take turns on the same cores.
+speed    The local command, on one core and on all, and clusters of one node and of one for each core take turns on
+         the same cores.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -198,20 +200,32 @@ def damaged(folder: Path, files: list[Path], arguments: argparse.Namespace) -> N
 
 def speed(folder: Path, files: list[Path], arguments: argparse.Namespace) -> None:
     """Turn by turn; also without what it takes to start, from the first part that was written to the last."""
-    manifest = manifest_of(folder, files, arguments.utterances)
+    manifest, count = manifest_of(folder, files, arguments.utterances), arguments.utterances
     cores = os.cpu_count() or 1
+    for number in range(arguments.rounds):
+        for workers in (1, cores):
+            here = folder / f"local{number}-{workers}.csv"
+            taken = timed(command(manifest, "--format", "csv", "--out", here, "--workers", workers))
+            print(f"local, {workers} of {cores} cores: {count / taken:.1f} clips a second", flush=True)
+        for nodes in (1, cores):
+            there = folder / f"out{number}-{nodes}"
+            with cluster_of(nodes, cores // nodes) as address:
+                taken = timed(command(manifest, "--ray", address, "--out", there))
+            written = sorted(path.stat().st_mtime for path in (there / "rows").glob("*.parquet"))
+            steady = (len(written) - 1) * count / len(written) / (written[-1] - written[0])
+            print(f"Ray, {nodes} nodes of {cores // nodes}: {count / taken:.1f}, once started {steady:.1f}", flush=True)
+
+
+@contextmanager
+def cluster_of(nodes: int, cores: int) -> Iterator[str]:
+    """Its address; all of it has that many cores a node."""
     import_ray()
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(head_node_args={"num_cpus": cores}, initialize_head=True)
-    for number in range(arguments.rounds):
-        here, there = folder / f"local{number}.csv", folder / f"out{number}"
-        local = timed(command(manifest, "--format", "csv", "--out", here, "--workers", cores))
-        ray = timed(command(manifest, "--ray", cluster.address, "--out", there))
-        written = sorted(path.stat().st_mtime for path in (there / "rows").glob("*.parquet"))
-        steady = (len(written) - 1) * arguments.utterances / len(written) / (written[-1] - written[0])
-        count = arguments.utterances
-        print(f"local {count / local:.1f} clips a second, Ray {count / ray:.1f}, once started {steady:.1f}", flush=True)
+    for _ in range(nodes - 1):
+        cluster.add_node(num_cpus=cores)
+    yield cluster.address
     cluster.shutdown()
 
 

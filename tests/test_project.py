@@ -41,7 +41,7 @@ ORDER = [
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "serving"],
     ["sharding"],
     ["cluster"],
-    ["cli_corpora", "cli_report", "cli_serve"],
+    ["cli_corpora", "cli_report", "cli_serve", "cli_train"],
     ["cli"],
     ["__main__"],
 ]

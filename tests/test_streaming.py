@@ -133,7 +133,7 @@ def test_channels_and_whole_numbers_are_samples_too(recognizer: Recognizer) -> N
 def test_only_new_frames_are_computed(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
     encode = recognizer.engine.encode
-    monkeypatch.setattr(recognizer.engine, "encode", lambda x: (lengths.append(x.shape[1]), encode(x))[1])
+    monkeypatch.setattr(recognizer.engine, "encode", lambda x, n: (lengths.append(x.shape[1]), encode(x, n))[1])
     stream = StreamingRecognizer(recognizer)
     for start in range(0, 20 * RATE, 800):
         stream.feed(talk(800, seed=start))

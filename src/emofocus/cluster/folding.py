@@ -63,7 +63,7 @@ def crossval_on_ray(
     out: Path,
     cache: Path | None,
     accelerator: str,
-    devices: int,
+    devices: int | None,
     precision: str,
     threads: int | None,
     log: str | None,
@@ -75,7 +75,7 @@ def crossval_on_ray(
     Raises:
         ConfigError: An option that makes no sense there, or a cluster that cannot be had.
     """
-    for option, value in (("--devices", devices > 1), ("--jobs", jobs > 1), ("--log", log)):
+    for option, value in (("--devices", (devices or 1) > 1), ("--jobs", jobs > 1), ("--log", log)):
         if value:
             raise ConfigError(
                 f"{option} is for one machine: with --ray each fold is a task of --threads cores, or a GPU"

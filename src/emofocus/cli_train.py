@@ -1,0 +1,163 @@
+"""The commands that train, or make ready to: `emofocus crossval`, `grid`, `train`, `features` and `shards`."""
+
+from typing import Any
+
+import click
+
+from emofocus.cli_options import (
+    ANY_PATH,
+    FILE,
+    FOLDER,
+    Command,
+    corpus_options,
+    embedding_option,
+    ray_option,
+    with_options,
+)
+
+
+def experiment_options(command: Command) -> Command:
+    """Options that `crossval` and `train` share."""
+    options = [
+        *corpus_options(),
+        embedding_option(),
+        click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote."),
+        click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
+        click.option(
+            "--model",
+            default="compact-faca",
+            help="compact-faca, -bmhsa, -fa, -ca; mhsa-faca, -fa, -ca, bmhsa; timnet, reslstm, head-fusion, deep-cnn, "
+            "qcnn, adcnn, cnn-xvector, drn-mhsa, audio-bre.",
+        ),
+        click.option(
+            "--recipe", default="emofocus", help="emofocus, quick, paper (the model's own), paper-short, a .yaml."
+        ),
+        click.option(
+            "--protocol",
+            show_default="speaker",
+            help="speaker (none in two parts), session, content, actors5, emobox6, random, random10 (optimistic).",
+        ),
+        click.option("--folds", type=ANY_PATH, help="Folds to use instead: JSON, EmoBox' folder, a CSV with a split."),
+        click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),
+        click.option("--seed", default=0, help="Of folds, weights, order, augmentation and dropout."),
+        click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache."),
+        click.option("--accelerator", default="cpu", help="cpu, gpu or auto."),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            show_default="1, or as torchrun has it",
+            help="GPUs or processes of this machine that share each step (DDP).",
+        ),
+        click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed."),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            show_default="all cores",
+            help="Equal threads give equal bits.",
+        ),
+        click.option("--log", help="tensorboard: write each epoch's figures for it below OUT."),
+    ]
+    return with_options(options)(command)
+
+
+@click.command()
+@experiment_options
+@click.option("--jobs", default=1, type=click.IntRange(min=1), help="Folds to train side by side on the device.")
+@ray_option()
+def crossval(ray: str | None, **arguments: Any) -> None:
+    """Train and test on every fold of a corpus; write summary.json and predictions.csv.
+
+    With --ray, each fold is a task of --threads cores (1 by default), or of a GPU.
+    """
+    if ray is not None:
+        from emofocus.cluster.folding import crossval_on_ray
+
+        crossval_on_ray(ray, **arguments)
+        return
+    from emofocus.experiments import crossval as run
+
+    run(**arguments)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--ray", "address", default="local", metavar="ADDRESS", help="Where: local, auto, or host:6379.")
+@click.option("--out", default="results", type=FOLDER, help="Folder for the results; the same command resumes.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache.")
+@click.option("--accelerator", default="cpu", help="cpu, gpu or auto.")
+@click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed.")
+@click.option(
+    "--threads", default=1, type=click.IntRange(min=1), help="Cores of a fold. Equal threads give equal bits."
+)
+def grid(**arguments: Any) -> None:
+    """Cross-validate models x recipes x protocols x seeds x corpora on Ray.
+
+    FILE is YAML with lists: corpora (each with corpus and root, or features), models, and if need be recipes,
+    protocols, seeds. Results go to OUT/<corpus>/<protocol>/<model>-<recipe>/seed<S>.
+    """
+    from emofocus.cluster.grid import run_grid
+
+    run_grid(**arguments)
+
+
+@click.command()
+@experiment_options
+@click.option(
+    "--fold", type=click.IntRange(min=0), show_default="0", help="Whose parts to train, validate and test on."
+)
+@click.option("--shards", metavar="URI", help="Instead of a corpus: what emofocus shards wrote. Nothing is tested.")
+@click.option("--buffer", default="256MB", help="With --shards: features that segments are drawn from.")
+@click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster, by --devices workers: auto, local, host:port.")
+def train(shards: str | None, buffer: str, ray: str | None, **arguments: Any) -> None:
+    """Train one model directory, selected on a validation part."""
+    arguments |= {"shards": shards, "buffer": buffer} if shards else {}
+    if ray:
+        from emofocus.cluster.training import train as on_ray
+
+        on_ray(ray, **arguments)
+    elif shards:
+        from emofocus.sharding import train as from_shards
+
+        from_shards(**arguments)
+    else:
+        from emofocus.experiments import train as from_corpus
+
+        from_corpus(**arguments)
+
+
+@click.command()
+@with_options([*corpus_options(), embedding_option()])
+@click.option("--recipe", default="emofocus", help="Whose features and speeds: emofocus, quick, paper, or a .yaml.")
+@click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
+@click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
+@click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
+def features(**arguments: Any) -> None:
+    """Write a corpus' features to one file, to train elsewhere without its audio."""
+    from emofocus.experiments import save_features
+
+    save_features(**arguments)
+
+
+@click.command()
+@with_options([*corpus_options(), embedding_option()])
+@click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote.")
+@click.option("--recipe", default="emofocus", help="Whose features, speeds and segments.")
+@click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
+@click.option("--protocol", show_default="speaker", help="How folds are dealt; as for train.")
+@click.option("--folds", type=ANY_PATH, help="Folds to use instead, as for train.")
+@click.option("--fold", default=0, type=click.IntRange(min=0), help="Whose training and validation part to write.")
+@click.option("--seed", default=0, help="Of folds, and of the order in which utterances are written.")
+@click.option("--out", required=True, metavar="URI", help="A folder, or s3://bucket/folder; the same command resumes.")
+@click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
+@click.option("--listen/--no-listen", default=True, help="Compare the audio, too, in the audit.")
+@click.option("--utterances", default=256, type=click.IntRange(min=1), help="Of a shard.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache, which is only read.")
+def shards(**arguments: Any) -> None:
+    """Write a fold's training and validation part as shards, for corpora larger than memory or disk.
+
+    Nothing is written of a split that fails its audit.
+    """
+    from emofocus.sharding import save_shards
+
+    save_shards(**arguments)
