@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from emofocus.cache import Cache, format_size
-from emofocus.config import Recipe, load_recipe
+from emofocus.config import EmbeddingSettings, Recipe, load_recipe
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
@@ -243,7 +243,7 @@ def make_experiment(
     """
     name, settings = recipe_of(model, recipe, epochs)
     source = find_source(corpus, features, cache, root, labels, only, embeddings)
-    name, settings = with_embedding(model, name, settings, source)
+    name, settings = with_embedding(model, name, settings, source.embedding)
     read = source.corpus
     say(describe(read))
     dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
@@ -268,18 +268,18 @@ def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]
     return recipe, published if epochs is None else msgspec.structs.replace(published, epochs=epochs)
 
 
-def with_embedding(model: str, name: str, recipe: Recipe, source: SpeechSource) -> tuple[str, Recipe]:
-    """A recipe and its name, told what the source's frames end with.
+def with_embedding(model: str, name: str, recipe: Recipe, embedding: EmbeddingSettings | None) -> tuple[str, Recipe]:
+    """A recipe and its name, told what frames end with.
 
     Raises:
         ModelError: The model takes no embeddings.
     """
-    if source.embedding is None:
+    if embedding is None:
         return name, recipe
     if not MODELS[model].embeds:
         takers = one_of(other for other, item in MODELS.items() if item.embeds)
         raise ModelError(f"{model} takes no embeddings of speakers ({takers})")
-    return f"{name}+embeddings", msgspec.structs.replace(recipe, embedding=source.embedding)
+    return f"{name}+embeddings", msgspec.structs.replace(recipe, embedding=embedding)
 
 
 def find_source(
@@ -314,7 +314,7 @@ def save_features(model: str, recipe: str, out: Path, half: bool, **choices: Any
     """`emofocus features`; ``choices`` are `find_source`'s."""
     settings = recipe_of(model, recipe, epochs=None)[1]
     source = find_source(features=None, **choices)
-    settings = with_embedding(model, recipe, settings, source)[1]
+    settings = with_embedding(model, recipe, settings, source.embedding)[1]
     say(describe(source.corpus))
     write_features(out, source, settings, half)
     say(f"{out}: {format_size(out.stat().st_size)}")

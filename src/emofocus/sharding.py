@@ -11,13 +11,12 @@ from emofocus import __version__
 from emofocus.cache import format_size, parse_size
 from emofocus.calibration import calibrate
 from emofocus.checkpoint import save_config
-from emofocus.config import Recipe
-from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
+from emofocus.errors import ConfigError, MissingExtraError, one_of
 from emofocus.evaluation import SELECTION
-from emofocus.experiments import make_experiment, make_fabric, recipe_of
+from emofocus.experiments import make_experiment, make_fabric, recipe_of, with_embedding
 from emofocus.export import export
 from emofocus.metrics import mean_logits
-from emofocus.models import MODELS, build
+from emofocus.models import build
 from emofocus.progress import say
 from emofocus.training import Epoch, Fitted, fit
 
@@ -66,7 +65,7 @@ def train(
     if given:
         raise ConfigError(f"--{given[0]} was settled when the shards were written; --shards takes {NOT_SETTLED}")
     opened, buffer_bytes = Shards(shards), parse_size(buffer)
-    name, settings = _with_embedding(model, *recipe_of(model, recipe, epochs), opened)
+    name, settings = with_embedding(model, *recipe_of(model, recipe, epochs), opened.embedding)
     train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
     parts = ", ".join(f"{part} {size['utterances']}" for part, size in opened.index["parts"].items())
@@ -85,15 +84,6 @@ def train(
         save_config(work, msgspec.structs.replace(config, training=told, **values))
         export(work, out)
         say(f"model directory: {out}")
-
-
-def _with_embedding(model: str, name: str, recipe: Recipe, shards: Shards) -> tuple[str, Recipe]:
-    if shards.embedding is None:
-        return name, recipe
-    if not MODELS[model].embeds:
-        takers = one_of(other for other, item in MODELS.items() if item.embeds)
-        raise ModelError(f"{model} takes no embeddings of speakers, which end the frames of these shards ({takers})")
-    return f"{name}+embeddings", msgspec.structs.replace(recipe, embedding=shards.embedding)
 
 
 def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _experiment(
     protocol: str,
     seed: int,
 ) -> Experiment:
-    name, settings = with_embedding(model, *recipe_of(model, recipe, epochs), source)
+    name, settings = with_embedding(model, *recipe_of(model, recipe, epochs), source.embedding)
     return Experiment(source.corpus, model, name, settings, folds[protocol, seed], seed)
 
 
