@@ -15,6 +15,7 @@ from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSetting
 from emofocus.engine import Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
+from emofocus.features import FrontEnd
 from emofocus.models import MODELS, build
 from emofocus.recognizer import Recognizer, model_folder
 from emofocus.segments import softmax
@@ -64,9 +65,10 @@ def test_a_pitchgram_exports_and_agrees_on_real_speech(name: str, speech: Path, 
 
 
 def test_torch_and_onnx_agree_on_a_batch_of_unequal_lengths_maps_included(directory: Path) -> None:
-    lengths = [500, 1_600, 8_000, 20_000]
-    waveform = np.random.default_rng(0).normal(0, 0.1, (4, 20_000)).astype(np.float32)
-    waveform *= np.arange(20_000) < np.array(lengths)[:, None]
+    whole = Engine(directory / "model.onnx").whole
+    lengths = [whole, whole + 700, whole + 8_000, whole + 20_000]
+    waveform = np.random.default_rng(0).normal(0, 0.1, (4, lengths[-1])).astype(np.float32)
+    waveform *= np.arange(lengths[-1]) < np.array(lengths)[:, None]
     expected, found, config = both(directory, waveform, lengths)
     for row, count in enumerate(segment_counts(np.array(lengths), config)):
         np.testing.assert_allclose(found.logits[row, :count], expected.logits[row, :count], atol=1e-4)
@@ -84,12 +86,37 @@ def test_torch_and_onnx_agree_on_a_batch_of_unequal_lengths_maps_included(direct
 
 def test_padding_a_batch_of_waveforms_changes_no_utterances_logits(directory: Path) -> None:
     engine = Engine(directory / "model.onnx")
-    short = np.random.default_rng(1).normal(0, 0.1, (1, 9_000)).astype(np.float32)
-    alone = engine.run(short, np.array([9_000])).logits
-    batch = np.zeros((2, 40_000), np.float32)
-    batch[0, :9_000], batch[1] = short, np.random.default_rng(2).normal(0, 0.1, 40_000)
-    together = engine.run(batch, np.array([9_000, 40_000])).logits
+    samples = engine.whole + 3_000
+    short = np.random.default_rng(1).normal(0, 0.1, (1, samples)).astype(np.float32)
+    alone = engine.run(short, np.array([samples])).logits
+    batch = np.zeros((2, samples + 31_000), np.float32)
+    batch[0, :samples], batch[1] = short, np.random.default_rng(2).normal(0, 0.1, samples + 31_000)
+    together = engine.run(batch, np.array([samples, samples + 31_000])).logits
     np.testing.assert_allclose(together[:1, : alone.shape[1]], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.62, 0.99])
+def test_what_fills_no_segment_is_scored_as_training_scores_it_padded(directory: Path, share: float) -> None:
+    network, config = load_network(directory)
+    engine = Engine(directory / "model.onnx")
+    waveform = np.random.default_rng(3).normal(0, 0.1, (1, int(share * engine.whole))).astype(np.float32)
+    lengths = np.array([waveform.shape[1]])
+    found = engine.run(waveform, lengths)
+    with torch.inference_mode():
+        features, _ = FrontEnd(config.features)(torch.from_numpy(waveform), torch.from_numpy(lengths))
+        frames = features.shape[1]
+        assert frames < config.segment.frames
+        padded = torch.nn.functional.pad(features, (0, 0, 0, config.segment.frames - frames), value=7.0)
+        expected = network.eval()(padded, torch.tensor([frames])).logits
+    np.testing.assert_allclose(found.logits[0], expected, atol=1e-4)
+    if engine.streams:
+        np.testing.assert_allclose(engine.classify(engine.encode(waveform, lengths)[0]), expected, atol=1e-4)
+
+
+def test_rows_that_fill_no_segment_are_refused_with_padding(directory: Path) -> None:
+    engine = Engine(directory / "model.onnx")
+    with pytest.raises(ValueError, match=f"less than {engine.whole} samples"):
+        engine.run(np.zeros((2, engine.whole + 1), np.float32), np.array([engine.whole - 1, engine.whole + 1]))
 
 
 def test_a_long_recording_is_recognised_block_by_block_as_if_it_were_one(directory: Path) -> None:
@@ -120,7 +147,6 @@ def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds
 def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
     from emofocus.datasets import SegmentDataset
-    from emofocus.features import FrontEnd
     from emofocus.metrics import mean_logits, score
     from emofocus.store import Speech
 

@@ -91,11 +91,10 @@ export class LiveSpeech {
     const start = number * this.hop - this.first;
     const part = this.frames.slice(start, start + segment.frames);
     const width = part[0].encoded.length;
-    const rows = new Float32Array(segment.frames * width);
+    const rows = new Float32Array(part.length * width);
     part.forEach((frame, i) => rows.set(frame.encoded, i * width));
     const found = await this.classify.run({
-      frames: new ort.Tensor("float32", rows, [1, segment.frames, width]),
-      frame_lengths: new ort.Tensor("int64", BigInt64Array.of(BigInt(part.length)), [1]),
+      frames: new ort.Tensor("float32", rows, [1, part.length, width]),
     });
     const scores = softmax(found.frame_logits.data as Float32Array, temperature);
     const reach = Math.ceil((MIDDLE_SECONDS * RATE) / hop);

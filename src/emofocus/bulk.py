@@ -186,13 +186,20 @@ def _load(item: Item) -> Waveform | None:
 
 
 def recognise_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
-    """Recognise waveforms in batches of as many as the engine likes."""
-    groups = range(0, len(waveforms), recognizer.engine.batch)
-    return [
-        prediction
-        for start in groups
-        for prediction in _recognise_batch(recognizer, waveforms[start : start + recognizer.engine.batch])
-    ]
+    """Recognise waveforms in batches of as many as the engine likes, of similar lengths, so that little is padding.
+
+    Those that fill no segment are recognised one by one.
+    """
+    engine = recognizer.engine
+    order = sorted(range(len(waveforms)), key=lambda number: len(waveforms[number]))
+    short = sum(len(waveform) < engine.whole for waveform in waveforms)
+    groups = [[number] for number in order[:short]]
+    groups += [order[start : start + engine.batch] for start in range(short, len(order), engine.batch)]
+    found: dict[int, Prediction] = {}
+    for group in groups:
+        predictions = _recognise_batch(recognizer, [waveforms[number] for number in group])
+        found |= dict(zip(group, predictions, strict=True))
+    return [found[number] for number in range(len(waveforms))]
 
 
 def _recognise_batch(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:

@@ -1,5 +1,6 @@
 """Runs `model.onnx`: a batch of waveforms → outputs, without torch."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ class Engine:
         attends: Whether there are attention maps.
         streams: Whether frames and segments can be had one by one: not of a model that is told who speaks.
         batch: Clips of a few seconds that are best recognised together.
+        whole: Samples that fill a segment. Shorter clips are recognised each by itself: the graph masks nothing.
 
     Raises:
         ModelError: The file is missing or damaged.
@@ -91,7 +93,10 @@ class Engine:
         self.attends = "attention" in self._names
         self.streams = "frames" in spare
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
-        self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
+        told = self._session.get_modelmeta().custom_metadata_map
+        self.step = int(told.get(STEP, 1))
+        config = json.loads(told["config"])
+        self.whole = (config["segment"]["frames"] - 1) * config["features"]["hop"]
         # Only what is asked for is computed.
         self._run_options = runtime().RunOptions()
         self._run_options.only_execute_path_to_fetches = True
@@ -99,14 +104,19 @@ class Engine:
     def run(
         self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False, hop: int | None = None
     ) -> EngineOutput:
-        """Recognise a batch.
+        """Recognise a batch: rows that are at least as long as a segment, or all of one length.
 
         Args:
             waveform: (B, T), 16 kHz, rows padded with zeros.
             lengths: True samples of each row (B,).
             need_maps: Also return features, attention, centres, scopes and gates, as far as the model has them.
             hop: Frames from segment to segment; as it was exported by default.
+
+        Raises:
+            ValueError: A row is shorter than a segment, and padded.
         """
+        if lengths.min() < min(self.whole, waveform.shape[1]):
+            raise ValueError(f"rows of less than {self.whole} samples are recognised by themselves, without padding")
         wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
         names = [name for name in wanted if name in self._names]
         feeds = {"waveform": waveform, "lengths": lengths}
@@ -129,11 +139,10 @@ class Engine:
         encoded, level = self._session.run(["encoded", "level"], feeds, self._run_options)
         return encoded, level
 
-    def classify(self, frames: Array, lengths: NDArray[np.int64]) -> Array:
-        """Segments of frames, as `encode` gives them, (B, m, D) and their true frames (B,) → logits (B, C)."""
+    def classify(self, frames: Array) -> Array:
+        """Segments of frames, as `encode` gives them, (B, m, D) → logits (B, C)."""
         nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
-        feeds = nothing | {"frames": frames, "frame_lengths": lengths}
-        logits: Array = self._session.run(["frame_logits"], feeds, self._run_options)[0]
+        logits: Array = self._session.run(["frame_logits"], nothing | {"frames": frames}, self._run_options)[0]
         return logits
 
 

@@ -59,8 +59,9 @@ class WaveformClassifier(nn.Module):
     overlapping segments.
 
     Shape: waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → see `WaveformOutput`. Rows are padded
-    with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count. The hop, in frames, is
-    the config's unless another one is given.
+    with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count, and these are whole,
+    so that nothing need be masked. A row that is shorter than a segment has one of n frames; it is recognised by
+    itself, or with others of its length. The hop, in frames, is the config's unless another one is given.
     """
 
     def __init__(self, network: SpeechNetwork, config: ModelConfig) -> None:
@@ -80,46 +81,34 @@ class WaveformClassifier(nn.Module):
         """See the class."""
         hop = torch.tensor(self.segment.hop) if hop is None else hop
         features, level = self.front_end(waveform, lengths)  # (B, n, F), (B, n)
-        frames = self.front_end.frames(lengths)  # (B,)
         index = segment_index(features, self.segment.frames, hop)  # (S, m)
         encoded = self.network.encode_frames(append_embedding(features, embedding))  # (B, n, D)
         segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
-        segments = segments.reshape(-1, self.segment.frames, encoded.shape[2])  # (B · S, m, D)
-        lengths = segment_lengths(frames, index[:, 0], self.segment.frames)  # (B, S)
-        valid = torch.arange(self.segment.frames, device=index.device) < lengths.flatten()[:, None]
-        segments = segments * valid[:, :, None].to(segments.dtype)
-        logits, maps = self.network.classify(segments, lengths.flatten(), need_maps)
-        return WaveformOutput(_by_row(logits, lengths), level, features, encoded, _maps_by_row(maps, lengths))
+        segments = segments.reshape(-1, index.shape[1], encoded.shape[2])  # (B · S, m, D)
+        logits, maps = self.network.classify(segments, None, need_maps)
+        rows = waveform.shape[0]
+        return WaveformOutput(_by_row(logits, rows), level, features, encoded, _maps_by_row(maps, rows))
 
 
 @torch.jit.script
 def segment_index(features: Tensor, frames: int, hop: Tensor) -> Tensor:
-    """Frame numbers of each segment (S, m); scripted, because S depends on the input.
-
-    Frames beyond the last one repeat it: they are padding, which `segment_lengths` excludes.
-    """
+    """Frame numbers of each segment (S, m), or of all there are (1, n); scripted, because S depends on the input."""
     n = features.shape[1]
     count = int((n - frames) // hop) + 1 if n >= frames else 1
     starts = torch.arange(count, device=features.device) * hop
-    index = starts.unsqueeze(1) + torch.arange(frames, device=features.device).unsqueeze(0)
-    return index.clamp(max=n - 1)
+    return starts.unsqueeze(1) + torch.arange(min(n, frames), device=features.device).unsqueeze(0)
 
 
-def segment_lengths(frames: Tensor, starts: Tensor, size: int) -> Tensor:
-    """True frames of each segment (B, S); segments that lie wholly in the padding count one, for want of any."""
-    return (frames[:, None] - starts[None, :]).clamp(min=1, max=size)
-
-
-def _by_row(x: Tensor, lengths: Tensor) -> Tensor:
+def _by_row(x: Tensor, rows: int) -> Tensor:
     """(B · S, …) → (B, S, …)."""
-    return x.reshape(lengths.shape[0], lengths.shape[1], *x.shape[1:])
+    return x.reshape(rows, -1, *x.shape[1:])
 
 
-def _maps_by_row(maps: AttentionMaps | None, lengths: Tensor) -> AttentionMaps | None:
+def _maps_by_row(maps: AttentionMaps | None, rows: int) -> AttentionMaps | None:
     if maps is None:
         return None
-    centre, scope, gates = (None if item is None else _by_row(item, lengths) for item in maps[1:])
-    return AttentionMaps(_by_row(maps.weights, lengths), centre, scope, gates)
+    centre, scope, gates = (None if item is None else _by_row(item, rows) for item in maps[1:])
+    return AttentionMaps(_by_row(maps.weights, rows), centre, scope, gates)
 
 
 def export(source: Path, out: Path, packed: bool = False, extractor: Path | None = None) -> None:
@@ -177,8 +166,8 @@ def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
 def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     """The graph of `WaveformClassifier`, and beside it that of single segments, with dynamic batch and time.
 
-    Its inputs are waveform, lengths and hop; frames and frame_lengths, for streams, unless the network is told who
-    speaks; and embedding (B, D), where it is.
+    Its inputs are waveform, lengths and hop; frames, for streams, unless the network is told who speaks; and embedding
+    (B, D), where it is.
     """
     classifier = WaveformClassifier(network, config).eval()
     example = {"waveform": torch.randn(2, 16_000), "lengths": torch.tensor([16_000, 9_000])}
@@ -189,13 +178,13 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
         m = config.segment.frames
         with torch.inference_mode():
             size = network.encode_frames(torch.randn(1, 1, classifier.front_end.size)).shape[2]
-        example |= {"frames": torch.randn(2, m, size), "frame_lengths": torch.tensor([m, 1 + m // 2])}
+        example["frames"] = torch.randn(2, m, size)
     module = _Graph(classifier, list(example))
     names = module.output_names(example)
     axes = {name: {0: "batch", 1: "segments"} for name in names}
     axes |= {name: {0: "batch", 1: "frames"} for name in ("level", "features", "encoded")}
     axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}}
-    axes |= {"frames": {0: "rows", 1: "m"}, "frame_lengths": {0: "rows"}, "frame_logits": {0: "rows"}, "hop": {}}
+    axes |= {"frames": {0: "rows", 1: "m"}, "frame_logits": {0: "rows"}, "hop": {}}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: what it holds fixed (m, h, d) is fixed
@@ -210,6 +199,8 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
             dynamic_axes={name: axes[name] for name in (*example, *names)},
         )
     graph = onnx.load_from_string(buffer.getvalue())
+    if "lengths" not in {item.name for item in graph.graph.input}:  # without slopes, nothing there depends on them
+        graph.graph.input.insert(1, helper.make_tensor_value_info("lengths", onnx.TensorProto.INT64, ["batch"]))
     properties = {"labels": ",".join(config.labels), "license": config.license, STEP: str(network.frames_a_step)}
     properties["config"] = msgspec.json.encode(config).decode()  # all that a host needs, in the one file
     helper.set_model_props(graph, properties)
@@ -237,7 +228,7 @@ class _Graph(nn.Module):
             found |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
         if "frames" in inputs:
             found["encoded"] = output.encoded
-            found["frame_logits"] = self.classifier.network.classify(inputs["frames"], inputs["frame_lengths"]).logits
+            found["frame_logits"] = self.classifier.network.classify(inputs["frames"], need_maps=True).logits
         return found
 
     @torch.inference_mode()
@@ -253,17 +244,18 @@ def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extrac
     """
     engine = Engine(path)
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([1_600, 8_000, 40_001])
-    waveform = torch.randn(3, 40_001, generator=generator) * 0.1
-    waveform *= torch.arange(40_001) < lengths[:, None]
-    speaker = torch.from_numpy(extractor(waveform.numpy(), lengths.numpy())) if extractor else None
-    with torch.inference_mode():
-        expected = WaveformClassifier(network, config).eval()(waveform, lengths, speaker).logits.numpy()
-    found = engine.run(waveform.numpy(), lengths.numpy()).logits
-    difference = max(
-        float(np.abs(expected[row, :count] - found[row, :count]).max())
-        for row, count in enumerate(segment_counts(lengths.numpy(), config))
-    )
+    lengths = torch.tensor([engine.whole, engine.whole + 8_000])
+    waveform = torch.randn(2, engine.whole + 8_000, generator=generator) * 0.1
+    waveform *= torch.arange(waveform.shape[1]) < lengths[:, None]
+    short = engine.whole // 2
+    difference = 0.0
+    for rows, samples in ((waveform, lengths), (waveform[:1, :short], torch.tensor([short]))):
+        speaker = torch.from_numpy(extractor(rows.numpy(), samples.numpy())) if extractor else None
+        with torch.inference_mode():
+            expected = WaveformClassifier(network, config).eval()(rows, samples, speaker).logits.numpy()
+        found = engine.run(rows.numpy(), samples.numpy()).logits
+        for row, count in enumerate(segment_counts(samples.numpy(), config)):
+            difference = max(difference, float(np.abs(expected[row, :count] - found[row, :count]).max()))
     if not difference <= TOLERANCE:
         raise ModelError(f"torch and ONNX differ by {difference:.2g} in a logit; at most {TOLERANCE} is allowed")
     return difference

@@ -24,15 +24,12 @@ SMALLEST = 4096
 
 def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
     """Give the inputs that most hosts do without a value that they have unless another one is fed."""
-    values = {"hop": np.array(config.segment.hop, np.int64), "frame_lengths": np.ones(1, np.int64)}
+    values: dict[str, NDArray[np.generic]] = {"hop": np.array(config.segment.hop, np.int64)}
     for item in graph.graph.input:
         if item.name == "frames":
             size = item.type.tensor_type.shape.dim[2].dim_value
             values["frames"] = np.zeros((1, 1, size), np.float32)
-    there = {item.name for item in graph.graph.input}
-    graph.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in values.items() if name in there
-    )
+    graph.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
 
 
 def merge_equals(graph: onnx.ModelProto) -> None:

@@ -163,7 +163,7 @@ class _Clips:
         feeds: dict[str, NDArray[np.generic]] = {"waveform": clip[None], "lengths": np.array([len(clip)], np.int64)}
         if self.engine.streams:
             frames = self.engine.encode(clip[None], np.array([len(clip)]))[0][:, : self.segment.frames]
-            feeds |= {"frames": frames, "frame_lengths": np.array([frames.shape[1]], np.int64)}
+            feeds["frames"] = frames
         return feeds
 
 

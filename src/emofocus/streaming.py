@@ -80,7 +80,7 @@ class StreamEngine(Protocol):
     def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
         """See `Engine.encode`."""
 
-    def classify(self, frames: Array, lengths: NDArray[np.int64]) -> Array:
+    def classify(self, frames: Array) -> Array:
         """See `Engine.classify`."""
 
 
@@ -279,12 +279,9 @@ class StreamingRecognizer:
         return events
 
     def _logits(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        assert self._encoded is not None
-        size = self._segment.frames
-        rows = np.zeros((len(starts), size, self._encoded.shape[1]), np.float32)
-        for row, start, length in zip(rows, starts, lengths, strict=True):
-            row[:length] = self._encoded[start : start + length]
-        return self._engine.classify(rows, lengths)
+        assert self._encoded is not None  # the only segment of a stream that ended before it was full is shorter
+        rows = [self._encoded[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        return self._engine.classify(np.stack(rows))
 
     def _event(self, start: int, length: int, scores: NDArray[np.float32], speech: bool) -> Event:
         smoother, labels = self._smoother, self.recognizer.labels

@@ -42,9 +42,9 @@ class SharedEngine:
         found: tuple[Array, Array] = self._ask(self._to_encode, self._encode, waveform, lengths)
         return found
 
-    def classify(self, frames: Array, lengths: NDArray[np.int64]) -> Array:
+    def classify(self, frames: Array) -> Array:
         """See `Engine.classify`."""
-        found: Array = self._ask(self._to_classify, self._classify, frames, lengths)
+        found: Array = self._ask(self._to_classify, self._classify, frames)
         return found
 
     def _ask(self, jobs: Jobs, run: Callable[[], None], *arguments: Any) -> Any:
@@ -74,13 +74,12 @@ class SharedEngine:
             answers += [(encoded[number : number + 1], level[number : number + 1]) for number in range(len(jobs))]
 
     def _classify(self) -> None:
-        jobs = self._taken(self._to_classify, _few)
+        jobs = self._taken(self._to_classify, _few_alike)
         with _Answering(jobs) as answers:
             if not jobs:
                 return
-            frames, lengths = (np.concatenate([given[place] for given, _ in jobs]) for place in (0, 1))
-            logits = self._engine.classify(frames, lengths)
-            ends = np.cumsum([len(given[1]) for given, _ in jobs])
+            logits = self._engine.classify(np.concatenate([frames for (frames,), _ in jobs]))
+            ends = np.cumsum([len(frames) for (frames,), _ in jobs])
             answers += np.split(logits, ends[:-1])
 
 
@@ -109,6 +108,7 @@ def _like_each_other(jobs: Sequence[Job]) -> bool:
     return len(jobs) <= ENCODED and max(lengths) <= 2 * min(lengths)
 
 
-def _few(jobs: Sequence[Job]) -> bool:
-    """Whether segments are few."""
-    return sum(len(lengths) for (_, lengths), _ in jobs) <= CLASSIFIED
+def _few_alike(jobs: Sequence[Job]) -> bool:
+    """Whether segments are few, and of one length."""
+    shapes = [frames.shape for (frames,), _ in jobs]
+    return sum(rows for rows, *_ in shapes) <= CLASSIFIED and len({frames for _, frames, _ in shapes}) == 1
