@@ -16,8 +16,8 @@ PACKAGE = ROOT / "src" / "emofocus"
 ORDER = [
     ["errors"],
     ["config", "files", "progress", "drawing", "tables", "filters", "decoding"],
-    ["cache", "audio", "spectrum", "pitch", "segments", "smoothing"],
-    ["descriptors", "voice", "resampling", "quality", "distortions"],
+    ["cache", "audio", "spectrum", "segments", "smoothing"],
+    ["pitch", "descriptors", "voice", "resampling", "quality", "distortions"],
     ["features"],
     ["corpora", "duplicates"],
     ["folds"],

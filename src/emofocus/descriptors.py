@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from emofocus.config import PITCH_WINDOW, FeatureSettings
 from emofocus.filters import chroma_filters, hann, mel_filters, tonnetz_matrix
-from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined
+from emofocus.spectrum import (
+    POWER_FLOOR,
+    SquaredSpectrum,
+    bins_in_order,
+    decibels,
+    joined,
+    power_of_bins,
+    times,
+)
 
 TINY = 1e-30
 """Keeps a frame without any sound from being divided by zero."""
@@ -44,7 +52,7 @@ class Chroma(nn.Module):
 
     def forward(self, squares: Tensor) -> Tensor:
         """See the class."""
-        raw = squares @ self.table
+        raw = times(squares, self.table)
         share: Tensor = raw / raw.amax(dim=-1, keepdim=True).clamp(min=TINY)
         return share
 
@@ -83,6 +91,7 @@ class Contrast(nn.Module):
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
         hertz = np.fft.rfftfreq(settings.window, 1.0 / settings.sampling_rate)
+        self.window = settings.window
         edges = [0.0, *LOWEST_EDGE * 2.0 ** np.arange(OCTAVES + 1)]
         self.bands: list[tuple[int, int, int]] = []  # first bin, bins, bins that are a peak or a valley
         for number, (low, high) in enumerate(pairwise(edges)):
@@ -94,7 +103,7 @@ class Contrast(nn.Module):
 
     def forward(self, squares: Tensor) -> Tensor:
         """See the class."""
-        magnitude = (squares[..., 0::2] + squares[..., 1::2]).sqrt()  # (…, N / 2 + 1)
+        magnitude = bins_in_order(squares, self.window).sqrt()  # (…, N / 2 + 1)
         found = []
         for first, bins, extreme in self.bands:
             ordered = magnitude[..., first : first + bins].sort(dim=-1).values
@@ -119,7 +128,7 @@ class MelPower(nn.Module):
 
     def forward(self, squares: Tensor) -> Tensor:
         """See the class."""
-        return squares @ self.filters
+        return times(squares, self.filters)
 
 
 DESCRIPTORS: dict[str, Callable[[FeatureSettings], "Chroma | Tonnetz | Contrast | MelPower"]] = {
@@ -187,9 +196,9 @@ class Prosody(nn.Module):
 
     def periodicity(self, squares: Tensor, power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Squares (…, N + 2) and their power (…) → voicing, harmonics-to-noise ratio, pitch, each (…)."""
-        bins = squares[..., 0::2] + squares[..., 1::2]
+        bins, table = power_of_bins(squares, self.table)
         whole = (self.spectrum.energy * power)[..., None]  # the autocorrelation at lag 0
-        similarity = (bins @ self.table) / whole.clamp(min=POWER_FLOOR)  # (…, lags)
+        similarity = (bins @ table) / whole.clamp(min=POWER_FLOOR)  # (…, lags)
         preferred = similarity - OCTAVE_COST * (self.lags / self.lags[0]).log2()
         peak = preferred[..., 1:-1].argmax(dim=-1, keepdim=True) + 1
         before, at, after = (similarity.gather(-1, peak + step).squeeze(-1) for step in (-1, 0, 1))

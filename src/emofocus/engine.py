@@ -90,6 +90,8 @@ class Engine:
         spare = {item.name for item in self._session.get_overridable_initializers()}
         if taken != {"waveform", "lengths"} or "hop" not in spare or not self._names >= {"logits", "level"}:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
+        if not spare <= {"hop", "frames"}:  # its segments of streams would be masked otherwise
+            raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
         self.streams = "frames" in spare
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH

@@ -17,7 +17,7 @@ from emofocus.descriptors import DESCRIPTORS, Prosody
 from emofocus.errors import ConfigError, one_of
 from emofocus.filters import dct_matrix, mel_filters
 from emofocus.pitch import PitchGram
-from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined
+from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined, times
 
 MEL_CUTS = (0.375, 0.625, 0.875)
 """Where the mel filters are cut into groups, each of which sees few of the bins."""
@@ -95,6 +95,8 @@ class LogMel(nn.Module):
 
     def mels(self, squares: Tensor) -> Tensor:
         """(n, N + 2) → power (n, mels), in units of the floor."""
+        if torch.onnx.is_in_onnx_export():
+            return times(squares, self.filters).clamp_(min=1.0)
         groups = [squares.narrow(1, first, count) @ getattr(self, name) for name, first, count in self.groups]
         return torch.cat(groups, dim=1).clamp_(min=1.0)
 

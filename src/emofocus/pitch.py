@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import FeatureSettings
+from emofocus.spectrum import power_of_bins
 
 LOWEST, BINS_AN_OCTAVE, BAND = 60.0, 16, (50.0, 4000.0)
 """Hertz of its first bin, bins an octave, and the hertz in which harmonics are looked for."""
@@ -37,10 +38,10 @@ class PitchGram(nn.Module):
 
     def forward(self, squares: Tensor) -> Tensor:
         """See the class."""
-        power = squares[..., 0::2] + squares[..., 1::2]
+        power, table = power_of_bins(squares, self.table)
         power = power.clamp(min=POWER_FLOOR)
         # Runtimes of ONNX raise to a power five times as slowly as they take logarithms and exponentials.
         exported = torch.onnx.is_in_onnx_export()
         compressed = (COMPRESSION * power.log()).exp() if exported else power.pow(COMPRESSION)
-        sums = compressed @ self.table  # (…, bins + 1)
+        sums = compressed @ table  # (…, bins + 1)
         return sums[..., :-1] / sums[..., -1:]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emofocus.errors import ConfigError
@@ -21,9 +22,10 @@ class SquaredSpectrum(nn.Module):
     """Hann-windowed short-time Fourier transform, real and imaginary parts squared; power is a pair's sum.
 
     Frames in float32 are transformed in float32, whose error follows the loudest bin, and others in float64. ONNX
-    gets all in float64, as two matrix products (`two_step_squares`), because its runtimes transform 400 points slowly.
+    gets all in float64, as two matrix products (`two_step_power`), because its runtimes transform 400 points slowly.
 
-    Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32.
+    Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32; what is exported to ONNX gives power in
+    an order of its own. `times` and `power_of_bins` take either.
     """
 
     window: Tensor
@@ -50,7 +52,7 @@ class SquaredSpectrum(nn.Module):
     def squares(self, frames: Tensor) -> Tensor:
         """Frames (…, N) → (…, N + 2) in float32, transformed in the frames' own precision."""
         if torch.onnx.is_in_onnx_export():
-            return two_step_squares(frames * self.window, self.size)
+            return two_step_power(frames, self.size)
         return self.transform(frames * (self.rounded_window if frames.dtype == torch.float32 else self.window))
 
     @staticmethod
@@ -64,7 +66,7 @@ class SquaredSpectrum(nn.Module):
         margin = waveform.new_zeros(batch, self.size // 2)
         padded = torch.cat([margin, waveform, margin], dim=1)  # in a third of the time of `pad`
         if torch.onnx.is_in_onnx_export():
-            yield self.chunked_frames(padded.double())
+            yield self.chunked_frames(padded)
             return
         frames = padded.unfold(1, self.size, self.hop)  # (B, n, N), a view
         yield from torch.split(frames, max(1, BLOCK_FRAMES // batch), dim=1)
@@ -81,42 +83,85 @@ class SquaredSpectrum(nn.Module):
     def power(self, squares: Tensor) -> Tensor:
         """Mean square under the window, by Parseval: (…, N + 2) → (…)."""
         if torch.onnx.is_in_onnx_export():  # onnxruntime takes seven times as long for a vector
-            return (squares @ self.shares[:, None]).squeeze(-1)
+            return times(squares, self.shares[:, None]).squeeze(-1)
         return squares @ self.shares
 
 
-def two_step_squares(frames: Tensor, size: int) -> Tensor:
-    """Squares of a real Fourier transform, by Cooley and Tukey's step of N = P · Q points, twice: (…, N) → (…, N + 2).
+def times(squares: Tensor, table: Tensor) -> Tensor:
+    """Squares of `SquaredSpectrum` (…, N + 2), times a table with a row for each, those of a pair equal."""
+    return squares @ (two_step_rows(table[::2]) if torch.onnx.is_in_onnx_export() else table)
 
-    With n = Q · a + b and k = c + P · d, it is Σ_b e^(-2πi b d / Q) · e^(-2πi b c / N) · Σ_a x e^(-2πi a c / P): two
-    matrix products, with a tenth of the multiplications of one with the whole table. Bins of c > P / 2 are mirror
-    images of others, with the same squares.
 
-    The precision is that of the frames; the squares are float32.
+def power_of_bins(squares: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Squares (…, N + 2) → power of bins (…, K), and a table with a row for each bin 0 … N/2 in their order (K, …)."""
+    if torch.onnx.is_in_onnx_export():
+        return squares, two_step_rows(table)
+    return bins_in_order(squares, _size_of(table)), table
+
+
+def bins_in_order(squares: Tensor, size: int) -> Tensor:
+    """Squares (…, N + 2) → power of bins 0 … N / 2, (…, N / 2 + 1)."""
+    if torch.onnx.is_in_onnx_export():
+        bins = two_step_bins(size)
+        return squares.index_select(-1, torch.from_numpy(np.flatnonzero(bins >= 0)[np.argsort(bins[bins >= 0])]))
+    return squares[..., 0::2] + squares[..., 1::2]
+
+
+def two_step_power(frames: Tensor, size: int) -> Tensor:
+    """Power of a Hann-windowed Fourier transform in float64, by Cooley and Tukey's step of N = P · Q points, twice.
+
+    With n = Q · a + b and k = c + P · d, it is Σ_b e^(-2πi b d / Q) · Σ_a x w e^(-2πi c n / N): two matrix products,
+    with a tenth of the multiplications of one with the whole table. The first has a table for each b, which holds
+    window and turns too, as runtimes of ONNX take longer for passes over their input than for products. Bins of
+    c > P / 2 are mirror images of others.
+
+    Shape: frames (…, N) → (…, K) in float32, in the order of `two_step_bins`.
     """
-    first = next(p for p in range(int(size**0.5), 0, -1) if size % p == 0)  # P
-    second, half = size // first, first // 2 + 1  # Q; c = 0 … P / 2
-    rows = frames.reshape(*frames.shape[:-1], first, second).transpose(-1, -2)  # (…, Q, P)
-    real, imaginary = torch.split(rows @ _waves(first, first, half, frames), half, dim=-1)  # (…, Q, P / 2 + 1)
-    turn, quarter = torch.split(_waves(size, second, half, frames), half, dim=1)  # (Q, P / 2 + 1)
-    turned = torch.cat([real * turn - imaginary * quarter, real * quarter + imaginary * turn], dim=-2)  # (…, 2 · Q, c)
-    blocks = second // 2 + 1  # of P bins each, that hold the bins 0 … N / 2
+    first, second, half, blocks = _steps(size)  # P, Q, c = 0 … P / 2, d of bins up to N / 2
+    places = second * np.arange(first) + np.arange(second)[:, None]  # n of b and a (Q, P)
+    waves = (_waves(size, size, half) * hann(size)[:, None, None])[places]  # (Q, P, half, 2)
+    rows = frames.reshape(-1, second).T.reshape(second, -1, first).double()  # (Q, …, P)
+    turned = (rows @ torch.from_numpy(waves.reshape(second, first, -1))).reshape(second, -1).T  # (… · half · 2, Q)
     order = [*range(blocks), *range(second - 1, second - 1 - blocks, -1)]  # of d, then of the mirror images' Q - 1 - d
-    cosines, sines = (waves[:, order] for waves in torch.split(_waves(second, second, second, frames), second, dim=1))
-    outer = torch.cat([torch.cat([cosines, sines], dim=1), torch.cat([-sines, cosines], dim=1)])  # (2 · Q, 4 · blocks)
-    squares = (turned.transpose(-1, -2) @ outer).float().square()
-    squares = squares.reshape(*frames.shape[:-1], half, 2, 2, blocks)  # c, real or imaginary, direct or mirrored, d
-    # Bin N - k is at P - c. Whole rows, then one transposition: runtimes take long to index columns.
-    mirrored = squares[..., 1, :].index_select(-3, torch.arange(first - half, 0, -1))
-    ordered = torch.cat([squares[..., 0, :], mirrored], dim=-3)  # (…, P, 2, blocks)
-    bins = ordered.transpose(-1, -2).transpose(-2, -3)  # (…, blocks, P, 2)
-    return bins.flatten(-3)[..., : size + 2]
+    cosines, sines = np.moveaxis(_waves(second, second, second)[:, order], 2, 0)  # (Q, 2 · blocks) each
+    outer = np.block([[cosines, sines], [-sines, cosines]])
+    squares = (turned.reshape(-1, 2 * second) @ torch.from_numpy(outer)).float().square()
+    real, imaginary = torch.split(squares, 2 * blocks, dim=-1)
+    return (real + imaginary).reshape(*frames.shape[:-1], half * 2 * blocks)
 
 
-def _waves(period: int, rows: int, columns: int, like: Tensor) -> Tensor:
-    """cos(-2π a b / period), then sin: (rows, 2 · columns)."""
+def _steps(size: int) -> tuple[int, int, int, int]:
+    """P, Q, and how many c and d are needed, for N points."""
+    first = next(p for p in range(int(size**0.5), 0, -1) if size % p == 0)
+    second = size // first
+    return first, second, first // 2 + 1, second // 2 + 1
+
+
+def two_step_bins(size: int) -> NDArray[np.int64]:
+    """Bin of each of the K columns of `two_step_power`, -1 of those that repeat another, or lie beyond N / 2."""
+    first, _, half, blocks = _steps(size)
+    c, d = np.arange(half)[:, None], np.arange(blocks)
+    bins = np.stack([c + first * d, first * (d + 1) - c], axis=1).ravel()  # direct ones, and mirrored ones: N - k
+    unique = np.zeros(len(bins), bool)
+    unique[np.unique(bins, return_index=True)[1]] = True
+    return np.where(unique & (bins <= size // 2), bins, -1)
+
+
+def two_step_rows(table: Tensor) -> Tensor:
+    """A table with a row for each bin 0 … N/2, in the order of `two_step_bins`; columns that repeat others get 0."""
+    bins = torch.from_numpy(two_step_bins(_size_of(table)))
+    return table[bins.clamp(min=0)] * (bins >= 0)[:, None]
+
+
+def _size_of(table: Tensor) -> int:
+    """N of a table with a row for each bin 0 … N/2; as a number, which its shape is not while it is exported."""
+    return 2 * (int(table.shape[0]) - 1)
+
+
+def _waves(period: int, rows: int, columns: int) -> NDArray[np.float64]:
+    """cos(-2π a b / period) and sin: (rows, columns, 2)."""
     angles = -2 * np.pi * (np.outer(np.arange(rows), np.arange(columns)) % period) / period
-    return torch.from_numpy(np.concatenate([np.cos(angles), np.sin(angles)], axis=1)).to(like)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 def joined(blocks: Sequence[Tensor]) -> Tensor:
