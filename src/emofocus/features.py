@@ -86,7 +86,7 @@ class LogMel(nn.Module):
             batch, rows = frames.shape[0], frames.flatten(0, 1)  # (B · n, N), a view if B is 1
             squares = self.spectrum.squares(rows)
             mels, power = self.mels(squares), self.spectrum.power(squares)
-            if rows.dtype == torch.float32:
+            if rows.dtype == torch.float32 and not torch.onnx.is_in_onnx_export():  # which is in float64 anyhow
                 self.sharpen(mels, power, rows)
             features = self.from_mels(mels)
             if self.further:

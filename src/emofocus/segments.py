@@ -56,11 +56,7 @@ def energy(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(top + np.log(np.exp(values - top[..., None]).sum(axis=-1)))
 
 
-def run_edges(held: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Where each unbroken stretch of true values begins, and the position behind its end: (R, 2)."""
-    return np.flatnonzero(np.diff(np.concatenate([[False], held, [False]]).astype(np.int8))).reshape(-1, 2)
-
-
 def runs(held: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and last position of each unbroken stretch of true values."""
-    return [(int(first), int(behind) - 1) for first, behind in run_edges(held)]
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], held, [False]]).astype(np.int8))).reshape(-1, 2)
+    return [(int(first), int(behind) - 1) for first, behind in edges]
