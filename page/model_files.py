@@ -3,6 +3,7 @@
 Run: ``python page/model_files.py [MODEL_DIRECTORY]``; the shipped model by default.
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "src" / "emofocus" / "assets" / "default"
 HALVES = {
     "live-encode.onnx": (["waveform", "lengths"], ["encoded", "level"]),
-    "live-classify.onnx": (["frames", "frame_lengths"], ["frame_logits"]),
+    "live-classify.onnx": (["frames"], ["frame_logits"]),
 }
 """File → inputs and outputs: what `Engine.encode` and `Engine.classify` compute. onnxruntime-web runs all or
 nothing."""
@@ -25,8 +26,11 @@ def write(model: Path, public: Path) -> None:
     for folder in ("model", "examples"):
         shutil.rmtree(public / folder, ignore_errors=True)
         (public / folder).mkdir(parents=True)
-    for name in ("model.onnx", "config.json"):
-        shutil.copy(model / name, public / "model" / name)
+    shutil.copy(model / "model.onnx", public / "model" / "model.onnx")
+    told = {item.key: item.value for item in onnx.load(model / "model.onnx").metadata_props}
+    config = json.loads((model / "config.json").read_text())
+    config["frames_a_step"] = int(told["frames_a_step"])  # onnxruntime-web shows no metadata
+    (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for name, (inputs, outputs) in HALVES.items():
         path = public / "model" / name
         extract_model(str(model / "model.onnx"), str(path), inputs, outputs)

@@ -201,7 +201,7 @@ def test_export_keeps_temperature_and_threshold_and_takes_models_that_have_none(
     assert (new.temperature, new.threshold) == (1.25, 0.62)
 
 
-@pytest.mark.parametrize(("packed", "megabytes"), [(False, 2.2), (True, 1.5)])
+@pytest.mark.parametrize(("packed", "megabytes"), [(False, 2.4), (True, 1.6)])
 def test_a_compact_model_is_small_packed_or_not(tmp_path: Path, packed: bool, megabytes: float) -> None:
     recipe = load_recipe("emofocus")[1]
     config = ModelConfig.of("compact-faca", LABELS, features=recipe.features, segment=recipe.segment)

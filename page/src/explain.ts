@@ -5,18 +5,18 @@ import type { Settings } from "./settings";
 import type { Outputs } from "./outputs";
 
 /** Attention that each position of a segment gets, over an equal share of it: the mean over queries and gated heads. */
-function received(out: Outputs, segment: number, length: number): Float64Array {
+function received(out: Outputs, segment: number): Float64Array {
   const { heads, positions } = out;
   const gates = Array.from({ length: heads }, (_, h) => (out.gates ? out.gates[segment * heads + h] : 1));
   const sum = gates.reduce((a, b) => a + b, 0);
-  const found = new Float64Array(length);
+  const found = new Float64Array(positions);
   for (let h = 0; h < heads; h++) {
     const base = (segment * heads + h) * positions * positions;
-    for (let q = 0; q < length; q++) {
-      for (let k = 0; k < length; k++) found[k] += (out.attention![base + q * positions + k] * gates[h]) / sum;
+    for (let q = 0; q < positions; q++) {
+      for (let k = 0; k < positions; k++) found[k] += (out.attention![base + q * positions + k] * gates[h]) / sum;
     }
   }
-  return found; // a mean over `length` queries, times `length`
+  return found; // a mean over all queries, times their number
 }
 
 export function listening(out: Outputs, samples: Float32Array, active: boolean[], settings: Settings): Listening | null {
@@ -24,16 +24,14 @@ export function listening(out: Outputs, samples: Float32Array, active: boolean[]
   const { frames: size, hop } = settings.segment;
   const count = out.level.length;
   const frames = Math.min(size, count);
-  const step = size / out.positions;
-  const length = Math.ceil(frames / step);
   const second = settings.hop / RATE;
   const total = new Float64Array(count);
   const times = new Float64Array(count);
   active.forEach((speech, i) => {
     if (!speech) return;
-    const row = received(out, i, length);
+    const row = received(out, i);
     for (let k = 0; k < frames; k++) {
-      total[i * hop + k] += row[Math.floor(k / step)];
+      total[i * hop + k] += row[Math.floor(k / settings.step)];
       times[i * hop + k] += 1;
     }
   });
@@ -48,8 +46,8 @@ export function listening(out: Outputs, samples: Float32Array, active: boolean[]
   const mean = (values: Float32Array, i: number, h: number) => {
     const base = (i * out.heads + h) * out.positions;
     let sum = 0;
-    for (let k = 0; k < length; k++) sum += values[base + k];
-    return sum / length;
+    for (let k = 0; k < out.positions; k++) sum += values[base + k];
+    return sum / out.positions;
   };
   const { centre, scope, gates } = out;
   return {
@@ -58,8 +56,8 @@ export function listening(out: Outputs, samples: Float32Array, active: boolean[]
     loudest: loudest / RATE,
     segments,
     // Positions count from 1, and the first one's middle is half a position behind the segment's start.
-    centre: centre && byHead((i, h) => (i * hop + (mean(centre, i, h) - 0.5) * step) * second),
-    scope: scope && byHead((i, h) => mean(scope, i, h) * step * second),
+    centre: centre && byHead((i, h) => (i * hop + (mean(centre, i, h) - 0.5) * settings.step) * second),
+    scope: scope && byHead((i, h) => mean(scope, i, h) * settings.step * second),
     gates: gates && byHead((i, h) => gates[i * out.heads + h]),
   };
 }

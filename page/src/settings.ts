@@ -9,6 +9,8 @@ export interface Settings {
   reach: number;
   /** Frames of a segment, from segment to segment, and decibels below the loudest that are silence. */
   segment: { frames: number; hop: number; top_db: number };
+  /** Frames of a position of the attention maps. */
+  step: number;
   temperature: number;
   threshold: number;
   energy: number | null;
@@ -27,6 +29,7 @@ export function settingsOf(config: any): Settings {
     hop: config.features.hop,
     reach: config.features.window,
     segment: config.segment,
+    step: config.frames_a_step,
     temperature: config.temperature,
     threshold: config.threshold,
     energy: config.energy,

@@ -42,7 +42,6 @@ class Explanation:
         maps: Attention of the segments `mapped`, query down, key across, before calibration (K, h, m, m).
         mapped: Numbers of these segments (K,).
         position_seconds: Seconds of a position.
-        length: Positions of a segment that are no padding.
     """
 
     AXES: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -80,7 +79,6 @@ class Explanation:
     maps: Array
     mapped: NDArray[np.int64]
     position_seconds: float
-    length: int
 
     @property
     def end(self) -> float:

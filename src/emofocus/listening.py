@@ -70,7 +70,6 @@ class _Ear:
         self.count = 1 + len(waveform) // hop  # n
         self.segments = segment_count(self.count, config.segment)  # S
         self.segment_frames = min(config.segment.frames, self.count)
-        self.length = -(-self.segment_frames // engine.step)
         self.amplitude = frame_amplitude(waveform, hop)
         self.peak_frames = peaks_of(self.amplitude, self._firsts(), self.segment_frames, 1)  # within their segments
 
@@ -112,7 +111,7 @@ class _Ear:
         def take(output: EngineOutput) -> None:
             assert output.attention is not None
             first = sum(len(part.logits) for part in parts)
-            kept = output._replace(attention=received(output.attention, output.gates, self.length))
+            kept = output._replace(attention=received(output.attention, output.gates, output.attention.shape[3]))
             # Copies: views would keep onnxruntime's memory, which then grows with the recording.
             self.maps += [maps.copy() for number, maps in enumerate(output.attention, first) if number in wanted]
             parts.append(_each(lambda items: items[0].copy(), kept))
@@ -133,9 +132,9 @@ class _Ear:
         centre = scope = None
         if output.centre is not None and output.scope is not None:
             # Positions count from 1, and the first one's middle is half a position behind the segment's start.
-            middle = output.centre[:, :, : self.length].mean(axis=2, dtype=np.float64) - 0.5
+            middle = output.centre.mean(axis=2, dtype=np.float64) - 0.5
             centre = starts[:, None] + middle * position
-            scope = output.scope[:, :, : self.length].mean(axis=2, dtype=np.float64) * position
+            scope = output.scope.mean(axis=2, dtype=np.float64) * position
         return Explanation(
             name=name,
             model=self.config.model,
@@ -159,7 +158,6 @@ class _Ear:
             maps=np.stack(self.maps),
             mapped=chosen,
             position_seconds=position,
-            length=self.length,
         )
 
 

@@ -76,8 +76,7 @@ def choose_heads(explanation: Explanation, segments: Sequence[int], heads: Seque
             raise ConfigError(f"{explanation.model} has no head {head} ({one_of(range(1, explanation.heads + 1))})")
     if heads:
         return [head - 1 for head in heads]
-    length = explanation.length
-    strongest = explanation.maps[list(segments), :, :length, :length].max(axis=(0, 2, 3))
+    strongest = explanation.maps[list(segments)].max(axis=(0, 2, 3))
     return sorted(np.argsort(-strongest, kind="stable")[:count].tolist())
 
 
@@ -99,18 +98,16 @@ def _draw_clip(axes: Any, explanation: Explanation, segments: Sequence[int]) -> 
 
 
 def _draw_map(axes: Any, explanation: Explanation, segment: int, head: int, colour: str) -> None:
-    """One head's map; padding stays grey."""
-    length, position = explanation.length, explanation.position_seconds
+    """One head's map."""
+    position = explanation.position_seconds
     index = int(explanation.mapped[segment])
-    weights = explanation.maps[segment, head, :length, :length]
-    size = explanation.maps.shape[2] * position
-    edges = np.arange(length + 1) * position
-    axes.set_facecolor("#dddddd")
+    weights = explanation.maps[segment, head]
+    edges = np.arange(len(weights) + 1) * position
     axes.pcolormesh(edges, edges, weights, cmap=MAP, vmin=0, vmax=float(weights.max()))
     peak = (explanation.peak_positions[index] + 0.5) * position
     axes.axvline(peak, color=ORANGE, linewidth=1.0, linestyle=(0, (4, 2)))
     axes.axhline(peak, color=ORANGE, linewidth=1.0, linestyle=(0, (1, 2)))
-    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal")
+    axes.set(xlim=(0, edges[-1]), ylim=(edges[-1], 0), aspect="equal")
     axes.tick_params(labelsize=7, length=2, color=GREY)
     axes.spines[:].set_visible(True)
     axes.spines[:].set(color=colour, linewidth=2.0)

@@ -89,7 +89,6 @@ def _model(explanation: Explanation) -> dict[str, Any]:
         "heads": explanation.heads,
         "positions": explanation.maps.shape[2],
         "position": explanation.position_seconds,
-        "length": explanation.length,
         "mapped": explanation.mapped.tolist(),
         "tops": tops.tolist(),
         "maps": _bytes(explanation.maps / tops[:, :, None, None]),
