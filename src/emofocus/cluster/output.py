@@ -45,7 +45,8 @@ class Output:
     """
 
     def __init__(self, where: str) -> None:
-        self.name, self.place = where, place_of(where)
+        self.place = place_of(where)
+        self.name = self.place.name
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write down what rows depend on, or see that it is the same as before.
@@ -156,7 +157,7 @@ def read_errors(out: str) -> pa.Table:
 def _table(out: str, kind: str) -> pa.Table:
     place = place_of(out)
     if not files_below(place.below("log")):
-        raise ConfigError(f"{out}: no results of emofocus predict --ray are here")
+        raise ConfigError(f"{place.name}: no results of emofocus predict --ray are here")
     found = _dataset(place.below(kind)).to_table()
     return found.sort_by("position") if len(found) else found
 

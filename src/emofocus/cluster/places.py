@@ -79,14 +79,20 @@ def is_uri(text: str) -> bool:
 
 
 def place_of(text: str) -> Place:
-    """A path or URI as users write it. ``?`` begins the options of a URI; whatever else is as it is written."""
+    """A path or URI as users write it. ``?`` begins the options of a URI; whatever else is as it is written.
+
+    Raises:
+        ConfigError: A slash in a secret key, which ends what comes before the path.
+    """
     if not is_uri(text):
         return Place(LOCAL, str(Path(text).absolute()))
     scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()
     rest, _, options = rest.partition("?")
     authority, _, path = rest.partition("/")
-    root = f"{scheme.lower()}://{authority}"
-    return Place(f"{root}?{_with_endpoint(scheme.lower(), options)}".rstrip("?"), path)
+    if scheme == "s3" and ":" in authority.rpartition("@")[2]:  # in no bucket's name
+        raise ConfigError("s3:// with a secret key: write the slashes in it as %2F")
+    return Place(f"{scheme}://{authority}?{_with_endpoint(scheme, options)}".rstrip("?"), path)
 
 
 def _with_endpoint(scheme: str, options: str) -> str:
@@ -135,6 +141,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and error.strerror:
         return os.strerror(error.errno)
     text = str(error)
+    if "Cannot parse URI" in text:  # and the URI in full, with its secrets
+        return "this is no URI; write special characters as %20 and the like"
     found = re.search(r"AWS Error ([A-Z_]+)", text)
     if found and found[1] in REASONS:
         return REASONS[found[1]]
@@ -202,11 +210,13 @@ def files_below(place: Place) -> list[Place]:
     """Files of a folder and of those in it, in the order of names; none if there is no such folder.
 
     Raises:
-        ConfigError: It cannot be looked into; the message says why.
+        ConfigError: It cannot be looked into, or has no bucket; the message says why.
     """
     system, path = place.open()
     try:
-        found = system.get_file_info(FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True))
+        found = system.get_file_info(FileSelector(path.rstrip("/"), recursive=True))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
     base = path.removesuffix(place.path)
