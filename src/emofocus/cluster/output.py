@@ -22,8 +22,8 @@ import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet
 
-from emofocus.cluster.places import Place, delete_file, files_below, place_of, read_file, write_file
 from emofocus.errors import ConfigError
+from emofocus.places import Place, delete_file, files_below, place_of, read_file, write_file
 
 PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
 ERRORS = pa.schema([*PLACE_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])
@@ -125,7 +125,7 @@ class Output:
     def _write(self, kind: str, part: int, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # whole before a byte of it is sent
         pa.parquet.write_table(table, content)
-        write_file(self._file(kind, part), content.getvalue().to_pybytes())
+        write_file(self._file(kind, part), content.getvalue())
 
     def _read(self, kind: str, part: int, schema: pa.Schema) -> pa.Table:
         try:
