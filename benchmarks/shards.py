@@ -26,7 +26,7 @@ from emofocus.datasets import ALONE, Pass, Rank, SegmentDataset, Step
 from emofocus.duplicates import Sound
 from emofocus.evaluation import Experiment
 from emofocus.models import build
-from emofocus.shard_files import Place
+from emofocus.places import place_of
 from emofocus.shard_writer import write_shards
 from emofocus.shards import Shards, StreamedTraining
 from emofocus.splits import make_folds
@@ -101,7 +101,7 @@ def write(folder: str, rows: int) -> dict[str, float]:
     imported = peak()
     of = experiment(rows)
     table, began = peak(), time.perf_counter()
-    write_shards(of, 0, MadeSpeech(of.corpus), Place(folder), listen=False)
+    write_shards(of, 0, MadeSpeech(of.corpus), place_of(folder), listen=False)
     size = sum(file.stat().st_size for file in Path(folder).iterdir())
     return {
         "imported": imported,

@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
 from emofocus import audio
+from emofocus.cli import app, main
 from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.predicting import predict_files
 
@@ -25,6 +28,7 @@ pytest.importorskip("moto", reason="moto, which plays an object store, is not in
 from emofocus.cluster import read, read_errors
 from emofocus.cluster.connection import import_ray
 from emofocus.cluster.predicting import predict_on_ray
+from emofocus.places import files_below, place_of
 
 RATE = audio.SAMPLING_RATE
 PART = 16
@@ -250,9 +254,7 @@ def test_a_run_of_other_settings_or_of_another_input_is_refused(
 
 
 def test_where_nothing_can_be_written_or_read_is_said_in_a_line(cluster: Any, clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^s3://nowhere/out/log/settings.json: cannot be .* \(there is no such bucket"
-    ):
+    with pytest.raises(ConfigError, match=r"^s3://nowhere/out/rows: cannot be read \(there is no such bucket\)$"):
         recognise(cluster, clips / "clip00.wav", out="s3://nowhere/out")
     with pytest.raises(ConfigError, match=r"^s3://speech/none.csv: cannot be read \("):
         recognise(cluster, "s3://speech/none.csv", out=tmp_path / "a")
@@ -261,6 +263,84 @@ def test_where_nothing_can_be_written_or_read_is_said_in_a_line(cluster: Any, cl
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file/log/settings.json: cannot be read \(Not a directory\)"):
         recognise(cluster, clips / "clip00.wav", out=tmp_path / "file")
+
+
+@pytest.fixture
+def guarded(store: str) -> Iterator[dict[str, str]]:
+    """The object store, which now knows two users and no others: the credentials of both, as a URI has them."""
+    import boto3
+    import requests
+
+    users, iam = {}, boto3.client("iam")
+    anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    for name in ("writer", "visitor"):
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        users[name] = f"{key['AccessKeyId']}:{quote(key['SecretAccessKey'], safe='')}"
+    iam.put_user_policy(UserName="writer", PolicyName="anything", PolicyDocument=json.dumps(anything))
+    requests.post(f"{store}/moto-api/reset-auth", data="0").raise_for_status()
+    yield users
+    requests.post(f"{store}/moto-api/reset-auth", data="inf").raise_for_status()
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+    """What the command says of an error that a user can cause."""
+    monkeypatch.setattr(sys, "argv", ["emofocus", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert exited.value.code == 1
+    return "\n".join(line for line in capsys.readouterr().err.splitlines() if not line.startswith("Ray: "))
+
+
+def test_wrong_credentials_are_said_in_a_line_that_does_not_repeat_them_and_nothing_is_written(
+    cluster: Any,
+    store: str,
+    guarded: dict[str, str],
+    clips: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def predict(source: object, out: object) -> str:
+        return said(capsys, monkeypatch, "predict", source, "--ray", cluster.address, "--out", out)
+
+    def uri(credentials: str, bucket: str, path: str, server: str = store) -> str:
+        return f"s3://{credentials}@{bucket}/{path}?scheme=http&endpoint_override={server.removeprefix('http://')}"
+
+    key, _ = guarded["writer"].split(":")
+    unknown, wrong, visitor = "AKIASTRANGER:strangersecret", f"{key}:mistypedsecret", guarded["visitor"]
+    denied = "access is denied: wrong credentials, or none"  # S3 tells no more to who asks for one file
+    for credentials in (unknown, wrong, visitor):
+        told = predict(clips / "clip00.wav", uri(credentials, "speech", "guarded"))
+        assert told == f"emofocus: s3://speech/guarded/log/settings.json: cannot be read ({denied})"
+        told = predict(uri(credentials, "speech", "guarded/list.csv"), tmp_path / "out")
+        assert told == f"emofocus: s3://speech/guarded/list.csv: cannot be read ({denied})"
+    for credentials, reason in {
+        unknown: "the access key is not known there",
+        wrong: "the secret key is wrong",
+        visitor: denied,
+    }.items():
+        told = predict(uri(credentials, "speech", "guarded"), tmp_path / "out")
+        assert told == f"emofocus: s3://speech/guarded: cannot be read ({reason})"
+
+    nowhere = "cannot be read (there is no such bucket)"
+    told = predict(clips / "clip00.wav", uri(guarded["writer"], "nowhere", "out"))
+    assert told == f"emofocus: s3://nowhere/out/rows: {nowhere}"
+    assert predict(uri(guarded["writer"], "nowhere", "in"), tmp_path / "out") == f"emofocus: s3://nowhere/in: {nowhere}"
+    told = predict(clips / "clip00.wav", uri(guarded["writer"], "speech", "guarded", server="http://127.0.0.1:1"))
+    assert told == "emofocus: s3://speech/guarded/log/settings.json: cannot be read (nothing answers there)"
+    assert files_below(place_of(uri(guarded["writer"], "speech", "guarded"))) == []  # who may look finds nothing
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_uri_whose_secret_cannot_be_told_from_its_path_is_refused_without_it(clips: Path, tmp_path: Path) -> None:
+    for text in ("s3://KEY:half/otherhalf@speech/out", "s3://KEY:half otherhalf@speech/out"):
+        with pytest.raises(ConfigError, match=r"write .* as %2") as refused:
+            place_of(text).open()
+        assert "half" not in str(refused.value)
+        assert "KEY" not in str(refused.value)
+    with pytest.raises(ConfigError, match=r"^s3://speech/in: a URI is read and written with --ray"):
+        CliRunner().invoke(app, ["predict", "s3://KEY:secret@speech/in"], catch_exceptions=False)
 
 
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(

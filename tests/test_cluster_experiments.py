@@ -1,15 +1,20 @@
 """Folds and grids of experiments on a real Ray cluster end in the bits of local runs."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from emofocus.checkpoint import load_tensors
 from emofocus.cli import app
 from emofocus.errors import ConfigError, EmofocusError
 
@@ -24,16 +29,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Futu
 
 RECIPE = "epochs: 1\nbatch_size: 32\n"
 
+LONG = 12
+"""Epochs of a training that is killed in the middle."""
+
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def cluster() -> Iterator[Any]:
     """A node of two cores."""
     import_ray()
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield made.address
+    yield made
     made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(cluster: Any) -> str:
+    """Where it answers."""
+    return str(cluster.address)
 
 
 def run(*arguments: object) -> Any:
@@ -84,6 +98,64 @@ def test_folds_on_a_cluster_end_in_the_same_bits_and_a_grid_goes_on_in_the_same_
     other = json.loads((second / "summary.json").read_text())
     assert other["seed"] == 1
     assert [item["fold"] for item in other["folds"]] == [item["fold"] for item in summary["folds"]]
+
+
+def logged(logs: Path) -> dict[tuple[int, int], list[int]]:
+    """Fold and process → epochs that it finished of a training of `LONG`, from what the cluster's workers said."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for log in logs.glob("worker-*.err"):
+        for fold, epoch in re.findall(rf"fold (\d+): epoch (\d+)/{LONG}, loss", log.read_text()):
+            found.setdefault((int(fold), int(log.stem.rpartition("-")[2])), []).append(int(epoch))
+    return found
+
+
+def epochs_in(checkpoint: Path) -> int:
+    return len(json.loads(load_tensors(checkpoint)[1]["history"]))
+
+
+def stop(process: int) -> None:
+    os.kill(process, signal.SIGSTOP)
+    while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+
+
+def kill_a_fold(logs: Path, out: Path, patience: float = 240) -> tuple[int, int, int]:
+    """Kill the process of a fold that is neither at its beginning nor at its end.
+
+    Returns:
+        Fold, process, and epochs in the checkpoint that it left.
+    """
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        for (fold, process), epochs in logged(logs).items():
+            if not 2 <= len(epochs) < LONG - 1:
+                continue
+            stop(process)  # first, so that it cannot reach its end meanwhile
+            if (left := epochs_in(out / f"fold-{fold}" / "last.safetensors")) < LONG:
+                os.kill(process, signal.SIGKILL)
+                return fold, process, left
+            os.kill(process, signal.SIGCONT)
+        time.sleep(0.02)
+    raise TimeoutError("no fold was seen in the middle of its training")
+
+
+def test_a_fold_whose_process_is_killed_goes_on_from_its_last_epoch_to_the_same_bits(
+    cluster: Any, corpus: list[object], tmp_path: Path
+) -> None:
+    common = ["crossval", *corpus, "--protocol", "speaker", "--model", "compact-ca", "--epochs", LONG, "--threads", 1]
+    local, there, logs = tmp_path / "local", tmp_path / "there", Path(cluster.head_node.get_logs_dir_path())
+    with ThreadPoolExecutor(1) as beside:
+        killing = beside.submit(kill_a_fold, logs, there)
+        assert run(*common, "--ray", cluster.address, "--out", there).exit_code == 0
+        fold, killed, left = killing.result()
+    assert run(*common, "--out", local).exit_code == 0
+    for name in ("summary.json", "predictions.csv"):
+        assert untimed(there / name) == untimed(local / name)
+    for weights in local.glob("fold-*/model.safetensors"):
+        assert weights.read_bytes() == (there / weights.relative_to(local)).read_bytes()
+    attempts = {process: epochs for (number, process), epochs in logged(logs).items() if number == fold}
+    assert attempts.pop(killed) in ([*range(1, left + 1)], [*range(1, left)])  # killed before it said so, maybe
+    assert list(attempts.values()) == [[*range(left + 1, LONG + 1)]], "it did not begin anew"
 
 
 def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corpus: Path, tmp_path: Path) -> None:

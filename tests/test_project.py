@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "emofocus"
 ORDER = [
     ["errors"],
     ["config", "files", "progress", "drawing", "tables", "filters", "decoding"],
-    ["cache", "audio", "spectrum", "segments", "smoothing"],
+    ["cache", "audio", "spectrum", "segments", "smoothing", "places"],
     ["pitch", "descriptors", "voice", "resampling", "quality", "distortions"],
     ["features"],
     ["corpora", "duplicates"],

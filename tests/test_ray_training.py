@@ -60,6 +60,24 @@ def test_two_workers_one_of_which_is_killed_bring_the_model_directory_home(
     assert told["digest"] == json.loads((shards / "index.json").read_text())["protocol"]["digest"]
 
 
+def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_name_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emofocus.cluster.training import for_workers
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("ravdess", "emofocus", "shards"):
+        (tmp_path / name).mkdir()
+    for name in ("list.csv", "tiny.yaml"):
+        (tmp_path / name).touch()
+    told = for_workers({"corpus": "ravdess", "root": Path("ravdess"), "recipe": "emofocus", "cache": Path("new")})
+    assert told == {"corpus": "ravdess", "root": tmp_path / "ravdess", "recipe": "emofocus", "cache": tmp_path / "new"}
+    told = for_workers({"corpus": "list.csv", "recipe": "tiny.yaml", "shards": "shards", "seed": 3, "folds": None})
+    paths = {"corpus": tmp_path / "list.csv", "recipe": tmp_path / "tiny.yaml", "shards": tmp_path / "shards"}
+    assert told == {name: str(path) for name, path in paths.items()} | {"seed": 3, "folds": None}
+    assert for_workers({"corpus": None, "shards": "s3://bucket/shards"})["shards"] == "s3://bucket/shards"
+
+
 def test_an_address_without_a_cluster_is_named(small_shards: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
     process = start(*small_shards, tmp_path / "model", address="127.0.0.1:1")
     began = time.monotonic()

@@ -25,7 +25,8 @@ from emofocus.evaluation import Experiment
 from emofocus.folds import Fold, Folds
 from emofocus.metrics import mean_logits
 from emofocus.models import build
-from emofocus.shard_files import Cut, Place
+from emofocus.places import Place, place_of, write_file
+from emofocus.shard_files import Cut
 from emofocus.shard_writer import write_shards
 from emofocus.sharding import train as train_from_shards
 from emofocus.shards import Heard, Shards, shared, shuffled
@@ -86,7 +87,7 @@ def experiment() -> Experiment:
 
 def write(experiment: Experiment, folder: Path | str, **options) -> Shards:
     options = {"size": 24, "listen": False} | options
-    write_shards(experiment, 0, MadeSpeech(experiment.corpus), Place(str(folder)), **options)
+    write_shards(experiment, 0, MadeSpeech(experiment.corpus), place_of(str(folder)), **options)
     return Shards(str(folder))
 
 
@@ -205,7 +206,7 @@ def test_half_precision_halves_the_size_and_costs_a_thousandth(
     experiment: Experiment, shards: Shards, tmp_path: Path
 ) -> None:
     half = write(experiment, tmp_path, half=True)
-    size, whole = (sum(f.stat().st_size for f in Path(s.place.uri).glob("t*.parquet")) for s in (half, shards))
+    size, whole = (sum(f.stat().st_size for f in Path(s.place.path).glob("t*.parquet")) for s in (half, shards))
     assert size < 0.65 * whole  # short utterances: a scale for each costs a tenth
     groups = shards.groups("train", (1.0,))
     read = [shards_.read("train", groups, np.ones(len(groups.shard))) for shards_ in (half, shards)]
@@ -218,23 +219,26 @@ def test_half_precision_halves_the_size_and_costs_a_thousandth(
 def test_writing_goes_on_where_it_was_interrupted_to_the_same_bytes(
     experiment: Experiment, shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, written = Place.write, []
+    written: list[Place] = []
 
-    def interrupted(place: Place, name: str, content) -> None:
+    def interrupted(place: Place, content) -> None:
         if len(written) == 2:
             raise KeyboardInterrupt
-        written.append(name)
-        real(place, name, content)
+        counted(place, content)
 
-    monkeypatch.setattr(Place, "write", interrupted)
+    def counted(place: Place, content) -> None:
+        written.append(place)
+        write_file(place, content)
+
+    monkeypatch.setattr("emofocus.shard_writer.write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(experiment, tmp_path)
     with pytest.raises(CorpusError, match="no shards, or not all of them yet"):
         Shards(str(tmp_path))
-    monkeypatch.setattr(Place, "write", lambda place, name, content: (written.append(name), real(place, name, content)))
+    monkeypatch.setattr("emofocus.shard_writer.write_file", counted)
     write(experiment, tmp_path)
     assert len(written) == len(set(written)), "none is written twice"
-    for file in Path(shards.place.uri).iterdir():
+    for file in Path(shards.place.path).iterdir():
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
 
@@ -269,9 +273,9 @@ def test_what_does_not_fit_is_refused_by_name(shards: Shards, tmp_path: Path) ->
     with pytest.raises(CorpusError, match=r"no shards, or not all of them yet: index\.json is missing"):
         Shards(str(tmp_path))
     with pytest.raises(CorpusError, match="nowhere://x: no place for shards"):
-        Place("nowhere://x")
+        Shards("nowhere://x")
     with pytest.raises(ConfigError, match="--corpus was settled when the shards were written"):
-        train_from_shards(shards.place.uri, tmp_path, "1MB", "cpu", 1, "32-true", None, None, "", "", 1, 0, corpus="x")
+        train_from_shards(shards.place.path, tmp_path, "1MB", "cpu", 1, "32-true", None, None, "", "", 1, 0, corpus="x")
 
 
 def test_a_damaged_shard_is_named(experiment: Experiment, tmp_path: Path) -> None:
@@ -301,6 +305,10 @@ def test_an_object_store_holds_the_same_shards(
         found = write(experiment, uri)
         assert found.index == shards.index
         assert names_of(found, 1) == names_of(shards, 1)
+        with pytest.raises(ConfigError, match=r"^s3://nowhere/made: cannot be read \(there is no such bucket\)$"):
+            Shards(uri.replace("s3://bucket", "s3://testing:testing@nowhere"))
+        with pytest.raises(ConfigError, match=r"^s3://nowhere/made/groups.parquet: cannot be written \(there is no"):
+            write_file(place_of(uri.replace("bucket", "nowhere")).below("groups.parquet"), b"")
     finally:
         server.stop()
 

@@ -5,6 +5,7 @@ as long to start.
 """
 
 import os
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -98,7 +99,8 @@ def _predict_here(
 ) -> int:
     for text in (*sources, out or ""):
         if "://" in text and not Path(text).exists():
-            raise ConfigError(f"{text}: a URI is read and written with --ray, such as --ray local")
+            shown = re.sub(r"//[^/]*@", "//", text)  # without secrets
+            raise ConfigError(f"{shown}: a URI is read and written with --ray, such as --ray local")
     paths, file = [Path(source) for source in sources], None if out is None else Path(out)
     if timeline:
         from emofocus.timelining import write_timelines

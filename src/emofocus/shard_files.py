@@ -11,18 +11,17 @@ group can be read by itself, so that any number of processes share the work even
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import fs, parquet
+from pyarrow import parquet
 
-from emofocus.errors import CorpusError
+from emofocus.errors import ConfigError, CorpusError
+from emofocus.places import Place, open_file, place_of, reason_of
 
 FORMAT = "emofocus shards/1"
 INDEX, GROUPS = "index.json", "groups.parquet"
@@ -41,81 +40,31 @@ class Cut(NamedTuple):
     starts: NDArray[np.int32]
 
 
-class Place:
-    """A folder on a disk or in an object store.
-
-    Args:
-        uri: A path, or a URI that pyarrow or fsspec knows (``s3://bucket/folder``).
+def shards_at(uri: str) -> Place:
+    """A folder's path or URI.
 
     Raises:
-        CorpusError: Neither knows it.
+        CorpusError: There is no such file system.
     """
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self._system, self._folder = _system_of(uri)
-
-    def names(self) -> set[str]:
-        """Files that are there; none, if there is no such folder."""
-        with self.told_plainly():
-            found = self._system.get_file_info(fs.FileSelector(self._folder, allow_not_found=True))
-        return {item.base_name for item in found if item.is_file}
-
-    def read(self, name: str) -> pa.Buffer:
-        """A whole file."""
-        with self.told_plainly(name), self._system.open_input_stream(self._path(name)) as file:
-            return pa.py_buffer(file.read())
-
-    def open(self, name: str) -> pa.NativeFile:
-        """A file to read here and there in."""
-        return self._system.open_input_file(self._path(name))
-
-    def write(self, name: str, content: pa.Buffer | bytes) -> None:
-        """Write a whole file, atomically: an object is there when it was sent, and a file when it is renamed."""
-        on_disk = isinstance(self._system, fs.LocalFileSystem)
-        beside = f".{name}.{os.getpid()}" if on_disk else name
-        with self.told_plainly(name):
-            self._system.create_dir(self._folder)
-            file = self._system.open_output_stream(self._path(beside))
-            file.write(content)
-            file.close()
-            if on_disk:
-                self._system.move(self._path(beside), self._path(name))
-
-    @contextmanager
-    def told_plainly(self, name: str = "") -> Iterator[None]:
-        """Turn what a disk or a network reports into one line.
-
-        Raises:
-            CorpusError: With the place and the reason.
-        """
-        try:
-            yield
-        except (OSError, pa.ArrowInvalid) as error:
-            raise CorpusError(f"{self.uri}{name and '/' + name}: {error}") from error
-
-    def _path(self, name: str) -> str:
-        return f"{self._folder}/{name}"
-
-
-def _system_of(uri: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in uri:
-        return fs.LocalFileSystem(), str(Path(uri).absolute())
+    place = place_of(uri)
     try:
-        system, path = fs.FileSystem.from_uri(uri)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        system, path = _by_fsspec(uri, error)
-    return system, path.rstrip("/")
+        place.open()
+    except ConfigError as error:
+        raise CorpusError(f"{place.name}: no place for shards ({error})") from error
+    return place
 
 
-def _by_fsspec(uri: str, first: Exception) -> tuple[fs.FileSystem, str]:
+@contextmanager
+def told_plainly(place: Place) -> Iterator[None]:
+    """Turn what reading a file reports, of disk, network or content, into one line.
+
+    Raises:
+        CorpusError: With the place and the reason.
+    """
     try:
-        import fsspec
-
-        system, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
-        raise CorpusError(f"{uri}: no place for shards; pyarrow: {first}; fsspec: {error}") from error
-    return fs.PyFileSystem(fs.FSSpecHandler(system)), path
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        raise CorpusError(f"{place.name}: {reason_of(error)}") from error
 
 
 def schema_of(speeds: Sequence[float], summary: dict[str, Any] | None = None) -> pa.Schema:
@@ -125,16 +74,16 @@ def schema_of(speeds: Sequence[float], summary: dict[str, Any] | None = None) ->
     return pa.schema([("key", pa.string()), ("label", pa.int32()), *cuts], metadata=metadata)
 
 
-def summary_of(place: Place, name: str) -> dict[str, Any]:
+def summary_of(shard: Place) -> dict[str, Any]:
     """What a shard's footer says.
 
     Raises:
         CorpusError: It cannot be read, or is no shard.
     """
-    with place.told_plainly(name), place.open(name) as file:
+    with told_plainly(shard), open_file(shard) as file:
         metadata = parquet.read_metadata(file).metadata or {}
     if SUMMARY not in metadata:
-        raise CorpusError(f"{place.uri}/{name}: no shard of emofocus")
+        raise CorpusError(f"{shard.name}: no shard of emofocus")
     found: dict[str, Any] = json.loads(metadata[SUMMARY])
     return found
 

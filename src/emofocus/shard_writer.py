@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from emofocus import __version__
 from emofocus.config import to_plain
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, refuse_leaks
+from emofocus.places import Place, files_below, write_file
 from emofocus.progress import track
 from emofocus.segments import active_segments
-from emofocus.shard_files import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, Place, packed, schema_of, summary_of
+from emofocus.shard_files import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
 from emofocus.store import Speech, SpeechSource
 
 Moments = tuple[int, NDArray[np.float64], NDArray[np.float64]]
@@ -51,8 +53,8 @@ def write_shards(
 
     Raises:
         SplitError: The folds leak.
-        ConfigError: ``place`` holds other shards.
-        CorpusError: It cannot be written to.
+        ConfigError: ``place`` holds other shards, or cannot be written to.
+        CorpusError: It holds a damaged shard.
     """
     audited = refuse_leaks(experiment, source.sounds() if listen else None)
     head = _head(experiment, number, half, size) | {"audit": audited.counts(), "not_looked_at": list(audited.unseen)}
@@ -64,14 +66,14 @@ def write_shards(
         for name, part in parts.items()
         for shard, positions in enumerate(_cut(part, size, experiment.seed))
     }
-    there = place.names()
+    there = {Path(file.path).name for file in files_below(place, deep=False)}
     _refuse_others(place, there, identity, chosen)
     found = {}
     for name in track(list(chosen), "shards", unit="shard"):
-        found[name] = summary_of(place, name) if name in there else writer.shard(name, chosen[name])
-    place.write(GROUPS, _groups(found, experiment.recipe.speeds))
+        found[name] = summary_of(place.below(name)) if name in there else writer.shard(name, chosen[name])
+    write_file(place.below(GROUPS), _groups(found, experiment.recipe.speeds))
     index = head | {"version": __version__, **_totals(found)}
-    place.write(INDEX, json.dumps(index, indent=1).encode())
+    write_file(place.below(INDEX), json.dumps(index, indent=1).encode())
     return index
 
 
@@ -109,8 +111,8 @@ def _refuse_others(place: Place, there: set[str], identity: str, wanted: Iterabl
     known = {name for name in there if name.endswith(".parquet") and name != GROUPS}
     strange = sorted(known - set(wanted))
     first = next(iter(sorted(known)), None)
-    if strange or (first and summary_of(place, first).get("identity") != identity):
-        raise ConfigError(f"{place.uri} holds other shards ({strange[0] if strange else first}); choose another --out")
+    if strange or (first and summary_of(place.below(first)).get("identity") != identity):
+        raise ConfigError(f"{place.name} holds other shards ({strange[0] if strange else first}); choose another --out")
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class _Writer:
         parquet.write_table(
             table, file, row_group_size=GROUP, compression="none", use_dictionary=False, write_statistics=False
         )
-        self.place.write(name, file.getvalue())
+        write_file(self.place.below(name), file.getvalue())
         return summary
 
     def _cut(self, speech: Speech) -> Cut:

@@ -21,7 +21,7 @@ from emofocus.progress import say
 from emofocus.training import Epoch, Fitted, fit
 
 try:
-    from emofocus.shard_files import Place
+    from emofocus.shard_files import shards_at
     from emofocus.shard_writer import write_shards
     from emofocus.shards import Shards
 except ModuleNotFoundError as error:
@@ -35,13 +35,14 @@ NOT_SETTLED = "--model, --recipe, --epochs, --seed, --buffer, and where to train
 
 def save_shards(out: str, fold: int, half: bool, listen: bool, utterances: int, **choices: Any) -> None:
     """`emofocus shards`; ``choices`` are `make_experiment`'s."""
-    place = Place(out)
+    place = shards_at(out)
     experiment, source = make_experiment(epochs=None, **choices)
     if fold >= len(experiment.folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(experiment.folds)))})")
     index = write_shards(experiment, fold, source, place, half, listen, utterances)
     for name, part in index["parts"].items():
-        say(f"{out}: {name}, {part['utterances']} utterances, {part['segments']} segments, {part['shards']} shards")
+        sizes = ", ".join(f"{part[kind]} {kind}" for kind in ("utterances", "segments", "shards"))
+        say(f"{place.name}: {name}, {sizes}")
 
 
 def train(
@@ -69,7 +70,7 @@ def train(
     train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
     parts = ", ".join(f"{part} {size['utterances']}" for part, size in opened.index["parts"].items())
-    say(f"{opened.index['corpus']} out of {shards}: {parts}; a buffer of {format_size(buffer_bytes)}")
+    say(f"{opened.index['corpus']} out of {opened.place.name}: {parts}; a buffer of {format_size(buffer_bytes)}")
     config = settings.config(model, tuple(opened.index["classes"]), opened.index["license"])
     torch.manual_seed(seed)
     network, work = build(config), out / "training"

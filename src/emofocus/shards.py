@@ -23,7 +23,8 @@ from torch import Tensor
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, parse, to_plain
 from emofocus.datasets import ALONE, Batch, Pass, Rank, Step, padded, refuse_idle
 from emofocus.errors import ConfigError, CorpusError, one_of
-from emofocus.shard_files import FORMAT, GROUPS, INDEX, Cut, Place, unpacked
+from emofocus.places import files_below, open_file, read_file
+from emofocus.shard_files import FORMAT, GROUPS, INDEX, Cut, shards_at, told_plainly, unpacked
 
 BUFFER_BYTES = 256 << 20
 """Features that segments are drawn from, unless somebody says otherwise."""
@@ -79,18 +80,19 @@ class Shards:
     """
 
     def __init__(self, uri: str) -> None:
-        self.place = Place(uri)
-        if INDEX not in self.place.names():
+        self.place = shards_at(uri)
+        where, index = self.place.name, self.place.below(INDEX)
+        if index not in files_below(self.place, deep=False):
             raise CorpusError(
-                f"{uri}: no shards, or not all of them yet: {INDEX} is missing (emofocus shards writes it)"
+                f"{where}: no shards, or not all of them yet: {INDEX} is missing (emofocus shards writes it)"
             )
-        self.index: dict[str, Any] = json.loads(self.place.read(INDEX).to_pybytes())
+        self.index: dict[str, Any] = json.loads(read_file(index))
         if self.index.get("format") != FORMAT:
-            raise CorpusError(f"{uri}: shards of another version, {self.index.get('format')!r} ({one_of([FORMAT])})")
-        self.segment = parse(SegmentSettings, self.index["segment"], uri)
-        self.features = parse(FeatureSettings, self.index["features"], uri)
+            raise CorpusError(f"{where}: shards of another version, {self.index.get('format')!r} ({one_of([FORMAT])})")
+        self.segment = parse(SegmentSettings, self.index["segment"], where)
+        self.features = parse(FeatureSettings, self.index["features"], where)
         told = self.index["embedding"]
-        self.embedding = parse(EmbeddingSettings, told, uri) if told else None
+        self.embedding = parse(EmbeddingSettings, told, where) if told else None
         self.half = bool(self.index["half"])
         self.size = len(self.index["mean"])
 
@@ -102,11 +104,11 @@ class Shards:
         """
         for name, held in (("features", self.features), ("segment", self.segment)):
             if getattr(recipe, name) != held:
-                raise ConfigError(f"{self.place.uri} holds other {name} than the recipe asks for: {to_plain(held)}")
+                raise ConfigError(f"{self.place.name} holds other {name} than the recipe asks for: {to_plain(held)}")
         speeds = self.index["speeds"]
         missing = [speed for speed in recipe.speeds if speed not in speeds]
         if missing:
-            raise ConfigError(f"{self.place.uri} lacks speed {missing[0]} of the recipe ({one_of(speeds)})")
+            raise ConfigError(f"{self.place.name} lacks speed {missing[0]} of the recipe ({one_of(speeds)})")
         return StreamedTraining(self, (1.0, *recipe.speeds), buffer_bytes)
 
     def validation(self) -> "StreamedScoring":
@@ -115,7 +117,9 @@ class Shards:
 
     def groups(self, part: str, speeds: Sequence[float]) -> Groups:
         """Row groups of a part, and their segments at some speeds."""
-        table = parquet.read_table(pa.BufferReader(self.place.read(GROUPS)), filters=[("part", "=", part)])
+        place = self.place.below(GROUPS)
+        with told_plainly(place):
+            table = parquet.read_table(pa.BufferReader(read_file(place)), filters=[("part", "=", part)])
         segments = np.stack([_numbers(table, f"segments {speed:g}") for speed in speeds], axis=1)
         return Groups(_numbers(table, "shard"), _numbers(table, "group"), _numbers(table, "utterances"), segments)
 
@@ -124,10 +128,10 @@ class Shards:
         opened = local()
 
         def one(position: int) -> list[Heard]:
-            name = f"{part}-{groups.shard[position]:05d}.parquet"
-            with self.place.told_plainly(name):
-                if getattr(opened, "name", None) != name:
-                    opened.name, opened.file = name, parquet.ParquetFile(self.place.open(name))
+            place = self.place.below(f"{part}-{groups.shard[position]:05d}.parquet")
+            with told_plainly(place):
+                if getattr(opened, "place", None) != place:
+                    opened.place, opened.file = place, parquet.ParquetFile(open_file(place))
                 columns = [f"{column} {speeds[position]:g}" for column in ("frames", "starts")]
                 number = int(groups.number[position])
                 table = opened.file.read_row_group(number, columns=["label", *columns], use_threads=False)
@@ -220,8 +224,8 @@ class StreamedScoring:
         """See `ScoredPart`."""
         found = []
         for shard in range(self._groups.shard.max() + 1):
-            name = f"{self._part}-{shard:05d}.parquet"
-            with self._shards.place.told_plainly(name), self._shards.place.open(name) as file:
+            place = self._shards.place.below(f"{self._part}-{shard:05d}.parquet")
+            with told_plainly(place), open_file(place) as file:
                 found.append(parquet.read_table(file, columns=["label"])["label"].to_numpy())
         return np.concatenate(found).astype(np.int64)
 

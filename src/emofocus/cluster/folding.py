@@ -13,6 +13,7 @@ from typing import Any
 from emofocus.cluster.board import DONE, FAILED, WAITING, Board, Key, shown
 from emofocus.cluster.connection import Ray, connected, reason_of, version_and_host
 from emofocus.cluster.tasks import Heard, Resources, fold_there
+from emofocus.cluster.whereabouts import found_below
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment, Row, cross_validate
 from emofocus.experiments import make_experiment, make_fabric, print_summary
@@ -44,7 +45,7 @@ class Run:
         cls, experiment: Experiment, source: SpeechSource, cache: Path | None, embeddings: str | None, out: Path
     ) -> "Run":
         """A run of what `make_experiment` returns."""
-        heard = Heard(cache and cache.absolute(), embeddings and _absolute(embeddings))
+        heard = Heard(cache and cache.absolute(), embeddings and found_below(embeddings))
         return cls(experiment, source, None if isinstance(source, FeaturesFile) else heard, out.absolute())
 
     @property
@@ -52,10 +53,6 @@ class Run:
         """How the board calls it."""
         item = self.experiment
         return f"{item.corpus.name} {item.protocol} {item.model}-{item.recipe_name} seed {item.seed}"
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).absolute()) if Path(name).exists() else name
 
 
 def crossval_on_ray(

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from emofocus.cluster.folding import Run, run_all
 from emofocus.cluster.tasks import Resources
+from emofocus.cluster.whereabouts import found_below
 from emofocus.config import Settings, parse
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment
@@ -102,7 +103,7 @@ def runs_of(grid: Grid, beside: Path, out: Path, cache: Path | None) -> list[Run
             for protocol, seed in product(grid.protocols, grid.seeds)
         }
         for model, recipe, (protocol, seed) in product(grid.models, grid.recipes, folds):
-            experiment = _experiment(source, model, _beside(recipe, beside), grid.epochs, folds, protocol, seed)
+            experiment = _experiment(source, model, found_below(recipe, beside), grid.epochs, folds, protocol, seed)
             folder = out / source.corpus.name / protocol / f"{model}-{experiment.recipe_name}" / f"seed{seed}"
             if folder in runs:
                 raise ConfigError(f"two runs of the grid would write to {folder}: something in it is named twice")
@@ -111,9 +112,9 @@ def runs_of(grid: Grid, beside: Path, out: Path, cache: Path | None) -> list[Run
 
 
 def _source(settings: GridCorpus, beside: Path, cache: Path | None) -> tuple[SpeechSource, str | None]:
-    embeddings = settings.embeddings and _beside(settings.embeddings, beside)
+    embeddings = settings.embeddings and found_below(settings.embeddings, beside)
     source = find_source(
-        corpus=settings.corpus and _beside(settings.corpus, beside),
+        corpus=settings.corpus and found_below(settings.corpus, beside),
         features=None if settings.features is None else beside / settings.features,
         cache=cache,
         root=None if settings.root is None else beside / settings.root,
@@ -123,11 +124,6 @@ def _source(settings: GridCorpus, beside: Path, cache: Path | None) -> tuple[Spe
     )
     say(describe(source.corpus))
     return source, embeddings
-
-
-def _beside(name: str, folder: Path) -> str:
-    """The file of this name in a folder, if there is one; otherwise it names something else."""
-    return str(folder / name) if (folder / name).is_file() else name
 
 
 def _experiment(

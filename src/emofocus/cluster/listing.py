@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from emofocus.audio import EXTENSIONS
 from emofocus.bulk import MANIFESTS, Item, entries_of, items_of
-from emofocus.cluster.places import LOCAL, Place, files_below, is_uri, place_of, reason_of
 from emofocus.errors import AudioError, ConfigError, one_of
+from emofocus.places import LOCAL, Place, files_below, is_uri, place_of, reason_of
 
 CLIPS = pa.schema(
     [
@@ -114,7 +114,7 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
     for source in sources:
         place = place_of(source)
         if place.suffix in MANIFESTS and (is_uri(source) or Path(source).is_file()):
-            yield from _of_manifest(place, source)
+            yield from _of_manifest(place)
         elif is_uri(source):
             yield from _of_uri(place, report)
         else:
@@ -122,7 +122,7 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
             yield from (Clip(item.name, Place(LOCAL, str(item.path.absolute()))) for item in found)
 
 
-def _of_manifest(place: Place, source: str) -> Iterator[Clip]:
+def _of_manifest(place: Place) -> Iterator[Clip]:
     system, path = place.open()
     try:
         with system.open_input_stream(path) as stream:
@@ -130,7 +130,7 @@ def _of_manifest(place: Place, source: str) -> Iterator[Clip]:
             for name, start, end in entries_of(text, place.name):
                 yield Clip(name, place.beside(name), start, end)
     except OSError as error:
-        raise ConfigError(f"{source}: cannot be read ({reason_of(error)})") from error
+        raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
 
 
 def _of_uri(place: Place, report: Callable[[AudioError], None]) -> Iterator[Clip]:

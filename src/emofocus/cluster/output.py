@@ -22,8 +22,8 @@ import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet
 
-from emofocus.cluster.places import Place, delete_file, files_below, place_of, read_file, write_file
 from emofocus.errors import ConfigError
+from emofocus.places import Place, delete_file, files_below, place_of, read_file, write_file
 
 PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
 ERRORS = pa.schema([*PLACE_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])
@@ -45,7 +45,8 @@ class Output:
     """
 
     def __init__(self, where: str) -> None:
-        self.name, self.place = where, place_of(where)
+        self.place = place_of(where)
+        self.name = self.place.name
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write down what rows depend on, or see that it is the same as before.
@@ -124,7 +125,7 @@ class Output:
     def _write(self, kind: str, part: int, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # whole before a byte of it is sent
         pa.parquet.write_table(table, content)
-        write_file(self._file(kind, part), content.getvalue().to_pybytes())
+        write_file(self._file(kind, part), content.getvalue())
 
     def _read(self, kind: str, part: int, schema: pa.Schema) -> pa.Table:
         try:
@@ -156,7 +157,7 @@ def read_errors(out: str) -> pa.Table:
 def _table(out: str, kind: str) -> pa.Table:
     place = place_of(out)
     if not files_below(place.below("log")):
-        raise ConfigError(f"{out}: no results of emofocus predict --ray are here")
+        raise ConfigError(f"{place.name}: no results of emofocus predict --ray are here")
     found = _dataset(place.below(kind)).to_table()
     return found.sort_by("position") if len(found) else found
 

@@ -95,10 +95,10 @@ def predict_on_ray(
         wanted, todo = _left(listing, output, part)
         if todo:
             tables = _recognised(ray, sent, wanted, [listing.parts[number] for number in todo], workers, device)
-            for _ in _watched(_committed(output, tables, part), out, min(part * len(todo), listing.clips)):
+            for _ in _watched(_committed(output, tables, part), output.name, min(part * len(todo), listing.clips)):
                 pass
     recognised, failed = output.finish()
-    say(f"{out}: {recognised} recognised" + f", {failed} could not be: see {out}/errors" * bool(failed))
+    say(f"{output.name}: {recognised} recognised" + f", {failed} could not be: see {output.name}/errors" * bool(failed))
     return failed + len(failures)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emofocus.cluster.connection import connected, import_ray
+from emofocus.cluster.whereabouts import found_below
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.progress import say
 
@@ -24,8 +25,8 @@ RESTARTS = 3
 STORE = "ray"
 """Folder below the results in which Ray keeps the checkpoints of a run; all machines must see it."""
 
-PATHS = ("root", "cache", "folds", "features", "embeddings")
-"""Options that name files, which workers look for from another working directory."""
+NAMES_OR_PATHS = ("corpus", "recipe", "embeddings", "shards")
+"""Options that may name files, as those do that are paths."""
 
 
 def train(address: str, out: Path, devices: int | None, accelerator: str, **arguments: Any) -> None:
@@ -41,7 +42,7 @@ def train(address: str, out: Path, devices: int | None, accelerator: str, **argu
     workers = devices or 1
     with connected(address, speaking=True):
         refuse_lack(workers, accelerator)
-        told = absolute(arguments) | {"accelerator": accelerator}
+        told = for_workers(arguments) | {"accelerator": accelerator}
         try:
             result = trainer(told, out.absolute(), workers, accelerator == "gpu").fit()
         except (TrainingFailedError, RayError) as error:
@@ -71,14 +72,11 @@ def refuse_lack(workers: int, accelerator: str) -> None:
         raise ConfigError(f"--devices {workers} needs as many {kind}s; the cluster has {there}")
 
 
-def absolute(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Options with whole paths where they name files that are here."""
-    found = dict(arguments)
-    for name in (*PATHS, "corpus", "recipe", "shards"):
-        value = found.get(name)
-        if value is not None and Path(str(value)).exists():
-            found[name] = type(value)(Path(str(value)).absolute())
-    return found
+def for_workers(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Options as workers understand them, whose working directory is another one."""
+    paths = {name: value.absolute() for name, value in arguments.items() if isinstance(value, Path)}
+    texts = {name: found_below(arguments[name]) for name in NAMES_OR_PATHS if arguments.get(name) is not None}
+    return arguments | paths | texts
 
 
 def trainer(arguments: dict[str, Any], out: Path, workers: int, gpus: bool) -> TorchTrainer:

@@ -19,8 +19,8 @@ from emofocus.cluster.connection import refuse_another_version
 from emofocus.cluster.desk import Model
 from emofocus.cluster.listing import Clip
 from emofocus.cluster.output import rows_schema
-from emofocus.cluster.places import LOCAL, reason_of
 from emofocus.errors import AudioError, ConfigError
+from emofocus.places import LOCAL, reason_of
 from emofocus.prediction import Prediction
 from emofocus.recognizer import Recognizer
 

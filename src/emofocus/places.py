@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowInvalid, ArrowNotImplementedError, Buffer, NativeFile
 from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from emofocus.errors import ConfigError
@@ -43,7 +43,7 @@ class Place(NamedTuple):
         if self.root == LOCAL:
             return self.path
         parts = urlsplit(self.root)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self.path}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + f"/{self.path}" * bool(self.path)
 
     def beside(self, name: str) -> "Place":
         """A file that is named by a list here: relative to the list's folder, or a URI."""
@@ -79,14 +79,20 @@ def is_uri(text: str) -> bool:
 
 
 def place_of(text: str) -> Place:
-    """A path or URI as users write it. ``?`` begins the options of a URI; whatever else is as it is written."""
+    """A path or URI as users write it. ``?`` begins the options of a URI; whatever else is as it is written.
+
+    Raises:
+        ConfigError: A slash in a secret key, which ends what comes before the path.
+    """
     if not is_uri(text):
         return Place(LOCAL, str(Path(text).absolute()))
     scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()
     rest, _, options = rest.partition("?")
     authority, _, path = rest.partition("/")
-    root = f"{scheme.lower()}://{authority}"
-    return Place(f"{root}?{_with_endpoint(scheme.lower(), options)}".rstrip("?"), path)
+    if scheme == "s3" and ":" in authority.rpartition("@")[2]:  # in no bucket's name
+        raise ConfigError("s3:// with a secret key: write the slashes in it as %2F")
+    return Place(f"{scheme}://{authority}?{_with_endpoint(scheme, options)}".rstrip("?"), path)
 
 
 def _with_endpoint(scheme: str, options: str) -> str:
@@ -111,6 +117,8 @@ def file_system(root: str) -> tuple[FileSystem, str]:
     authority, _, options = rest.partition("?")
     try:
         system, base = FileSystem.from_uri(f"{scheme}://{authority}/{'?' * bool(options)}{options}")
+    except ArrowNotImplementedError:  # pyarrow knows it, but this build of it does not
+        return _fsspec(scheme, authority)
     except ArrowInvalid as error:
         if "nrecognized" not in str(error):
             raise ConfigError(f"{scheme}://{authority.rpartition('@')[2]}: {reason_of(error)}") from error
@@ -121,9 +129,9 @@ def file_system(root: str) -> tuple[FileSystem, str]:
 
 
 def _fsspec(scheme: str, authority: str) -> tuple[FileSystem, str]:
-    import fsspec  # seldom needed
-
     try:
+        import fsspec  # seldom needed
+
         system, base = fsspec.core.url_to_fs(f"{scheme}://{authority}/")
     except (ValueError, ImportError, OSError) as error:
         raise ConfigError(f"{scheme}:// is no file system that is known here ({error})") from error
@@ -135,13 +143,15 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and error.strerror:
         return os.strerror(error.errno)
     text = str(error)
+    if "Cannot parse URI" in text:  # and the URI in full, with its secrets
+        return "this is no URI; write special characters as %20 and the like"
     found = re.search(r"AWS Error ([A-Z_]+)", text)
     if found and found[1] in REASONS:
         return REASONS[found[1]]
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def write_file(place: Place, content: bytes) -> None:
+def write_file(place: Place, content: bytes | Buffer) -> None:
     """Write a file that is either whole or not there.
 
     Raises:
@@ -163,14 +173,14 @@ def write_file(place: Place, content: bytes) -> None:
         raise ConfigError(f"{place.name}: cannot be written ({reason_of(error)})") from error
 
 
-def _write_local(path: Path, content: bytes) -> None:
+def _write_local(path: Path, content: bytes | Buffer) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _write(system: FileSystem, path: str, content: bytes) -> None:
+def _write(system: FileSystem, path: str, content: bytes | Buffer) -> None:
     with system.open_output_stream(path) as stream:
         stream.write(content)
 
@@ -192,21 +202,34 @@ def read_file(place: Place) -> bytes:
         raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
 
 
+def open_file(place: Place) -> NativeFile:
+    """A file to read here and there in.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        ConfigError: There is no such file system, or it does not answer.
+    """
+    system, path = place.open()
+    return system.open_input_file(path)
+
+
 def delete_file(place: Place) -> None:
     """Remove a file."""
     system, path = place.open()
     system.delete_file(path)
 
 
-def files_below(place: Place) -> list[Place]:
-    """Files of a folder and of those in it, in the order of names; none if there is no such folder.
+def files_below(place: Place, deep: bool = True) -> list[Place]:
+    """Files of a folder, and of those in it unless not ``deep``, by name; none if there is no such folder.
 
     Raises:
-        ConfigError: It cannot be looked into; the message says why.
+        ConfigError: It cannot be looked into, or has no bucket; the message says why.
     """
     system, path = place.open()
     try:
-        found = system.get_file_info(FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True))
+        found = system.get_file_info(FileSelector(path.rstrip("/"), recursive=deep))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
     base = path.removesuffix(place.path)
