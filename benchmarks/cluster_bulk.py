@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all-cores", action="store_true", help="leave out the local command on one core")
     arguments = parser.parse_args()
     files = [path.resolve() for path in audio.find(arguments.folders)]
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +204,7 @@ def speed(folder: Path, files: list[Path], arguments: argparse.Namespace) -> Non
     manifest, count = manifest_of(folder, files, arguments.utterances), arguments.utterances
     cores = os.cpu_count() or 1
     for number in range(arguments.rounds):
-        for workers in (1, cores):
+        for workers in (cores,) if arguments.all_cores else (1, cores):
             here = folder / f"local{number}-{workers}.csv"
             taken = timed(command(manifest, "--format", "csv", "--out", here, "--workers", workers))
             print(f"local, {workers} of {cores} cores: {count / taken:.1f} clips a second", flush=True)

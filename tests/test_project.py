@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from emofocus.cli import TRAINING
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "emofocus"
 
@@ -90,6 +92,30 @@ def test_recognising_needs_none_of_the_training_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("missing", sorted({*TRAINING} - {"pooch", "scipy", "sklearn"}))  # which load late
+def test_without_the_training_extra_every_command_says_how_to_install_it(missing: str, tmp_path: Path) -> None:
+    corpus = ["--corpus", "ravdess", "--root", str(tmp_path)]
+    commands = [
+        ["train", *corpus, "--out", str(tmp_path / "out")],
+        ["crossval", *corpus, "--out", str(tmp_path / "out")],
+        ["features", *corpus, str(tmp_path / "out")],
+        ["export", str(tmp_path), str(tmp_path / "out")],
+        ["corpora", "list"],
+    ]
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from emofocus.cli import main\n"
+        f"for command in {commands}:\n"
+        "    sys.argv[1:] = command\n"
+        "    try: main()\n"
+        "    except SystemExit as ended: assert ended.code\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"this needs {missing}, which is not installed: pip install 'emofocus[train]'" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_recognising_tells_nobody(tmp_path: Path) -> None:

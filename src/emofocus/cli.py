@@ -23,7 +23,7 @@ from emofocus.cli_options import (
     ray_option,
     with_options,
 )
-from emofocus.errors import ConfigError, EmofocusError
+from emofocus.errors import ConfigError, EmofocusError, MissingExtraError
 
 ELSEWHERE = {
     "corpora": "cli_corpora",
@@ -32,6 +32,9 @@ ELSEWHERE = {
     **dict.fromkeys(("crossval", "features", "grid", "shards", "train"), "cli_train"),
 }
 """Commands of other modules, which are imported when one of them is asked for."""
+
+TRAINING = ("torch", "lightning_fabric", "safetensors", "sklearn", "lmdb", "polars", "scipy", "pooch", "onnx", "yaml")
+"""What the extra `[train]` brings, by the names that Python knows; half of the commands need some of it."""
 
 
 class Commands(click.Group):
@@ -228,7 +231,11 @@ def main() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app()
-    except EmofocusError as error:
+    except (EmofocusError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            if error.name not in TRAINING:
+                raise
+            error = MissingExtraError(error.name, "train")
         if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine, where several processes train together
             print(f"emofocus: {error}", file=sys.stderr)
         sys.exit(1)

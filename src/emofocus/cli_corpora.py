@@ -29,7 +29,6 @@ labels_option = click.option(
 @click.group()
 def corpora() -> None:
     """Download, check and describe corpora."""
-    _refuse_missing("polars", "train")
 
 
 @corpora.command("list")
@@ -72,7 +71,7 @@ def check(
     from emofocus.corpora.check_text import print_report
 
     if figure:
-        _refuse_missing("matplotlib", "figures")  # now, and not after minutes of decoding
+        _refuse_missing_figures()  # now, and not after minutes of decoding
     table, reader, root, name = _open(corpus, root, labels)
     mapped, mapping = _map_labels(table, reader, labels)
     report = inspect(table, root, name, reader)
@@ -203,11 +202,11 @@ def _draw(
         click.echo(f"no overview was drawn: {error}", err=True)
 
 
-def _refuse_missing(package: str, extra: str) -> None:
+def _refuse_missing_figures() -> None:
     from importlib.util import find_spec
 
-    if find_spec(package) is None:
-        raise MissingExtraError(package, extra)
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "figures")
 
 
 def _console() -> Any:

@@ -11,21 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from emofocus.cache import Cache, format_size
 from emofocus.config import EmbeddingSettings, Recipe, load_recipe
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
-
-try:
-    import torch
-    from lightning_fabric import Fabric
-    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-    from lightning_fabric.strategies.ddp import DDPStrategy
-except ImportError as error:
-    raise MissingExtraError(error.name or "torch", "train") from error
-
 from emofocus.evaluation import Experiment, Row, cross_validate, refuse_leaks, run_fold
 from emofocus.export import export
 from emofocus.features_file import FeaturesFile, write_features
