@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -199,6 +200,16 @@ def test_export_keeps_temperature_and_threshold_and_takes_models_that_have_none(
     export(fold, tmp_path / "new", packed=True)
     new = load_model_config(tmp_path / "new" / "config.json")
     assert (new.temperature, new.threshold) == (1.25, 0.62)
+
+
+def test_what_an_older_version_exported_is_refused(tmp_path: Path) -> None:
+    """Its streams would be masked otherwise."""
+    graph = onnx.load(model_folder(None) / "model.onnx")
+    graph.graph.input.append(onnx.helper.make_tensor_value_info("frame_lengths", onnx.TensorProto.INT64, ["rows"]))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.int64), "frame_lengths"))
+    onnx.save(graph, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="exported by an older emofocus; emofocus export"):
+        Engine(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(("packed", "megabytes"), [(False, 2.4), (True, 1.6)])
