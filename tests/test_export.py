@@ -212,6 +212,14 @@ def test_what_an_older_version_exported_is_refused(tmp_path: Path) -> None:
         Engine(tmp_path / "model.onnx")
 
 
+def test_a_graph_that_does_not_say_its_settings_is_refused(tmp_path: Path) -> None:
+    graph = onnx.load(model_folder(None) / "model.onnx")
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="not a model that emofocus exported"):
+        Engine(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize(("packed", "megabytes"), [(False, 2.4), (True, 1.6)])
 def test_a_compact_model_is_small_packed_or_not(tmp_path: Path, packed: bool, megabytes: float) -> None:
     recipe = load_recipe("emofocus")[1]

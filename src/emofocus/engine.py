@@ -88,14 +88,15 @@ class Engine:
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
         spare = {item.name for item in self._session.get_overridable_initializers()}
-        if taken != {"waveform", "lengths"} or "hop" not in spare or not self._names >= {"logits", "level"}:
+        told = self._session.get_modelmeta().custom_metadata_map
+        ours = "config" in told and "hop" in spare and self._names >= {"logits", "level"}
+        if taken != {"waveform", "lengths"} or not ours:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
         if not spare <= {"hop", "frames"}:  # its segments of streams would be masked otherwise
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
         self.streams = "frames" in spare
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
-        told = self._session.get_modelmeta().custom_metadata_map
         self.step = int(told.get(STEP, 1))
         config = json.loads(told["config"])
         self.whole = (config["segment"]["frames"] - 1) * config["features"]["hop"]
