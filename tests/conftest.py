@@ -70,17 +70,27 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_corpus(tmp_path: Path) -> Path:
     """Three speakers, two clips of every emotion each: noisy tones whose pitch tells the emotion."""
+    return _small_corpus(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`small_corpus`, once for all tests of a file; they only read it."""
+    return _small_corpus(tmp_path_factory.mktemp("small-corpus"))
+
+
+def _small_corpus(folder: Path) -> Path:
     from emofocus.corpora.emodb import EMOTIONS
 
     for speaker in ("03", "08", "09"):
         for text in ("a01", "b02"):
             for number, letter in enumerate(EMOTIONS):
-                file = tmp_path / "audio" / "wav" / f"{speaker}{text}{letter}a.wav"
+                file = folder / "audio" / "wav" / f"{speaker}{text}{letter}a.wav"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 time = np.arange(12_000) / 16_000
                 noise = np.random.default_rng(len(list(file.parent.iterdir()))).normal(0, 0.01, 12_000)
                 soundfile.write(file, 0.3 * np.sin(2 * np.pi * (200 + 150 * number) * time) + noise, 16_000)
-    return tmp_path / "audio"
+    return folder / "audio"
 
 
 @pytest.fixture(scope="session")

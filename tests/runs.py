@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emofocus.evaluation import averages, measure_rows
+from emofocus.evaluation import averages
 from emofocus.folds import Fold, Folds
+from emofocus.prediction_rows import measure_rows
 
 CLASSES = ["angry", "happy", "sad"]
 SPEAKERS = [f"{number:02d}" for number in range(1, 7)]

@@ -19,10 +19,11 @@ from emofocus.comparing import short
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.cost import multiply_accumulates, network_cost, real_time_factor
 from emofocus.errors import EmofocusError, MissingExtraError
-from emofocus.evaluation import averages, measure_rows, parameter_count
+from emofocus.evaluation import averages, parameter_count
 from emofocus.experiments import recipe_of
 from emofocus.leaderboard import leaderboard
 from emofocus.models import MODELS
+from emofocus.prediction_rows import measure_rows
 from emofocus.report import ResultError, read_results
 from emofocus.statistics import compare, holm, intervals
 from runs import CLASSES, FOLDS, change, digest, write_result

@@ -30,14 +30,13 @@ from emofocus.evaluation import (
     Experiment,
     averages,
     cross_validate,
-    measure_row_calibration,
-    measure_rows,
     refuse_leaks,
 )
 from emofocus.experiments import make_fabric
 from emofocus.folds import write_folds
 from emofocus.metrics import Metrics, mean_logits, measure, score
 from emofocus.model_card import model_card
+from emofocus.prediction_rows import measure_row_calibration, measure_rows
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 from emofocus.store import CachedSpeech, sounds_of

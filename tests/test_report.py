@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from emofocus.cli_report import report
 from emofocus.errors import EmofocusError, MissingExtraError
-from emofocus.evaluation import averages, measure_row_calibration
+from emofocus.evaluation import averages
 from emofocus.models import MODELS
+from emofocus.prediction_rows import measure_row_calibration
 from emofocus.report import ResultError, read_results, write_report
 from emofocus.report.entries import group
 from emofocus.report.published import TABLES

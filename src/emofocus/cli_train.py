@@ -63,6 +63,9 @@ def experiment_options(command: Command) -> Command:
 @click.command()
 @experiment_options
 @click.option("--jobs", default=1, type=click.IntRange(min=1), help="Folds to train side by side on the device.")
+@click.option(
+    "--refit", type=FOLDER, metavar="RUN", help="Train on validation parts too, as long as RUN, the same run, chose."
+)
 @ray_option()
 def crossval(ray: str | None, **arguments: Any) -> None:
     """Train and test on every fold of a corpus; write summary.json and predictions.csv.

@@ -1,23 +1,20 @@
 """Cross-validation: train and calibrate on each fold, score its test part once, write down all that recomputes it."""
 
 import csv
-import io
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 
 from emofocus import __version__
 from emofocus.audit import Audit, audit
-from emofocus.calibration import Calibration, CalibrationFigures, calibrate, measure_calibration, probabilities
+from emofocus.calibration import Calibration, CalibrationFigures, calibrate
 from emofocus.checkpoint import save_config
 from emofocus.config import ModelConfig, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
@@ -25,25 +22,44 @@ from emofocus.datasets import SegmentDataset
 from emofocus.duplicates import Sound
 from emofocus.errors import ConfigError, SplitError
 from emofocus.files import write_text
-from emofocus.folds import Fold, Folds, Positions, write_folds
-from emofocus.metrics import Metrics, mean_logits, measure
+from emofocus.folds import Fold, Folds, write_folds
+from emofocus.metrics import Metrics, mean_logits
 from emofocus.models import build
+from emofocus.prediction_rows import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
 from emofocus.progress import say
 from emofocus.ranks import by_first, first_of_machine
 from emofocus.store import Speech, SpeechSource
 from emofocus.training import Epoch, Fitted, fit
 
 SELECTION = "best validation UA; test scored once"
-Row = dict[str, str]
-"""One line of predictions.csv."""
+SELECTION_OF_REFIT = (
+    "number of epochs and calibration by validation, in a run before; then trained anew, on the validation part too; "
+    "test scored once"
+)
 
 FoldRunner = Callable[[Sequence[int]], Iterable[tuple[dict[str, Any], list[Row]]]]
 """Numbers of folds → what `run_fold` returns of each, in whatever order they are finished."""
 
 
+class Settled(NamedTuple):
+    """What the validation part of a fold has settled.
+
+    Attributes:
+        epochs: Length of training.
+        calibration: Fitted to it.
+    """
+
+    epochs: int
+    calibration: Calibration
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """All that a result depends on, beside the machine's arithmetic."""
+    """All that a result depends on, beside the machine's arithmetic.
+
+    Attributes:
+        settled: Of each fold, in a run before: validation parts then have nothing left to say, and are trained on.
+    """
 
     corpus: Corpus
     model: str
@@ -51,11 +67,22 @@ class Experiment:
     recipe: Recipe
     folds: Folds
     seed: int
+    settled: tuple[Settled, ...] = ()
 
     @property
     def protocol(self) -> str:
         """Name of the way the folds were dealt."""
         return self.folds.protocol
+
+    @property
+    def selection(self) -> str:
+        """What chose the weights that are tested."""
+        return SELECTION_OF_REFIT if self.settled else SELECTION
+
+    def fold(self, number: int) -> Fold:
+        """What is trained, validated and tested on."""
+        fold = self.folds[number]
+        return Fold.of([*fold.train, *fold.valid], (), fold.test) if self.settled else fold
 
     def config(self) -> ModelConfig:
         """What the model directory of a fold says, before there are figures."""
@@ -77,7 +104,7 @@ class Experiment:
                 "note": self.folds.note,
                 "folds": len(self.folds),
                 "digest": self.folds.digest(self.corpus),
-                "selection": SELECTION,
+                "selection": self.selection,
             },
             "seed": self.seed,
         }
@@ -171,23 +198,30 @@ def run_fold(
 ) -> tuple[dict[str, Any], list[Row]]:
     """Train on a fold, calibrate on its validation part, then score its test part, once.
 
+    Where an earlier run has settled length and calibration, the validation part is trained on as well.
     ``speech`` is what `SpeechSource.speech` returns: only training hears the altered speeds. ``folder`` then holds the
     network as a model directory without its ONNX file. ``after_epoch`` is `fit`'s.
 
     Returns:
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
     """
-    labels, settings, fold = experiment.corpus.labels(), experiment.recipe.segment, experiment.folds[number]
+    labels, recipe, fold = experiment.corpus.labels(), experiment.recipe, experiment.fold(number)
     heard, *altered = speech
-    train = SegmentDataset(heard, labels, settings, fold.train, variants=altered)
-    valid, test = (SegmentDataset(heard, labels, settings, part) for part in (fold.valid, fold.test))
+    train = SegmentDataset(heard, labels, recipe.segment, fold.train, variants=altered)
+    test = SegmentDataset(heard, labels, recipe.segment, fold.test)
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
-    fitted = fit(network, train, valid, experiment.recipe, experiment.seed, folder, fabric, title, after_epoch)
-    calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
+    if experiment.settled:
+        epochs, calibration = experiment.settled[number]
+        recipe = msgspec.structs.replace(recipe, epochs=epochs, patience=0)
+        fitted = fit(network, train, None, recipe, experiment.seed, folder, fabric, title, after_epoch)
+    else:
+        valid = SegmentDataset(heard, labels, recipe.segment, fold.valid)
+        fitted = fit(network, train, valid, recipe, experiment.seed, folder, fabric, title, after_epoch)
+        calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
     logits = mean_logits(network, test, fabric)
-    rows = _rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
+    rows = prediction_rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
     classes = experiment.corpus.classes
     found, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
     say(
@@ -199,21 +233,6 @@ def run_fold(
     if fabric.is_global_zero:
         save_config(folder, _with_provenance(experiment, result, rows))
     return result, rows
-
-
-def measure_rows(rows: Sequence[Row], classes: Sequence[str]) -> Metrics:
-    """Figures of lines of `predictions.csv`."""
-    return measure([row["label"] for row in rows], [row["prediction"] for row in rows], classes)
-
-
-def measure_row_calibration(
-    rows: Sequence[Row], classes: Sequence[str], temperature: float, threshold: float
-) -> CalibrationFigures:
-    """Calibration of lines of `predictions.csv`, whose probabilities were made with this temperature."""
-    scores = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
-    labels = np.array([classes.index(row["label"]) for row in rows])
-    correct = np.array([row["label"] == row["prediction"] for row in rows])
-    return measure_calibration(scores, labels, correct, temperature, threshold)
 
 
 def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -229,14 +248,6 @@ def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         found[name] = {"mean": round(statistics.fmean(values), 6), "std": round(deviation, 6)}
     return found
-
-
-def recalls(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, float]:
-    """Share of each class' utterances that were recognised."""
-    hits: dict[str, list[bool]] = {name: [] for name in classes}
-    for row in rows:
-        hits[row["label"]].append(row["label"] == row["prediction"])
-    return {name: round(float(np.mean(found)), 4) for name, found in hits.items() if found}
 
 
 def _fold_entry(
@@ -255,7 +266,7 @@ def _fold_entry(
         "energy": calibration.energy,
         **{name: None if value is None else round(value, 6) for name, value in (figures | valid).items()},
         "version": __version__,
-        "history": [[round(item.loss, 5), round(item.valid_wa, 5), round(item.valid_ua, 5)] for item in fitted.history],
+        "history": [[value and round(value, 5) for value in item.figures] for item in fitted.history],
     }
 
 
@@ -266,39 +277,12 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,
         "note": experiment.folds.note,
-        "selection": SELECTION,
+        "selection": experiment.selection,
         "seed": experiment.seed,
         "test_speakers": sorted({row["speaker"] for row in rows}),
         "test_recalls": recalls(rows, experiment.corpus.classes),
     }
     return msgspec.structs.replace(experiment.config(), training=training, **fitted)
-
-
-def _rows(corpus: Corpus, number: int, part: Positions, logits: NDArray[np.float32], temperature: float) -> list[Row]:
-    rows = []
-    predictions = logits.argmax(axis=1)
-    for index, best, scores in zip(part, predictions, probabilities(logits, temperature), strict=True):
-        assert scores[best] == scores.max(), "a temperature above 0 keeps the prediction"
-        row = {"fold": str(number), **identity(corpus, index), "prediction": corpus.classes[int(best)]}
-        # Digits that count, not decimals: what is unlikely is needed to undo the temperature.
-        rows.append(row | {f"p_{name}": f"{p:.6g}" for name, p in zip(corpus.classes, scores, strict=True)})
-    return rows
-
-
-def identity(corpus: Corpus, index: int) -> Row:
-    """Columns that say which utterance a line is about."""
-    item = corpus.utterances[index]
-    times = {} if item.end is None else {"start": f"{item.start or 0:g}", "end": f"{item.end:g}"}
-    return {"file": item.file, **times, "speaker": item.speaker, "label": item.emotion}
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lines with the columns of the first one."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
@@ -308,10 +292,8 @@ def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[R
         summary = identity | {"version": __version__, "folds": []}
         write_text(path, json.dumps(summary, indent=1) + "\n")
         return summary, []
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    # Settings that a recipe did not have yet when it ran are at their defaults.
-    summary["recipe_settings"] = to_plain(parse(Recipe, summary.get("recipe_settings", {}), str(path)))
-    _refuse_difference(out, {key: summary.get(key) for key in identity}, identity)
+    summary = read_summary(path)
+    refuse_difference(out, summary, identity)
     done = {str(item["fold"]) for item in summary["folds"]}
     if not done:
         return summary, []
@@ -322,8 +304,20 @@ def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[R
     return summary, rows
 
 
-def _refuse_difference(out: Path, there: dict[str, Any], identity: dict[str, Any]) -> None:
+def read_summary(path: Path) -> dict[str, Any]:
+    """A `summary.json`; settings that its recipe did not have yet when it ran are at their defaults."""
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    summary["recipe_settings"] = to_plain(parse(Recipe, summary.get("recipe_settings", {}), str(path)))
+    return summary
+
+
+def refuse_difference(run: Path, there: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Refuse a run that is another experiment's.
+
+    Raises:
+        ConfigError: It is.
+    """
     different = [key for key, value in identity.items() if there.get(key) != value]
     if different:
         shown = ", ".join(f"{key} is {there.get(key)!r}, not {identity[key]!r}" for key in different)
-        raise ConfigError(f"{out} holds another run ({shown}); choose another --out")
+        raise ConfigError(f"{run} holds another run ({shown}); name another folder")

@@ -21,13 +21,15 @@ from emofocus.config import EmbeddingSettings, Recipe, load_recipe
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
-from emofocus.evaluation import Experiment, Row, cross_validate, refuse_leaks, run_fold
+from emofocus.evaluation import Experiment, cross_validate, refuse_leaks, run_fold
 from emofocus.export import export
 from emofocus.features_file import FeaturesFile, write_features
 from emofocus.metrics import Metrics
 from emofocus.models import MODELS
+from emofocus.prediction_rows import Row
 from emofocus.progress import plain, say
 from emofocus.ranks import first_of_machine, processes
+from emofocus.refitting import refitted
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 from emofocus.store import CachedSpeech, SpeechSource
@@ -227,8 +229,9 @@ def make_experiment(
     epochs: int | None,
     seed: int,
     embeddings: str | None = None,
+    refit: Path | None = None,
 ) -> tuple[Experiment, SpeechSource]:
-    """Check all names and deal the folds before any work begins.
+    """Check all names and deal the folds before any work begins; with ``refit``, see `emofocus.refitting`.
 
     Returns:
         The experiment, and where its features come from.
@@ -242,7 +245,8 @@ def make_experiment(
     read = source.corpus
     say(describe(read))
     dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
-    return Experiment(read, model, name, settings, dealt, seed), source
+    experiment = Experiment(read, model, name, settings, dealt, seed)
+    return refitted(experiment, refit) if refit else experiment, source
 
 
 def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]:

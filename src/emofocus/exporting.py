@@ -98,8 +98,9 @@ def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:
     tested = set(told.get("test_speakers", ()))
     if told.get("corpus") == corpus.name and told.get("protocol") in PROTOCOLS:
         fold = make_folds(corpus, told["protocol"], told.get("folds_seed", told["seed"]))[told["fold"]]
-        if (len(fold.train), len(fold.test)) == (told["train"], told["test"]):
-            return fold.train
+        for part in (fold.train, np.concatenate([fold.train, fold.valid])):  # the second after --refit
+            if (len(part), len(fold.test)) == (told["train"], told["test"]):
+                return part
     if told and not tested:
         raise ConfigError("this model's folds cannot be dealt again, and it does not name its test speakers")
     others = [number for number, item in enumerate(corpus.utterances) if item.speaker not in tested]

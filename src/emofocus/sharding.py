@@ -102,7 +102,7 @@ def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:
         "train": index["parts"]["train"]["utterances"],
         "valid": index["parts"]["valid"]["utterances"],
         "best_epoch": fitted.best_epoch,
-        "valid_wa": round(best.valid_wa, 6),
-        "valid_ua": round(best.valid_ua, 6),
+        "valid_wa": best.valid_wa and round(best.valid_wa, 6),
+        "valid_ua": best.valid_ua and round(best.valid_ua, 6),
         "version": __version__,
     }

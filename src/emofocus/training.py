@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -30,19 +30,29 @@ Weights = tuple[Tensor, ...] | list[Tensor]
 class Epoch:
     """Figures of one epoch: mean training loss, accuracy on the validation part, and how long both took.
 
-    Seconds are None of epochs of older versions. They are no result: epochs that differ in them alone are equal.
+    Accuracies are None without such a part, seconds are of epochs of older versions. Seconds are no result: epochs that
+    differ in them alone are equal.
     """
 
     epoch: int
     loss: float
-    valid_wa: float
-    valid_ua: float
+    valid_wa: float | None
+    valid_ua: float | None
     seconds: float | None = field(default=None, compare=False)
+
+    @property
+    def figures(self) -> tuple[float, float | None, float | None]:
+        """Loss, validation WA and UA."""
+        return self.loss, self.valid_wa, self.valid_ua
+
+    def __str__(self) -> str:
+        """As progress tells it."""
+        return f"loss {self.loss:.4f}" + ("" if self.valid_ua is None else f", validation UA {self.valid_ua:.2%}")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished training: the network holds the weights of the best epoch."""
+    """A finished training: the network holds the weights of the best epoch, of the last one without validation."""
 
     best_epoch: int
     history: tuple[Epoch, ...]
@@ -57,7 +67,7 @@ class Fitted:
 def fit(
     network: SpeechNetwork,
     train: TrainingPart,
-    valid: ScoredPart,
+    valid: ScoredPart | None,
     recipe: Recipe,
     seed: int,
     folder: Path,
@@ -66,6 +76,8 @@ def fit(
     after_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fitted:
     """Train a network, keeping the weights of the epoch with the best validation UA (the earliest of equals).
+
+    Without a validation part the last epoch's are kept, and a recipe's patience has nothing to wait for.
 
     After each epoch ``folder/last.safetensors`` holds all that is needed to go on, and ``folder/model.safetensors``
     the best weights. When they are there already, training continues; it then ends in the same bits as one that
@@ -77,7 +89,7 @@ def fit(
     Args:
         network: Fresh, as built from the seed; holds the best weights afterwards.
         train: Training part; feature statistics are taken from it.
-        valid: Validation part, which selects.
+        valid: Validation part, which selects, if there is one.
         recipe: What to do.
         seed: Of order, augmentation and dropout.
         folder: Where checkpoints go.
@@ -96,25 +108,27 @@ def fit(
     share_statistics(network, fabric.world_size)
     model, wrapped = fabric.setup(network, optimizer)
     train.to(fabric.device)
-    valid.to(fabric.device)
+    if valid is not None:
+        valid.to(fabric.device)
     run.average.to(fabric.device)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         if recipe.patience and run.history and epoch - best_of(run.history).epoch > recipe.patience:
             say(f"{title}: no better validation UA for {recipe.patience} epochs")
             break
-        so_far = f", validation UA {run.history[-1].valid_ua:.1%}" if run.history else ""
+        so_far = f", {run.history[-1]}" if run.history else ""
         shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
         began = time.perf_counter()
         loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
-        figures = _validate(run.judged(), valid, epoch, loss, fabric)
-        figures = replace(figures, seconds=time.perf_counter() - began)
+        wa, ua = (None, None) if valid is None else _validate(run.judged(), valid, fabric)
+        figures = Epoch(epoch, loss, wa, ua, time.perf_counter() - began)
         run.history.append(figures)
         if fabric.is_global_zero:
             if best_of(run.history).epoch == epoch:
                 save_tensors(folder / "model.safetensors", run.judged().state_dict())
             run.save(checkpoint)
-        say(f"{title}: epoch {epoch}/{recipe.epochs}, loss {loss:.4f}, validation UA {figures.valid_ua:.2%}")
-        fabric.log_dict({f"{title}/{name}": value for name, value in asdict(figures).items()}, step=epoch)
+        say(f"{title}: epoch {epoch}/{recipe.epochs}, {figures}")
+        told = {f"{title}/{name}": value for name, value in asdict(figures).items() if value is not None}
+        fabric.log_dict(told, step=epoch)
         if after_epoch:
             after_epoch(figures)
     network.load_state_dict(by_first(fabric, lambda: load_tensors(folder / "model.safetensors"))[0])
@@ -122,8 +136,10 @@ def fit(
 
 
 def best_of(history: list[Epoch]) -> Epoch:
-    """Epoch with the best validation UA, the earliest of equals."""
-    return max(history, key=lambda item: (item.valid_ua, -item.epoch))
+    """Epoch with the best validation UA, the earliest of equals; the last one where nothing was validated."""
+    if history[-1].valid_ua is None:
+        return history[-1]
+    return max(history, key=lambda item: (item.valid_ua or 0.0, -item.epoch))
 
 
 def _train_epoch(
@@ -191,11 +207,12 @@ def learning_rate(recipe: Recipe, done: float) -> float:
     return recipe.learning_rate * max(0.5 * (1.0 + math.cos(math.pi * left)), 1e-3)
 
 
-def _validate(network: SpeechNetwork, valid: ScoredPart, epoch: int, loss: float, fabric: Fabric) -> Epoch:
+def _validate(network: SpeechNetwork, valid: ScoredPart, fabric: Fabric) -> tuple[float, float]:
+    """WA and UA."""
     predictions = score(network, valid, fabric).argmax(axis=1)
     names = [str(index) for index in range(max(valid.labels.max(), predictions.max()) + 1)]
     found = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
-    return Epoch(epoch, loss, found.wa, found.ua)
+    return found.wa, found.ua
 
 
 def _to_device(batch: Batch, fabric: Fabric) -> Batch:

@@ -15,10 +15,11 @@ from emofocus.cluster.connection import Ray, connected, reason_of, version_and_h
 from emofocus.cluster.tasks import Heard, Resources, fold_there
 from emofocus.cluster.whereabouts import found_below
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.evaluation import Experiment, Row, cross_validate
+from emofocus.evaluation import Experiment, cross_validate
 from emofocus.experiments import make_experiment, make_fabric, print_summary
 from emofocus.features_file import FeaturesFile
 from emofocus.files import replacing
+from emofocus.prediction_rows import Row
 from emofocus.store import SpeechSource
 
 FoldResult = tuple[dict[str, Any], list[Row]]

@@ -15,8 +15,9 @@ from emofocus.cluster.board import RUNNING
 from emofocus.cluster.connection import Ray, refuse_another_version
 from emofocus.embeddings import with_embeddings
 from emofocus.errors import ConfigError, one_of
-from emofocus.evaluation import Experiment, Row, run_fold
+from emofocus.evaluation import Experiment, run_fold
 from emofocus.experiments import ACCELERATORS, PRECISIONS, make_fabric
+from emofocus.prediction_rows import Row
 from emofocus.progress import plain
 from emofocus.store import CachedSpeech, Speech
 
@@ -132,9 +133,10 @@ class _Epochs(Logger):
         return ""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """The epoch's validation UA."""
-        accuracy = next(value for name, value in metrics.items() if name.endswith("valid_ua"))
-        self._tell(note=f"epoch {step}, validation UA {accuracy:.1%}")
+        """The epoch's validation UA, or its loss where nothing is validated."""
+        told = {name.rsplit("/", 1)[-1]: value for name, value in metrics.items()}
+        shown = f"validation UA {told['valid_ua']:.1%}" if "valid_ua" in told else f"loss {told['loss']:.3f}"
+        self._tell(note=f"epoch {step}, {shown}")
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """There are none."""

@@ -163,7 +163,8 @@ def reliability(entry: Entry) -> Any:
 
 
 def _has_history(entry: Entry) -> bool:
-    return all(item.get("history") for result in entry.results for item in result.summary["folds"])
+    histories = [item.get("history") for result in entry.results for item in result.summary["folds"]]
+    return all(history and None not in history[-1] for history in histories)
 
 
 def _always(_: Entry) -> bool:

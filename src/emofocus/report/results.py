@@ -260,10 +260,14 @@ def _check_sizes(
             raise ResultError(
                 f"{path}: fold {item['fold']} tests {item['test']} utterances, predictions.csv has {tested}"
             )
+        held = {name: len(folds[item["fold"]][name]) for name in PARTS}
+        if held["valid"] and not item["valid"]:  # --refit trains on it
+            held |= {"train": held["train"] + held["valid"], "valid": 0}
         for name in PARTS:
-            if len(folds[item["fold"]][name]) != item[name]:
-                held = len(folds[item["fold"]][name])
-                raise ResultError(f"{path}: fold {item['fold']} has {item[name]} in {name}, folds.json has {held}")
+            if held[name] != item[name]:
+                raise ResultError(
+                    f"{path}: fold {item['fold']} has {item[name]} in {name}, folds.json has {held[name]}"
+                )
     strangers = {row["fold"] for row in rows} - {str(item["fold"]) for item in summary["folds"]}
     if strangers:
         raise ResultError(f"{path} has no fold {min(strangers)}, which predictions.csv has")

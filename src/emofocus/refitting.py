@@ -1,0 +1,41 @@
+"""Training anew on training and validation parts, when a run before has settled all that validation is for."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emofocus.calibration import Calibration, Selection
+from emofocus.errors import ConfigError
+from emofocus.evaluation import Experiment, Settled, read_summary, refuse_difference
+
+
+def refitted(experiment: Experiment, run: Path) -> Experiment:
+    """The experiment, with the number of epochs and the calibration of each fold that a finished run of it chose.
+
+    Its recipe is called ``+refit``, and its selection is named, so that nothing compares it with what trained on less.
+
+    Args:
+        experiment: What the run did.
+        run: Folder of its results.
+
+    Raises:
+        ConfigError: The folder holds no results, another experiment's, or lacks folds.
+    """
+    if not (run / "summary.json").exists():
+        raise ConfigError(f"--refit {run}: no summary.json; the folder of results of a finished crossval is expected")
+    summary = read_summary(run / "summary.json")
+    refuse_difference(run, summary, experiment.identity())
+    finished = {item["fold"]: item for item in summary["folds"]}
+    missing = [number for number in range(len(experiment.folds)) if number not in finished]
+    if missing:
+        shown = ", ".join(map(str, missing))
+        raise ConfigError(f"--refit {run}: folds {shown} are not finished; start their crossval again first")
+    settled = tuple(_settled(finished[number], experiment.recipe.patience) for number in sorted(finished))
+    return replace(experiment, recipe_name=f"{experiment.recipe_name}+refit", settled=settled)
+
+
+def _settled(item: dict[str, Any], patience: int) -> Settled:
+    """A schedule runs to its end; where patience ended it, as many epochs as were best."""
+    valid = Selection(item["valid_coverage"], item["valid_selective_wa"])
+    calibration = Calibration(item["temperature"], item["threshold"], item["energy"], valid)
+    return Settled(item["best_epoch"] if patience else len(item["history"]), calibration)
