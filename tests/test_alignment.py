@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from emofocus.models import build
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.statistics import difference_of, resampled_means
 
+RESULTS = Path(__file__).parents[1] / "results"
+COMMITTED = sorted(path.parent for path in RESULTS.rglob("alignment.md"))
 NUMBER = {name: number for number, name in enumerate(MEASURES)}
 
 
@@ -263,6 +266,14 @@ def test_trained_folds_are_measured_once_and_tables_recompute(small_corpus: Path
     assert (out / "compact-bmhsa-tiny" / "fold-0" / "heads.csv").stat().st_mtime_ns == stamp
     with pytest.raises(ConfigError, match=r"measures of other settings .turns is 5, not 6"):
         run("alignment", tmp_path / "compact-bmhsa", *corpus, "--out", out, "--turns", 6, "--faithful", 2)
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda path: "/".join(path.relative_to(RESULTS).parts))
+def test_every_committed_table_recomputes_from_the_measures_beside_it(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "alignment.md").unlink()
+    run("alignment", "--out", tmp_path / "copy")
+    assert (tmp_path / "copy" / "alignment.md").read_text() == (folder / "alignment.md").read_text()
 
 
 def test_models_without_attention_are_refused(small_corpus: Path, tmp_path: Path) -> None:
