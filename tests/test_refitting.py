@@ -144,6 +144,19 @@ def test_a_run_that_cannot_be_refitted_is_refused_by_name(runs: Runs, tmp_path: 
     (tmp_path / "summary.json").write_text(json.dumps(done | {"folds": done["folds"][1:2]}))
     with pytest.raises(ConfigError, match="folds 0, 2 are not finished"):
         refitted(runs.base, tmp_path)
+    for item in done["folds"]:
+        del item["temperature"]
+    (tmp_path / "summary.json").write_text(json.dumps(done))
+    with pytest.raises(ConfigError, match="too old to tell its 'temperature'"):
+        refitted(runs.base, tmp_path)
+
+
+def test_a_run_from_before_energies_were_fitted_has_none_to_keep(runs: Runs, tmp_path: Path) -> None:
+    done = summary_of(runs.before)
+    for item in done["folds"]:
+        del item["energy"]
+    (tmp_path / "summary.json").write_text(json.dumps(done))
+    assert [item.calibration.energy for item in refitted(runs.base, tmp_path).settled] == [None] * 3
 
 
 def test_the_command_refuses_it_before_any_work(shared_small_corpus: Path, tmp_path: Path) -> None:

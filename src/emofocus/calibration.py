@@ -56,13 +56,14 @@ class Calibration(NamedTuple):
     Attributes:
         temperature: Divides the logits.
         threshold: Top probability from which on an answer counts.
-        energy: Of an utterance's mean logits (`emofocus.segments.energy`): all but `UNLIKE` of the part have more.
+        energy: Of an utterance's mean logits (`emofocus.segments.energy`): all but `UNLIKE` of the part have more. None
+            in results that are older than it.
         valid: What the threshold makes of the validation part itself.
     """
 
     temperature: float
     threshold: float
-    energy: float
+    energy: float | None
     valid: Selection
 
 

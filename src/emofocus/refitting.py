@@ -19,7 +19,7 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
         run: Folder of its results.
 
     Raises:
-        ConfigError: The folder holds no results, another experiment's, or lacks folds.
+        ConfigError: The folder holds no results, another experiment's, lacks folds, or was never calibrated.
     """
     if not (run / "summary.json").exists():
         raise ConfigError(f"--refit {run}: no summary.json; the folder of results of a finished crossval is expected")
@@ -30,12 +30,15 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     if missing:
         shown = ", ".join(map(str, missing))
         raise ConfigError(f"--refit {run}: folds {shown} are not finished; start their crossval again first")
-    settled = tuple(_settled(finished[number], experiment.recipe.patience) for number in sorted(finished))
+    try:
+        settled = tuple(_settled(finished[number], experiment.recipe.patience) for number in sorted(finished))
+    except KeyError as error:
+        raise ConfigError(f"--refit {run}: its summary is too old to tell its {error}; train it again first") from error
     return replace(experiment, recipe_name=f"{experiment.recipe_name}+refit", settled=settled)
 
 
 def _settled(item: dict[str, Any], patience: int) -> Settled:
     """A schedule runs to its end; where patience ended it, as many epochs as were best."""
     valid = Selection(item["valid_coverage"], item["valid_selective_wa"])
-    calibration = Calibration(item["temperature"], item["threshold"], item["energy"], valid)
+    calibration = Calibration(item["temperature"], item["threshold"], item.get("energy"), valid)
     return Settled(item["best_epoch"] if patience else len(item["history"]), calibration)

@@ -80,7 +80,7 @@ def train(
     if fabric.is_global_zero:
         told = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": precision}
         told |= {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
-        values = {"temperature": calibration.temperature, "threshold": calibration.threshold}
+        values: dict[str, float | None] = {"temperature": calibration.temperature, "threshold": calibration.threshold}
         values["energy"] = calibration.energy
         save_config(work, msgspec.structs.replace(config, training=told, **values))
         export(work, out)
