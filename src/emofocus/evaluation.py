@@ -214,7 +214,7 @@ def run_fold(
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
     if experiment.settled:
         epochs, calibration = experiment.settled[number]
-        recipe = msgspec.structs.replace(recipe, epochs=epochs, patience=0)
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
         fitted = fit(network, train, None, recipe, experiment.seed, folder, fabric, title, after_epoch)
     else:
         valid = SegmentDataset(heard, labels, recipe.segment, fold.valid)
