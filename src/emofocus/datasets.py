@@ -218,7 +218,7 @@ class SegmentDataset:
         frames = self._table.frames
         longest = int(lengths.max())
         offsets = torch.arange(longest, device=frames.device)
-        index = torch.from_numpy(first).to(frames.device)[:, None] + offsets  # (B, m)
+        index = torch.from_numpy(first).to(frames.device, non_blocking=True)[:, None] + offsets  # (B, m)
         features = frames[index.clamp(max=len(frames) - 1)]  # (B, m, F)
         if int(lengths.min()) < longest:
             features[offsets >= torch.from_numpy(lengths).to(frames.device)[:, None]] = 0.0

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from emofocus.augmentation import augment
 from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import Recipe
+from emofocus.cuda_graphs import LogitsOf, logits_of
 from emofocus.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.metrics import measure, score
 from emofocus.models import SpeechNetwork
@@ -104,13 +105,15 @@ def fit(
     network.normalize.set(*train.statistics())
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     run = _Run(network, optimizer, _average_of(network, recipe), [])
-    run.resume(by_first(fabric, lambda: load_tensors(checkpoint) if checkpoint.exists() else None))
     share_statistics(network, fabric.world_size)
     model, wrapped = fabric.setup(network, optimizer)
+    # Behind the set-up: an optimizer takes its state to the device on which it finds its weights.
+    run.resume(by_first(fabric, lambda: load_tensors(checkpoint) if checkpoint.exists() else None))
     train.to(fabric.device)
     if valid is not None:
         valid.to(fabric.device)
     run.average.to(fabric.device)
+    passing = logits_of(model, network, fabric)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         if recipe.patience and run.history and epoch - best_of(run.history).epoch > recipe.patience:
             say(f"{title}: no better validation UA for {recipe.patience} epochs")
@@ -118,7 +121,7 @@ def fit(
         so_far = f", {run.history[-1]}" if run.history else ""
         shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
         began = time.perf_counter()
-        loss = _train_epoch(model, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
+        loss = _train_epoch(model, passing, wrapped, run.average, train, recipe, seed, epoch, fabric, shown)
         wa, ua = (None, None) if valid is None else _validate(run.judged(), valid, fabric)
         figures = Epoch(epoch, loss, wa, ua, time.perf_counter() - began)
         run.history.append(figures)
@@ -144,6 +147,7 @@ def best_of(history: list[Epoch]) -> Epoch:
 
 def _train_epoch(
     model: nn.Module,
+    logits_of_batch: LogitsOf,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel,
     train: TrainingPart,
@@ -166,7 +170,7 @@ def _train_epoch(
         mixed, own = augment(_to_device(step.batch, fabric), recipe), step.own
         lengths = None if mixed.batch.lengths is None else mixed.batch.lengths[own]
         with own_draws(fabric, _mix(seed, epoch, number, fabric.global_rank)):
-            logits = model(mixed.batch.features[own], lengths).logits
+            logits = logits_of_batch(mixed.batch.features[own], lengths)
         # Gradients are averaged over processes: one with more of the segments counts for more.
         loss = mixed.loss(logits, recipe.label_smoothing, own) * (fabric.world_size * len(logits) / step.segments)
         optimizer.zero_grad()
