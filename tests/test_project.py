@@ -27,7 +27,7 @@ ORDER = [
     ["split_files", "audit"],
     ["store"],
     ["models", "datasets"],
-    ["augmentation", "ranks"],
+    ["augmentation", "ranks", "cuda_graphs"],
     ["checkpoint", "metrics", "statistics", "cost", "alignment", "faithfulness"],
     ["training", "calibration", "features_file"],
     ["prediction_rows"],

@@ -77,7 +77,7 @@ def learning(entry: Entry) -> Any:
     figure.get_layout_engine().set(wspace=0.06)
     for number, (column, scale, label) in enumerate(((0, 1, "training loss"), (2, 100, "validation UA %"))):
         axes = figure.add_subplot(1, 2, number + 1)
-        curves = [scale * np.array(item["history"])[:, column] for item in folds]
+        curves = [scale * np.array([epoch[column] for epoch in item["history"]]) for item in folds]
         for curve in curves:
             axes.plot(np.arange(1, len(curve) + 1), curve, color=BLUE, linewidth=0.9, alpha=0.7)
         chosen = [item["best_epoch"] for item in folds]
@@ -164,7 +164,7 @@ def reliability(entry: Entry) -> Any:
 
 def _has_history(entry: Entry) -> bool:
     histories = [item.get("history") for result in entry.results for item in result.summary["folds"]]
-    return all(history and None not in history[-1] for history in histories)
+    return all(history and history[-1][2] is not None for history in histories)  # WA is not drawn
 
 
 def _always(_: Entry) -> bool:
