@@ -40,7 +40,7 @@ ORDER = [
     ["timelines", "appending"],
     ["timeline_files"],
     ["export", "claims", "precisions"],
-    ["comparing", "aligning", "robustness", "exporting", "benching", "cli_options"],
+    ["comparing", "combining", "aligning", "robustness", "exporting", "benching", "cli_options"],
     ["predicting", "timelining", "live", "explaining", "experiments", "auditing", "serving"],
     ["sharding"],
     ["cluster"],

@@ -27,7 +27,7 @@ from emofocus.errors import ConfigError, EmofocusError, MissingExtraError
 
 ELSEWHERE = {
     "corpora": "cli_corpora",
-    **dict.fromkeys(("alignment", "bench", "compare", "report", "robustness"), "cli_report"),
+    **dict.fromkeys(("alignment", "bench", "combine", "compare", "report", "robustness"), "cli_report"),
     **dict.fromkeys(("serve", "tokens"), "cli_serve"),
     **dict.fromkeys(("crossval", "features", "grid", "shards", "train"), "cli_train"),
 }

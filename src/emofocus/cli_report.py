@@ -1,4 +1,4 @@
-"""The commands that measure: `emofocus report`, `compare`, `alignment`, `robustness` and `bench`."""
+"""The commands that measure: `emofocus report`, `compare`, `combine`, `alignment`, `robustness` and `bench`."""
 
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,22 @@ def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...
     from emofocus.comparing import compare_runs
 
     compare_runs(runs, reference, out, timed)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@click.option(
+    "-o", "--out", required=True, type=FOLDER, help="Folder for the results, as emofocus crossval writes them."
+)
+def combine(runs: tuple[Path, ...], out: Path) -> None:
+    """Score what several networks say together: the mean of their probabilities.
+
+    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds and by the same selection rule.
+    Nothing is fitted: every run counts the same.
+    """
+    from emofocus.combining import combine_runs
+
+    click.echo(combine_runs(runs, out))
 
 
 @click.command()

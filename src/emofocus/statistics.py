@@ -153,7 +153,7 @@ def intervals(
         EmofocusError: The systems did not see the same utterances, labels, speakers and classes.
     """
     for first, second in pairwise(systems):
-        _require_same(first, second, SEEN)
+        require_same(first, second, SEEN)
     values = _figures_of(systems).mean(axis=0)
     drawn = _resample(systems, resamples, seed).mean(axis=1)
     low, high = _quantiles(drawn, level)
@@ -173,7 +173,7 @@ def compare(
     Raises:
         EmofocusError: Utterances, labels, speakers, classes, protocol or folds differ; the message says which.
     """
-    _require_same(first, second, SEEN + DEALT)
+    require_same(first, second)
     values, drawn = _figures_of([first, second]), _resample([first, second], resamples, seed)
     change, drawn_change = values[1] - values[0], drawn[:, 1] - drawn[:, 0]
     low, high = _quantiles(drawn_change, level)
@@ -305,7 +305,8 @@ DEALT: tuple[Check, ...] = (
 )
 
 
-def _require_same(first: Predictions, second: Predictions, checks: Sequence[Check]) -> None:
+def require_same(first: Predictions, second: Predictions, checks: Sequence[Check] = SEEN + DEALT) -> None:
+    """Raise an `EmofocusError` that says in what two systems differ, if they do."""
     for what, of in checks:
         here, there = list(of(first)), list(of(second))
         if here != there:

@@ -146,8 +146,10 @@ def _by_fold(entry: Entry) -> str:
     rows = []
     for result in entry.results:
         for item, found in zip(result.summary["folds"], result.by_fold, strict=True):
-            numbers = [result.seed, item["fold"], item["train"], item["valid"], item["test"], item["best_epoch"]]
-            rows.append([*map(str, numbers), *(f"{100 * value:.2f}" for value in found)])
+            numbers = [result.seed, *(item[name] for name in ("fold", "train", "valid", "test"))]
+            rows.append(
+                [*map(str, numbers), str(item.get("best_epoch", NONE)), *(f"{100 * value:.2f}" for value in found)]
+            )
     head = ["seed", "fold", "train", "validate", "test", "chosen epoch", *(f"{name} %" for name in NAMES.values())]
     return f"<details><summary>Each fold</summary>\n\n{table(head, rows, right=1)}\n</details>\n"
 

@@ -1,0 +1,115 @@
+"""What `emofocus combine` does: the predictions of several runs in, those of all together out.
+
+Networks that hear different things, such as half a second at a time and whole phrases, get different things wrong, and
+the mean of what they say is then better than any of them (Kittler, Hatef, Duin and Matas, *On Combining Classifiers*,
+PAMI 1998, the sum rule).
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emofocus import __version__
+from emofocus.errors import ConfigError
+from emofocus.evaluation import averages, refuse_difference
+from emofocus.files import write_text
+from emofocus.leaderboard import refuse_other_task
+from emofocus.prediction_rows import Row, csv_text, measure_rows
+from emofocus.report.results import Result, read_run, utterance_of
+from emofocus.statistics import FIGURES, require_same
+
+
+def combine_runs(folders: Sequence[Path], out: Path) -> str:
+    """Write the results of several runs together: each utterance gets the mean of the runs' calibrated probabilities.
+
+    Nothing is fitted, so there is no temperature and no threshold. As all runs were selected by their validation parts,
+    and the mean by nothing, the result is compared with theirs.
+
+    Args:
+        folders: Of at least two finished runs.
+        out: Folder for `summary.json`, `predictions.csv` and `folds.json`.
+
+    Returns:
+        One line: mean and deviation of the figures over folds.
+
+    Raises:
+        ConfigError: Fewer than two different runs, or ``out`` holds another run.
+        ResultError: A folder is no run, folds are still to come, or a figure is not what its predictions give.
+        EmofocusError: Runs differ in what they saw or in their selection rule; the message says in what.
+    """
+    wanted = {folder.resolve(): folder for folder in folders}
+    if len(wanted) < 2:
+        raise ConfigError(f"{folders[0]} alone: combine takes two different runs or more")
+    first, *others = runs = [read_run(folder) for folder in wanted.values()]
+    for other in others:
+        refuse_other_task(first, other)
+        require_same(first.predictions, other.predictions)
+    summary = _head(runs)
+    if (out / "summary.json").exists():
+        refuse_difference(out, json.loads((out / "summary.json").read_text(encoding="utf-8")), summary)
+    source = next(iter(wanted.values()))
+    rows = _rows(source / "predictions.csv", runs)
+    folds = [_fold(number, runs, rows) for number in range(len(first.summary["folds"]))]
+    averaged = averages(folds)
+    summary |= {"version": __version__, "folds": folds, **averaged}
+    if first.audit is not None:
+        summary["audit"] = first.audit
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / "folds.json", out / "folds.json")
+    write_text(out / "predictions.csv", csv_text(rows))
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    told = (f"{name} {100 * averaged[name]['mean']:.2f} ± {100 * averaged[name]['std']:.2f}" for name in FIGURES)
+    return f"{out}: {', '.join(told)}"
+
+
+def _head(runs: Sequence[Result]) -> dict[str, Any]:
+    """The head of `summary.json`, with each run's own under ``members``."""
+    told = ("model", "recipe", "seed", "parameters")
+    summaries = [run.summary for run in runs]
+    settings = {f"{summary['model']}, {summary['recipe']}": summary["recipe_settings"] for summary in summaries}
+    agreed = {
+        name: summaries[0][name] for name in ("corpus", "utterances", "classes", "left_out") if name in summaries[0]
+    }
+    return agreed | {
+        "model": "+".join(dict.fromkeys(summary["model"] for summary in summaries)),
+        "recipe": "+".join(dict.fromkeys(summary["recipe"] for summary in summaries)),
+        "recipe_settings": settings,
+        "members": [{name: summary[name] for name in told} for summary in summaries],
+        "parameters": sum(summary["parameters"] for summary in summaries),
+        "protocol": summaries[0]["protocol"],
+        "seed": summaries[0]["seed"],
+    }
+
+
+def _rows(path: Path, runs: Sequence[Result]) -> list[Row]:
+    """Lines of the first run's predictions.csv, with the means in place of its probabilities."""
+    classes = runs[0].summary["classes"]
+    means = np.mean([run.probabilities for run in runs], axis=0)  # (U, C), sorted by utterance
+    of = dict(zip(runs[0].predictions.utterances, means, strict=True))
+    rows = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            shown = [f"{value:.6g}" for value in of[utterance_of(row)]]
+            best = int(np.argmax([float(value) for value in shown]))
+            scores = zip(classes, shown, strict=True)
+            rows.append(row | {"prediction": classes[best]} | {f"p_{name}": value for name, value in scores})
+    return rows
+
+
+def _fold(number: int, runs: Sequence[Result], rows: Sequence[Row]) -> dict[str, Any]:
+    """A fold's entry in `summary.json`; what it took to train are all runs' folds."""
+    entries = [run.summary["folds"][number] for run in runs]
+    own = [row for row in rows if row["fold"] == str(entries[0]["fold"])]
+    times = [entry.get("seconds") for entry in entries]
+    found = measure_rows(own, runs[0].summary["classes"])
+    return {
+        **{name: entries[0][name] for name in ("fold", "train", "valid", "test")},
+        "seconds": None if None in times else round(sum(times), 1),
+        **{name: round(value, 6) for name, value in found._asdict().items()},
+        "version": __version__,
+    }
