@@ -62,6 +62,8 @@ def child(model: str, recipe_name: str, graphs: bool, seconds: float, start: flo
     fabric = make_fabric("gpu", None, "bf16-mixed", 1)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(EnoughError):
         training.fit(network, part, None, recipe, 0, Path(folder), fabric)
+    if len(times) < 2:
+        raise SystemExit("the first step came too late; give it more --warm-up")
     print(len(times) - 1, times[-1] - times[0])
 
 

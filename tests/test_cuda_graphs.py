@@ -3,33 +3,18 @@
 import copy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 
 from emofocus import training
-from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings, load_recipe
+from emofocus.config import ModelConfig, NetworkSettings, Recipe, load_recipe
 from emofocus.cuda_graphs import logits_of
-from emofocus.datasets import SegmentDataset
 from emofocus.models import MODELS, SpeechNetwork, build
-from emofocus.store import Speech
 from emofocus.training import Fitted, fit
+from test_training import LABELS, speech_of
 
-LABELS = ("low", "high")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are for nothing else")
-
-
-def heard(seed: int, size: int = 40, frames: int = 60, utterances: int = 16) -> SegmentDataset:
-    """Noise whose class is heard in one feature."""
-    generator = np.random.default_rng(seed)
-    labels = [index % 2 for index in range(utterances)]
-    items = []
-    for label in labels:
-        features = generator.normal(size=(frames, size)).astype(np.float32)
-        features[:, 3] += 2 * label
-        items.append(Speech(features, np.zeros(frames, np.float32)))
-    return SegmentDataset(items, labels, SegmentSettings())
 
 
 def learned(folder: Path, model: str, epochs: int = 3, dropout: float = 0.0) -> tuple[SpeechNetwork, Fitted]:
@@ -38,7 +23,8 @@ def learned(folder: Path, model: str, epochs: int = 3, dropout: float = 0.0) -> 
     network = build(ModelConfig.of(model, LABELS, network=NetworkSettings(dropout=dropout)))
     recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=3e-4)
     fabric = Fabric(accelerator="gpu", devices=1)
-    return network, fit(network, heard(1), heard(2), recipe, seed=5, folder=folder, fabric=fabric)
+    train, valid = speech_of(16, seed=1), speech_of(16, seed=2)
+    return network, fit(network, train, valid, recipe, seed=5, folder=folder, fabric=fabric)
 
 
 @needs_gpu

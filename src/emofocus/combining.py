@@ -7,7 +7,6 @@ PAMI 1998, the sum rule).
 
 import csv
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
 
     Args:
         folders: Of at least two finished runs.
-        out: Folder for `summary.json`, `predictions.csv` and `folds.json`.
+        out: Folder for `summary.json`, `predictions.csv`, and the split and its audit, which are the runs'.
 
     Returns:
         One line: mean and deviation of the figures over folds.
@@ -59,8 +58,9 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
     summary |= {"version": __version__, "folds": folds, **averaged}
     if first.audit is not None:
         summary["audit"] = first.audit
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / "folds.json", out / "folds.json")
+    for name in ("folds.json", "audit.json"):
+        if (source / name).exists():
+            write_text(out / name, (source / name).read_text(encoding="utf-8"))
     write_text(out / "predictions.csv", csv_text(rows))
     write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     told = (f"{name} {100 * averaged[name]['mean']:.2f} ± {100 * averaged[name]['std']:.2f}" for name in FIGURES)
