@@ -1,7 +1,6 @@
 """What several runs say together: a mean that fits nothing, recomputes, and is refused over runs of other tasks."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emofocus.cli import app
-from emofocus.leaderboard import leaderboard
+from emofocus.errors import EmofocusError
+from emofocus.leaderboard import leaderboard, refuse_other_task
 from emofocus.report import read_results, write_report
 from emofocus.report.results import read_run
 from runs import change, write_result
@@ -73,21 +73,31 @@ def test_the_same_command_writes_the_same_and_another_is_refused(runs: list[Path
     assert "holds another run" in str(refused.exception) + refused.output
 
 
-@pytest.mark.parametrize(
-    ("alter", "said"),
-    [
-        (lambda summary: summary["protocol"].update(selection="refitted"), "selection rules differ"),
-        (lambda summary: summary.update(corpus="other"), "corpora differ"),
-    ],
-)
-def test_runs_of_another_task_are_refused(
-    runs: list[Path], tmp_path: Path, alter: Callable[[Any], None], said: str
-) -> None:
-    change(runs[1] / "summary.json", alter)
+def test_runs_of_another_corpus_are_refused(runs: list[Path], tmp_path: Path) -> None:
+    change(runs[1] / "summary.json", lambda summary: summary.update(corpus="other"))
     done = combine(*runs, "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert said in str(done.exception) + done.output
+    assert "corpora differ" in str(done.exception) + done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_with_a_run_that_learnt_from_its_validation_parts_the_result_says_so(runs: list[Path], tmp_path: Path) -> None:
+    """It has seen more than the others, so no table may set the mean beside them as if it had not."""
+
+    def refit(summary: Any) -> None:
+        summary["protocol"]["selection"] = "trained anew, on the validation part too"
+        for item in summary["folds"]:
+            item |= {"train": item["train"] + item["valid"], "valid": 0}
+
+    change(runs[1] / "summary.json", refit)
+    out = tmp_path / "out"
+    assert combine(*runs, "--out", out).exit_code == 0
+    first, second, both = (read_run(folder) for folder in (*runs, out))
+    assert "mhsa-faca, tiny: trained anew, on the validation part too" in both.summary["protocol"]["selection"]
+    assert [item["train"] for item in both.summary["folds"]] == [item["train"] for item in second.summary["folds"]]
+    assert {item["valid"] for item in both.summary["folds"]} == {0}
+    with pytest.raises(EmofocusError, match="selection rules differ"):
+        refuse_other_task(first, both)
 
 
 def test_other_folds_one_run_and_unfinished_ones_are_refused(runs: list[Path], tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...
 def combine(runs: tuple[Path, ...], out: Path) -> None:
     """Score what several networks say together: the mean of their probabilities.
 
-    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds and by the same selection rule.
-    Nothing is fitted: every run counts the same.
+    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds. Nothing is fitted: every run counts
+    the same.
     """
     from emofocus.combining import combine_runs
 

@@ -17,7 +17,7 @@ from emofocus import __version__
 from emofocus.errors import ConfigError
 from emofocus.evaluation import averages, refuse_difference
 from emofocus.files import write_text
-from emofocus.leaderboard import refuse_other_task
+from emofocus.leaderboard import refuse_other_corpus
 from emofocus.prediction_rows import Row, csv_text, measure_rows
 from emofocus.report.results import Result, read_run, utterance_of
 from emofocus.statistics import FIGURES, require_same
@@ -26,8 +26,8 @@ from emofocus.statistics import FIGURES, require_same
 def combine_runs(folders: Sequence[Path], out: Path) -> str:
     """Write the results of several runs together: each utterance gets the mean of the runs' calibrated probabilities.
 
-    Nothing is fitted, so there is no temperature and no threshold. As all runs were selected by their validation parts,
-    and the mean by nothing, the result is compared with theirs.
+    Nothing is fitted, so there is no temperature and no threshold. The mean is selected by nothing: the result's
+    selection is that of its runs, and where one of them learnt from its validation parts too, the result says so.
 
     Args:
         folders: Of at least two finished runs.
@@ -39,14 +39,14 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
     Raises:
         ConfigError: Fewer than two different runs, or ``out`` holds another run.
         ResultError: A folder is no run, folds are still to come, or a figure is not what its predictions give.
-        EmofocusError: Runs differ in what they saw or in their selection rule; the message says in what.
+        EmofocusError: Runs differ in corpus, classes, utterances, labels, protocol or folds; the message says in what.
     """
     wanted = {folder.resolve(): folder for folder in folders}
     if len(wanted) < 2:
         raise ConfigError(f"{folders[0]} alone: combine takes two different runs or more")
     first, *others = runs = [read_run(folder) for folder in wanted.values()]
     for other in others:
-        refuse_other_task(first, other)
+        refuse_other_corpus(first, other)
         require_same(first.predictions, other.predictions)
     summary = _head(runs)
     if (out / "summary.json").exists():
@@ -71,6 +71,10 @@ def _head(runs: Sequence[Result]) -> dict[str, Any]:
     """The head of `summary.json`, with each run's own under ``members``."""
     told = ("model", "recipe", "seed", "parameters")
     summaries = [run.summary for run in runs]
+    selections = [summary["protocol"]["selection"] for summary in summaries]
+    of_each = "; ".join(
+        f"{summary['model']}, {summary['recipe']}: {rule}" for summary, rule in zip(summaries, selections, strict=True)
+    )
     settings = {f"{summary['model']}, {summary['recipe']}": summary["recipe_settings"] for summary in summaries}
     agreed = {
         name: summaries[0][name] for name in ("corpus", "utterances", "classes", "left_out") if name in summaries[0]
@@ -81,7 +85,7 @@ def _head(runs: Sequence[Result]) -> dict[str, Any]:
         "recipe_settings": settings,
         "members": [{name: summary[name] for name in told} for summary in summaries],
         "parameters": sum(summary["parameters"] for summary in summaries),
-        "protocol": summaries[0]["protocol"],
+        "protocol": summaries[0]["protocol"] | {"selection": selections[0] if len(set(selections)) == 1 else of_each},
         "seed": summaries[0]["seed"],
     }
 
@@ -102,13 +106,14 @@ def _rows(path: Path, runs: Sequence[Result]) -> list[Row]:
 
 
 def _fold(number: int, runs: Sequence[Result], rows: Sequence[Row]) -> dict[str, Any]:
-    """A fold's entry in `summary.json`; what it took to train are all runs' folds."""
+    """A fold's entry in `summary.json`: what any run learnt from was learnt from, and the time is that of all."""
     entries = [run.summary["folds"][number] for run in runs]
+    most = max(entries, key=lambda entry: int(entry["train"]))
     own = [row for row in rows if row["fold"] == str(entries[0]["fold"])]
     times = [entry.get("seconds") for entry in entries]
     found = measure_rows(own, runs[0].summary["classes"])
     return {
-        **{name: entries[0][name] for name in ("fold", "train", "valid", "test")},
+        **{name: most[name] for name in ("fold", "train", "valid", "test")},
         "seconds": None if None in times else round(sum(times), 1),
         **{name: round(value, 6) for name, value in found._asdict().items()},
         "version": __version__,

@@ -1,6 +1,6 @@
 """Runs of one experiment side by side, the best first: how accurate each is, how sure that is, and what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,14 +140,20 @@ def _differences(first: Result, others: Sequence[Result]) -> list[Difference]:
 
 def refuse_other_task(first: Result, other: Result) -> None:
     """What `compare` does not see; it refuses other classes, utterances, labels, speakers, protocols and folds."""
-    for what, here, there in (
-        ("corpora", first.summary["corpus"], other.summary["corpus"]),
-        ("selection rules", *(run.summary["protocol"]["selection"] for run in (first, other))),
-    ):
-        if here != there:
-            raise EmofocusError(
-                f"{first.name} and {other.name} cannot be compared: their {what} differ ({here!r} and {there!r})"
-            )
+    refuse_other_corpus(first, other)
+    _refuse(first, other, "selection rules", lambda run: run.summary["protocol"]["selection"])
+
+
+def refuse_other_corpus(first: Result, other: Result) -> None:
+    """Names of utterances may agree where their corpora do not."""
+    _refuse(first, other, "corpora", lambda run: run.summary["corpus"])
+
+
+def _refuse(first: Result, other: Result, what: str, of: Callable[[Result], str]) -> None:
+    if of(first) != of(other):
+        raise EmofocusError(
+            f"{first.name} and {other.name} cannot be compared: their {what} differ ({of(first)!r} and {of(other)!r})"
+        )
 
 
 def _standing(run: Result, difference: Difference | None, timed: bool) -> Standing:
