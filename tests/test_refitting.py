@@ -138,8 +138,8 @@ def test_where_patience_ended_training_the_best_epoch_is_its_length(runs: Runs, 
 def test_a_run_that_cannot_be_refitted_is_refused_by_name(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no summary\.json"):
         refitted(runs.base, tmp_path)
-    with pytest.raises(ConfigError, match=r"holds another run .*seed is 0, not 1"):
-        refitted(replace(runs.base, seed=1), runs.before)
+    with pytest.raises(ConfigError, match=r"holds another run .*model is 'bmhsa', not 'mhsa-fa'"):
+        refitted(replace(runs.base, model="mhsa-fa"), runs.before)
     done = summary_of(runs.before)
     (tmp_path / "summary.json").write_text(json.dumps(done | {"folds": done["folds"][1:2]}))
     with pytest.raises(ConfigError, match="folds 0, 2 are not finished"):
@@ -149,6 +149,18 @@ def test_a_run_that_cannot_be_refitted_is_refused_by_name(runs: Runs, tmp_path: 
     (tmp_path / "summary.json").write_text(json.dumps(done))
     with pytest.raises(ConfigError, match="too old to tell its 'temperature'"):
         refitted(runs.base, tmp_path)
+
+
+def test_another_seed_takes_the_length_and_calibration_of_the_run_before(runs: Runs) -> None:
+    again = refitted(replace(runs.base, seed=1), runs.before)
+    assert again.settled == refitted(runs.base, runs.before).settled
+    assert again.identity()["seed"] == 1
+
+
+def test_folds_that_another_seed_deals_otherwise_are_refused(runs: Runs) -> None:
+    dealt = make_folds(runs.base.corpus, "random", 1, count=3)
+    with pytest.raises(ConfigError, match="holds another run"):
+        refitted(replace(runs.base, seed=1, folds=dealt), runs.before)
 
 
 def test_a_run_from_before_energies_were_fitted_has_none_to_keep(runs: Runs, tmp_path: Path) -> None:

@@ -64,7 +64,10 @@ def experiment_options(command: Command) -> Command:
 @experiment_options
 @click.option("--jobs", default=1, type=click.IntRange(min=1), help="Folds to train side by side on the device.")
 @click.option(
-    "--refit", type=FOLDER, metavar="RUN", help="Train on validation parts too, as long as RUN, the same run, chose."
+    "--refit",
+    type=FOLDER,
+    metavar="RUN",
+    help="Train on validation parts too, as long as RUN, this run or one with another seed, chose.",
 )
 @ray_option()
 def crossval(ray: str | None, **arguments: Any) -> None:

@@ -15,7 +15,8 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     Its recipe is called ``+refit``, and its selection is named, so that nothing compares it with what trained on less.
 
     Args:
-        experiment: What the run did.
+        experiment: What the run did, with the same or another seed: another one's first weights and order of segments
+            need no other length.
         run: Folder of its results.
 
     Raises:
@@ -24,7 +25,7 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     if not (run / "summary.json").exists():
         raise ConfigError(f"--refit {run}: no summary.json; the folder of results of a finished crossval is expected")
     summary = read_summary(run / "summary.json")
-    refuse_difference(run, summary, experiment.identity())
+    refuse_difference(run, summary, experiment.identity() | {"seed": summary["seed"]})
     finished = {item["fold"]: item for item in summary["folds"]}
     missing = [number for number in range(len(experiment.folds)) if number not in finished]
     if missing:
