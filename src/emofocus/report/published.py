@@ -132,6 +132,13 @@ TABLES = (
             Published(
                 "emofocus, compact-faca", "compact-faca", "", "", "Ours: the same mechanisms in a smaller network."
             ),
+            Published(
+                "emofocus, MHSA-FACA and compact-faca together",
+                "mhsa-faca+compact-faca",
+                "",
+                "",
+                "The mean of two networks' probabilities, 5.2 M parameters.",
+            ),
         ),
     ),
     Table(
