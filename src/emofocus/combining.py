@@ -71,21 +71,20 @@ def _head(runs: Sequence[Result]) -> dict[str, Any]:
     """The head of `summary.json`, with each run's own under ``members``."""
     told = ("model", "recipe", "seed", "parameters")
     summaries = [run.summary for run in runs]
-    selections = [summary["protocol"]["selection"] for summary in summaries]
-    of_each = "; ".join(
-        f"{summary['model']}, {summary['recipe']}: {rule}" for summary, rule in zip(summaries, selections, strict=True)
-    )
-    settings = {f"{summary['model']}, {summary['recipe']}": summary["recipe_settings"] for summary in summaries}
+    names = [f"{summary['model']}, {summary['recipe']}" for summary in summaries]
+    selections = {name: summary["protocol"]["selection"] for name, summary in zip(names, summaries, strict=True)}
+    shared = set(selections.values())
+    selection = shared.pop() if len(shared) == 1 else "; ".join(map(": ".join, selections.items()))
     agreed = {
         name: summaries[0][name] for name in ("corpus", "utterances", "classes", "left_out") if name in summaries[0]
     }
     return agreed | {
         "model": "+".join(dict.fromkeys(summary["model"] for summary in summaries)),
         "recipe": "+".join(dict.fromkeys(summary["recipe"] for summary in summaries)),
-        "recipe_settings": settings,
+        "recipe_settings": {name: summary["recipe_settings"] for name, summary in zip(names, summaries, strict=True)},
         "members": [{name: summary[name] for name in told} for summary in summaries],
         "parameters": sum(summary["parameters"] for summary in summaries),
-        "protocol": summaries[0]["protocol"] | {"selection": selections[0] if len(set(selections)) == 1 else of_each},
+        "protocol": summaries[0]["protocol"] | {"selection": selection},
         "seed": summaries[0]["seed"],
     }
 
