@@ -47,9 +47,13 @@ def test_a_run_combined_with_another_seed_of_the_same_answers_stays_itself(runs:
     twin.mkdir()
     for name in ("predictions.csv", "folds.json", "summary.json"):
         (twin / name).write_bytes((runs[0] / name).read_bytes())
+    change(twin / "summary.json", lambda summary: summary.update(seed=1))
     assert combine(runs[0], twin, "--out", tmp_path / "out").exit_code == 0
     alone, both = read_run(runs[0]), read_run(tmp_path / "out")
     np.testing.assert_allclose(both.by_fold, alone.by_fold)
+    # Two networks, which no table may average with one of them as if they were a further seed.
+    assert both.key == ("made", "speaker", "bmhsa+bmhsa", "tiny")
+    assert [(member["model"], member["seed"]) for member in both.summary["members"]] == [("bmhsa", 0), ("bmhsa", 1)]
 
 
 def test_results_of_a_combination_stand_in_leaderboards_and_reports(runs: list[Path], tmp_path: Path) -> None:

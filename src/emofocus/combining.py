@@ -68,7 +68,10 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
 
 
 def _head(runs: Sequence[Result]) -> dict[str, Any]:
-    """The head of `summary.json`, with each run's own under ``members``."""
+    """The head of `summary.json`, with each run's own under ``members``.
+
+    The model's name has each network in it, seeds of one system too: three networks are not one.
+    """
     told = ("model", "recipe", "seed", "parameters")
     summaries = [run.summary for run in runs]
     names = [f"{summary['model']}, {summary['recipe']}" for summary in summaries]
@@ -79,7 +82,7 @@ def _head(runs: Sequence[Result]) -> dict[str, Any]:
         name: summaries[0][name] for name in ("corpus", "utterances", "classes", "left_out") if name in summaries[0]
     }
     return agreed | {
-        "model": "+".join(dict.fromkeys(summary["model"] for summary in summaries)),
+        "model": "+".join(summary["model"] for summary in summaries),
         "recipe": "+".join(dict.fromkeys(summary["recipe"] for summary in summaries)),
         "recipe_settings": {name: summary["recipe_settings"] for name, summary in zip(names, summaries, strict=True)},
         "members": [{name: summary[name] for name in told} for summary in summaries],
