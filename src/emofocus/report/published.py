@@ -139,6 +139,13 @@ TABLES = (
                 "",
                 "The mean of two networks' probabilities, 5.2 M parameters.",
             ),
+            Published(
+                "emofocus, three seeds of compact-faca together",
+                "compact-faca+compact-faca+compact-faca",
+                "",
+                "",
+                "The mean of three networks' probabilities, 1.3 M parameters.",
+            ),
         ),
     ),
     Table(
