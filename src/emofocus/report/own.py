@@ -115,9 +115,9 @@ def _p_values(found: Comparison) -> tuple[float, float, float]:
 
 def details(entry: Entry) -> Iterator[str]:
     """Paragraphs and tables of one entry."""
-    summary, names = entry.first.summary, ", ".join(str(result.seed) for result in entry.results)
-    speakers = len(entry.by_speaker)
-    plural = "s" if len(entry.results) > 1 else ""
+    summary, speakers = entry.first.summary, len(entry.by_speaker)
+    numbers = entry.first.together or [result.seed for result in entry.results]
+    names, plural = ", ".join(map(str, numbers)), "s" if len(numbers) > 1 else ""
     unfinished = f" {entry.unfinished[2:-2].capitalize()}: what follows is of these alone." if entry.unfinished else ""
     yield (
         f"{summary['parameters']:,} parameters; seed{plural} {names}; {summary['protocol']['folds']} folds; "

@@ -65,6 +65,11 @@ class Result:
         return int(self.summary["seed"])
 
     @property
+    def together(self) -> list[int]:
+        """Seeds of the runs that were combined, each once; none for a single run."""
+        return sorted({int(member["seed"]) for member in self.summary.get("members", ())})
+
+    @property
     def finished(self) -> bool:
         """Whether all folds are there."""
         return len(self.summary["folds"]) == int(self.summary["protocol"]["folds"])
