@@ -113,6 +113,14 @@ def test_every_committed_result_tests_each_utterance_once_in_the_part_that_its_f
         assert not set(fold["test"]) & (set(fold["train"]) | set(fold["valid"]))
 
 
+@pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: "/".join(path.relative_to(RESULTS).parts[:-1]))
+def test_every_committed_result_has_the_audit_of_its_split_beside_it(path: Path) -> None:
+    """It fails where test speakers are heard in training, and nowhere else."""
+    found = json.loads((path.parent / "audit.json").read_text())
+    assert found["folds"] == json.loads(path.read_text())["protocol"]["folds"]
+    assert found["passed"] is not path.relative_to(RESULTS).parts[1].startswith("random")
+
+
 def test_ravdess_is_committed_under_both_protocols() -> None:
     assert {path.relative_to(RESULTS).parts[:2] for path in SUMMARIES} >= {
         ("ravdess", "speaker"),
