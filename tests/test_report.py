@@ -70,6 +70,16 @@ def test_the_committed_figures_are_those_that_the_report_shows() -> None:
     assert {f"images/results/{path.name}" for path in (ROOT / "docs/images/results").iterdir()} == set(shown)
 
 
+def test_the_readmes_figures_are_those_of_the_report() -> None:
+    rows = re.findall(r"\| (\d+\.\d+ ± \d+\.\d+) " * 3 + r"\|\n", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(rows) > 30
+    measured = re.findall(
+        r"WA (\S+ ± \S+) \[[^]]*]<br>UA (\S+ ± \S+) \[[^]]*]<br>macro-F1 (\S+ ± \S+) \[",
+        (ROOT / "docs" / "results.md").read_text(encoding="utf-8"),
+    )
+    assert not set(rows) - set(measured)
+
+
 # What it says
 
 
