@@ -34,6 +34,11 @@ class Entry:
         return self.results[0]
 
     @property
+    def seeds(self) -> list[int]:
+        """Of its results, or of the runs that were combined in them."""
+        return self.first.together or [result.seed for result in self.results]
+
+    @property
     def corpus(self) -> str:
         """Name of the corpus."""
         return self.first.key[0]

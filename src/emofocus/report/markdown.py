@@ -36,7 +36,7 @@ def figure_with_interval(entry: Entry, number: int) -> str:
 
 def seeds(entry: Entry) -> str:
     """How many seeds, whether in one answer, and whether folds are missing."""
-    together = len(entry.first.together)
-    number = max(together, len(entry.results))
-    counted = f"{number} seed" + ("s" if number > 1 else "") + (" together" if together > 1 else "")
+    number = len(entry.seeds)
+    together = " together" if len(entry.first.together) > 1 else ""
+    counted = f"{number} seed" + ("s" if number > 1 else "") + together
     return f"{counted}, {entry.unfinished}" if entry.unfinished else counted

@@ -116,8 +116,7 @@ def _p_values(found: Comparison) -> tuple[float, float, float]:
 def details(entry: Entry) -> Iterator[str]:
     """Paragraphs and tables of one entry."""
     summary, speakers = entry.first.summary, len(entry.by_speaker)
-    numbers = entry.first.together or [result.seed for result in entry.results]
-    names, plural = ", ".join(map(str, numbers)), "s" if len(numbers) > 1 else ""
+    names, plural = ", ".join(map(str, entry.seeds)), "s" if len(entry.seeds) > 1 else ""
     unfinished = f" {entry.unfinished[2:-2].capitalize()}: what follows is of these alone." if entry.unfinished else ""
     yield (
         f"{summary['parameters']:,} parameters; seed{plural} {names}; {summary['protocol']['folds']} folds; "
