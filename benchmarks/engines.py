@@ -19,11 +19,11 @@ from emofocus.bulk import BATCH, recognise_together
 from emofocus.config import load_model_config
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.exporting import export_model
-from emofocus.files import write_text
 from emofocus.metrics import measure
 from emofocus.recognizer import Recognizer
 from emofocus.splits import make_folds
-from emofocus.tables import table
+from emofocus.utils.atomic import write_text
+from emofocus.utils.markdown import table
 
 KEYS = ("fold", "part", "file", "speaker", "label")
 VARIANTS = {

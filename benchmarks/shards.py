@@ -26,12 +26,12 @@ from emofocus.datasets import ALONE, Pass, Rank, SegmentDataset, Step
 from emofocus.duplicates import Sound
 from emofocus.evaluation import Experiment
 from emofocus.models import build
-from emofocus.places import place_of
 from emofocus.shard_writer import write_shards
 from emofocus.shards import Shards, StreamedTraining
 from emofocus.splits import make_folds
 from emofocus.store import Speech
 from emofocus.training import fit
+from emofocus.utils.storage import place_of
 
 RECIPE = Recipe(
     epochs=2,

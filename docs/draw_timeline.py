@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from emofocus import Recognizer, audio
-from emofocus.drawing import EMOTIONS
+from emofocus.utils.plotting import EMOTIONS
 
 
 def main(clips: list[Path], out: Path) -> None:

@@ -28,7 +28,7 @@ pytest.importorskip("moto", reason="moto, which plays an object store, is not in
 from emofocus.cluster import read, read_errors
 from emofocus.cluster.connection import import_ray
 from emofocus.cluster.predicting import predict_on_ray
-from emofocus.places import files_below, place_of
+from emofocus.utils.storage import files_below, place_of
 
 RATE = audio.SAMPLING_RATE
 PART = 16

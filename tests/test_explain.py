@@ -17,7 +17,6 @@ from emofocus import Recognizer, audio
 from emofocus.checkpoint import load_network
 from emofocus.cli import app
 from emofocus.config import ModelConfig
-from emofocus.drawing import style
 from emofocus.errors import AudioError, ConfigError, ModelError
 from emofocus.explain import caption, draw_maps, draw_story, write_page
 from emofocus.explain.story import edges_of
@@ -29,6 +28,7 @@ from emofocus.listening import ATTENDING, frame_amplitude, received
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.recognizer import model_folder
 from emofocus.segments import runs
+from emofocus.utils.plotting import style
 from untrained import LABELS, config_of, saved, untrained
 
 RATE = audio.SAMPLING_RATE

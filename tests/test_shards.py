@@ -25,7 +25,6 @@ from emofocus.evaluation import Experiment
 from emofocus.folds import Fold, Folds
 from emofocus.metrics import mean_logits
 from emofocus.models import build
-from emofocus.places import Place, place_of, write_file
 from emofocus.shard_files import Cut
 from emofocus.shard_writer import write_shards
 from emofocus.sharding import train as train_from_shards
@@ -33,6 +32,7 @@ from emofocus.shards import Heard, Shards, shared, shuffled
 from emofocus.splits import make_folds
 from emofocus.store import Speech
 from emofocus.training import fit
+from emofocus.utils.storage import Place, place_of, write_file
 
 CLASSES = ("angry", "happy", "sad")
 RECIPE = Recipe(

@@ -13,10 +13,10 @@ from emofocus.config import Recipe, parse
 from emofocus.corpora import read_corpus
 from emofocus.errors import ConfigError
 from emofocus.leaderboard import refuse_other_task
-from emofocus.progress import say
 from emofocus.report.results import Result, read_run
 from emofocus.split_files import read_folds
 from emofocus.store import CachedSpeech
+from emofocus.utils.progress import say
 
 
 def measure_claims(

@@ -14,8 +14,8 @@ import msgspec
 from emofocus import __version__
 from emofocus.bulk import Item, seconds
 from emofocus.errors import ConfigError
-from emofocus.files import write_text
 from emofocus.recognizer import Recognizer
+from emofocus.utils.atomic import write_text
 
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:

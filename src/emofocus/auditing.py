@@ -10,9 +10,9 @@ from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
 from emofocus.duplicates import Sound
 from emofocus.errors import SplitError
-from emofocus.files import write_text
 from emofocus.split_files import read_split, told_by_names
 from emofocus.store import sounds_of
+from emofocus.utils.atomic import write_text
 
 WORDS = {
     **LEAKS,

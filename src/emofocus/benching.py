@@ -17,11 +17,11 @@ from emofocus.audio import SAMPLING_RATE, Waveform
 from emofocus.bulk import recognise_together
 from emofocus.engine import ENGINES
 from emofocus.errors import ConfigError, one_of
-from emofocus.files import write_text
-from emofocus.progress import say
 from emofocus.recognizer import Recognizer, model_folder
 from emofocus.streaming import STREAM_HOP, StreamingRecognizer
-from emofocus.tables import table
+from emofocus.utils.atomic import write_text
+from emofocus.utils.markdown import table
+from emofocus.utils.progress import say
 
 BATCH = 32
 CHUNK_SECONDS = 0.02

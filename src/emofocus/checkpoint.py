@@ -10,8 +10,8 @@ from torch import Tensor
 
 from emofocus.config import ModelConfig, load_model_config, to_plain
 from emofocus.errors import ModelError
-from emofocus.files import replacing, write_text
 from emofocus.models import SpeechNetwork, build
+from emofocus.utils.atomic import replacing, write_text
 
 PACKED_FROM = 32_768
 """Matrices with at least so many numbers are packed to int8."""

@@ -176,7 +176,7 @@ def _map_labels(
 def _write_json(path: Path, report: "Report") -> None:
     import msgspec
 
-    from emofocus.files import write_text
+    from emofocus.utils.atomic import write_text
 
     write_text(path, msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     click.echo(f"Report: {path}")

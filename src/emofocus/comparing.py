@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from emofocus.drawing import BLUE, ORANGE, add_title, blank, style
 from emofocus.errors import ConfigError, one_of
-from emofocus.files import replacing, write_text
 from emofocus.leaderboard import Leaderboard, Standing, leaderboard
-from emofocus.progress import say
 from emofocus.report.entries import OPTIMISTIC
 from emofocus.report.markdown import NAMES, NONE, chance, points
-from emofocus.tables import table
+from emofocus.utils.atomic import replacing, write_text
+from emofocus.utils.markdown import table
+from emofocus.utils.plotting import BLUE, ORANGE, add_title, blank, style
+from emofocus.utils.progress import say
 
 REFERENCE = "reference"
 

@@ -16,8 +16,8 @@ from emofocus.corpora import Corpus
 from emofocus.duplicates import Sound
 from emofocus.engine import open_session
 from emofocus.errors import ConfigError, CorpusError, ModelError
-from emofocus.progress import track
 from emofocus.store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep
+from emofocus.utils.progress import track
 
 MANIFEST = "manifest"
 """Where embeddings come from that a manifest's column names."""

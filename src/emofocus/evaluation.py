@@ -21,15 +21,15 @@ from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.duplicates import Sound
 from emofocus.errors import ConfigError, SplitError
-from emofocus.files import write_text
 from emofocus.folds import Fold, Folds, write_folds
 from emofocus.metrics import Metrics, mean_logits
 from emofocus.models import build
 from emofocus.prediction_rows import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
-from emofocus.progress import say
 from emofocus.ranks import by_first, first_of_machine
 from emofocus.store import Speech, SpeechSource
 from emofocus.training import Epoch, Fitted, fit
+from emofocus.utils.atomic import write_text
+from emofocus.utils.progress import say
 
 SELECTION = "best validation UA; test scored once"
 SELECTION_OF_REFIT = (

@@ -27,13 +27,13 @@ from emofocus.features_file import FeaturesFile, write_features
 from emofocus.metrics import Metrics
 from emofocus.models import MODELS
 from emofocus.prediction_rows import Row
-from emofocus.progress import plain, say
 from emofocus.ranks import first_of_machine, processes
 from emofocus.refitting import refitted
 from emofocus.split_files import read_folds
 from emofocus.splits import make_folds
 from emofocus.store import CachedSpeech, SpeechSource
 from emofocus.training import Epoch
+from emofocus.utils.progress import plain, say
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 LOGS = ("tensorboard",)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from emofocus import audio
-from emofocus.drawing import style
 from emofocus.errors import ConfigError, one_of
 from emofocus.explain import caption, draw_maps, draw_story, write_page
 from emofocus.explanation import Explanation
-from emofocus.files import replacing
 from emofocus.recognizer import Recognizer
+from emofocus.utils.atomic import replacing
+from emofocus.utils.plotting import style
 
 FORMATS = (".html", ".png", ".svg", ".pdf")
 

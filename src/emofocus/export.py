@@ -20,11 +20,11 @@ from emofocus.embeddings import MANIFEST, Extractor, join
 from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
 from emofocus.features import FrontEnd
-from emofocus.files import replacing, write_text
 from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
 from emofocus.segments import segment_count
+from emofocus.utils.atomic import replacing, write_text
 
 OPSET = 17
 TOLERANCE = 1e-4

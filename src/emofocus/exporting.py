@@ -12,11 +12,11 @@ from emofocus.corpora import Corpus, read_corpus
 from emofocus.engine import ENGINES
 from emofocus.errors import ConfigError
 from emofocus.export import export
-from emofocus.files import write_text
 from emofocus.model_card import model_card
 from emofocus.precisions import FIXED, Agreement, write_fixed, write_fp16, write_int8
-from emofocus.progress import say
 from emofocus.splits import PROTOCOLS, make_folds
+from emofocus.utils.atomic import write_text
+from emofocus.utils.progress import say
 
 CLIPS = 64
 """Of the corpus, spread over it, on which bytes are calibrated and graphs are checked."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emofocus.corpora import Corpus
 from emofocus.errors import SplitError
-from emofocus.files import write_text
+from emofocus.utils.atomic import write_text
 
 PARTS = ("train", "valid", "test")
 

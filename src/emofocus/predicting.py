@@ -13,9 +13,9 @@ from emofocus.appending import Appended, settings_of
 from emofocus.bulk import BATCH, MANIFESTS, Item, items_of, recognise
 from emofocus.bulk import Result as Recognised
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.files import replacing
-from emofocus.progress import telling
 from emofocus.recognizer import Prediction, Recognizer
+from emofocus.utils.atomic import replacing
+from emofocus.utils.progress import telling
 
 FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")

@@ -14,12 +14,12 @@ from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.distortions import DISTORTIONS, Scene
 from emofocus.errors import AudioError, ConfigError
-from emofocus.files import write_text
 from emofocus.metrics import measure
 from emofocus.prediction import Prediction
-from emofocus.progress import track
 from emofocus.recognizer import Recognizer
-from emofocus.tables import table
+from emofocus.utils.atomic import write_text
+from emofocus.utils.markdown import table
+from emofocus.utils.progress import track
 
 KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
 """Of warnings, by their first word."""

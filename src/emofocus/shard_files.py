@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from emofocus.errors import ConfigError, CorpusError
-from emofocus.places import Place, open_file, place_of, reason_of
+from emofocus.utils.storage import Place, open_file, place_of, reason_of
 
 FORMAT = "emofocus shards/1"
 INDEX, GROUPS = "index.json", "groups.parquet"

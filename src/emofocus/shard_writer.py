@@ -16,11 +16,11 @@ from emofocus import __version__
 from emofocus.config import to_plain
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, refuse_leaks
-from emofocus.places import Place, files_below, write_file
-from emofocus.progress import track
 from emofocus.segments import active_segments
 from emofocus.shard_files import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
 from emofocus.store import Speech, SpeechSource
+from emofocus.utils.progress import track
+from emofocus.utils.storage import Place, files_below, write_file
 
 Moments = tuple[int, NDArray[np.float64], NDArray[np.float64]]
 """Frames, their mean (F,), and the sum of their squared distances from it (F,)."""

@@ -17,8 +17,8 @@ from emofocus.experiments import make_experiment, make_fabric, recipe_of, with_e
 from emofocus.export import export
 from emofocus.metrics import mean_logits
 from emofocus.models import build
-from emofocus.progress import say
 from emofocus.training import Epoch, Fitted, fit
+from emofocus.utils.progress import say
 
 try:
     from emofocus.shard_files import shards_at

@@ -18,7 +18,7 @@ from emofocus.corpora import Corpus
 from emofocus.duplicates import Sound, sound_of
 from emofocus.errors import AudioError
 from emofocus.features import FrontEnd
-from emofocus.progress import track
+from emofocus.utils.progress import track
 
 Entries = Callable[[int, audio.Waveform], list[tuple[str, bytes]]]
 """An utterance's position and samples → what is kept of it, by key."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emofocus.errors import MissingExtraError
-from emofocus.files import write_text
 from emofocus.timelines import Span
+from emofocus.utils.atomic import write_text
 
 Spans = Sequence[Span]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from emofocus import audio, timeline_files
-from emofocus.drawing import EMOTIONS, GREY, add_title, blank, style
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.files import replacing
-from emofocus.progress import telling
 from emofocus.recognizer import Recognizer
 from emofocus.smoothing import Smoothing
 from emofocus.timeline_files import FORMATS, TEXTS, clock
 from emofocus.timelines import Span, spans
+from emofocus.utils.atomic import replacing
+from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
+from emofocus.utils.progress import telling
 
 SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
 

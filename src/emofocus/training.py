@@ -21,8 +21,8 @@ from emofocus.cuda_graphs import LogitsOf, logits_of
 from emofocus.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.metrics import measure, score
 from emofocus.models import SpeechNetwork
-from emofocus.progress import say, track
 from emofocus.ranks import by_first, own_draws, rank_of, share_statistics
+from emofocus.utils.progress import say, track
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 

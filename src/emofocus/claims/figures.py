@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from emofocus.claims.measured import Measured
-from emofocus.drawing import BLUE, EMOTIONS, GREY, ORANGE, blank
 from emofocus.faithfulness import RANKINGS, SHARES
+from emofocus.utils.plotting import BLUE, EMOTIONS, GREY, ORANGE, blank
 
 NAMES = {
     "attention": "attention",

@@ -22,13 +22,13 @@ from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
-from emofocus.files import write_text
 from emofocus.folds import Fold
 from emofocus.listening import ATTENDING, frame_amplitude, over_time, received
 from emofocus.models import SpeechNetwork
 from emofocus.prediction_rows import csv_text, identity
-from emofocus.progress import track
 from emofocus.store import Speech
+from emofocus.utils.atomic import write_text
+from emofocus.utils.progress import track
 
 UTTERANCES, HEADS, FAITHFULNESS = "utterances.csv", "heads.csv", "faithfulness.csv"
 Row = dict[str, Any]

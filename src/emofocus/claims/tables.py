@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from emofocus.claims.figures import NAMES, draw_curves, draw_heads
 from emofocus.claims.measured import Array, Measured, read_measures
 from emofocus.claims.measuring import ClaimSettings, read_settings
-from emofocus.drawing import add_title, style
 from emofocus.faithfulness import RANKINGS, area
-from emofocus.files import replacing, write_text
 from emofocus.report.markdown import chance
 from emofocus.statistics import Difference, difference_of, holm, resampled_means
-from emofocus.tables import table
+from emofocus.utils.atomic import replacing, write_text
+from emofocus.utils.markdown import table
+from emofocus.utils.plotting import add_title, style
 
 
 def write_tables(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emofocus.progress import say
+from emofocus.utils.progress import say
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 

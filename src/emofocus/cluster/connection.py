@@ -12,7 +12,7 @@ from typing import Any
 
 from emofocus import __version__
 from emofocus.errors import ConfigError, MissingExtraError
-from emofocus.progress import say
+from emofocus.utils.progress import say
 
 PATIENCE = 10.0
 """Seconds in which an address must answer."""

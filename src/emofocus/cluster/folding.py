@@ -18,9 +18,9 @@ from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment, cross_validate
 from emofocus.experiments import make_experiment, make_fabric, print_summary
 from emofocus.features_file import FeaturesFile
-from emofocus.files import replacing
 from emofocus.prediction_rows import Row
 from emofocus.store import SpeechSource
+from emofocus.utils.atomic import replacing
 
 FoldResult = tuple[dict[str, Any], list[Row]]
 

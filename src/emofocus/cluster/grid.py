@@ -16,9 +16,9 @@ from emofocus.evaluation import Experiment
 from emofocus.experiments import describe, find_source, recipe_of, with_embedding
 from emofocus.folds import Folds
 from emofocus.metrics import Metrics
-from emofocus.progress import say
 from emofocus.splits import make_folds
 from emofocus.store import SpeechSource
+from emofocus.utils.progress import say
 
 Name = Annotated[str, Meta(min_length=1)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1)]

@@ -23,7 +23,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from emofocus.errors import ConfigError
-from emofocus.places import Place, delete_file, files_below, place_of, read_file, write_file
+from emofocus.utils.storage import Place, delete_file, files_below, place_of, read_file, write_file
 
 PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
 ERRORS = pa.schema([*PLACE_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])

@@ -21,8 +21,8 @@ from emofocus.cluster.listing import Listing, clips_of, listing_of
 from emofocus.cluster.output import ERRORS, Output
 from emofocus.cluster.working import Worker
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.progress import say, telling
 from emofocus.recognizer import Recognizer
+from emofocus.utils.progress import say, telling
 
 PART = 256
 """Clips of a part, which is one task and one file: what an interruption can cost a worker."""

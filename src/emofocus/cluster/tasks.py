@@ -18,8 +18,8 @@ from emofocus.errors import ConfigError, one_of
 from emofocus.evaluation import Experiment, run_fold
 from emofocus.experiments import ACCELERATORS, PRECISIONS, make_fabric
 from emofocus.prediction_rows import Row
-from emofocus.progress import plain
 from emofocus.store import CachedSpeech, Speech
+from emofocus.utils.progress import plain
 
 RETRIES = 5
 """Times that a fold is begun again, or goes on, after its process or node has died."""

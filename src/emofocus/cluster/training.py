@@ -11,7 +11,7 @@ from typing import Any
 from emofocus.cluster.connection import connected, import_ray
 from emofocus.cluster.whereabouts import found_below
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.progress import say
+from emofocus.utils.progress import say
 
 ray = import_ray()
 from ray import train as ray_train  # noqa: E402  (once it is known to be there)

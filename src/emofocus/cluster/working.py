@@ -20,9 +20,9 @@ from emofocus.cluster.desk import Model
 from emofocus.cluster.listing import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.errors import AudioError, ConfigError
-from emofocus.places import LOCAL, reason_of
 from emofocus.prediction import Prediction
 from emofocus.recognizer import Recognizer
+from emofocus.utils.storage import LOCAL, reason_of
 
 TRIES = 2
 """Workers that a part may cost. From then on it is recognised in a process apart, which may die alone."""

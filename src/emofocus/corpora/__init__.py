@@ -18,7 +18,7 @@ from emofocus.corpora.savee import SAVEE
 from emofocus.corpora.tess import TESS
 from emofocus.corpora.urdu import URDU
 from emofocus.errors import CorpusError, one_of
-from emofocus.progress import say
+from emofocus.utils.progress import say
 
 CORPORA: dict[str, Reader] = {
     "ravdess": RAVDESS,

@@ -15,7 +15,7 @@ from typing import Any
 from emofocus.corpora.base import Reader, differences
 from emofocus.corpora.fetching import fetch, size
 from emofocus.errors import DownloadError
-from emofocus.progress import track
+from emofocus.utils.progress import track
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emofocus.errors import DownloadError
-from emofocus.progress import LINE_EVERY, say
+from emofocus.utils.progress import LINE_EVERY, say
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a server is given up."""

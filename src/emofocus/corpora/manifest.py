@@ -20,7 +20,7 @@ from polars.exceptions import PolarsError
 from emofocus.corpora.audformat_database import is_database, read_audformat, seconds_of
 from emofocus.corpora.base import SCHEMA, with_keys
 from emofocus.errors import CorpusError, one_of
-from emofocus.files import replacing
+from emofocus.utils.atomic import replacing
 
 REQUIRED = ("file", "emotion", "speaker")
 SPLIT_COLUMNS = ("split", "fold")  # only `read_split_table` keeps them

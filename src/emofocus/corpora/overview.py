@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emofocus.errors import CorpusError, MissingExtraError, one_of
-from emofocus.files import replacing
+from emofocus.utils.atomic import replacing
 
 WIDTH = 11.0
 """Inches."""

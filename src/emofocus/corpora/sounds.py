@@ -20,7 +20,7 @@ from emofocus import audio
 from emofocus.corpora.base import SCHEMA, Utterance, Utterances
 from emofocus.decoding import decode
 from emofocus.errors import AudioError
-from emofocus.progress import track
+from emofocus.utils.progress import track
 
 FULL_SCALE = 32_767 / 32_768
 """The largest sample that 16 bits can hold."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from emofocus.drawing import GREY, MAP, ORANGE, blank
 from emofocus.errors import ConfigError, one_of
 from emofocus.explain.story import draw_waveform
 from emofocus.explanation import Explanation
+from emofocus.utils.plotting import GREY, MAP, ORANGE, blank
 
 SEGMENTS = ("#E69F00", "#F0E442", "#009E73")
 """The paper's orange, yellow and green, of Okabe and Ito's."""
@@ -35,7 +35,7 @@ def draw_maps(explanations: Sequence[Explanation], seconds: Sequence[float] = ()
         heads: Numbers of heads, from 1; those with the highest single weight by default.
 
     Returns:
-        A matplotlib figure. Call it within `emofocus.drawing.style`.
+        A matplotlib figure. Call it within `emofocus.utils.plotting.style`.
 
     Raises:
         ConfigError: A model has no such head.

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio import SAMPLING_RATE, Waveform
-from emofocus.drawing import EMOTIONS
 from emofocus.explain.story import SPREAD, caption, heading
 from emofocus.explanation import Explanation
-from emofocus.files import write_text
+from emofocus.utils.atomic import write_text
+from emofocus.utils.plotting import EMOTIONS
 
 ENVELOPE_COLUMNS = 4000
 """Into how many columns a waveform is cut."""

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio import SAMPLING_RATE
-from emofocus.drawing import BLUE, EMOTIONS, GREY, MAP, ORANGE, blank
 from emofocus.explanation import Explanation
 from emofocus.segments import runs
+from emofocus.utils.plotting import BLUE, EMOTIONS, GREY, MAP, ORANGE, blank
 
 WIDTH = 9.0
 """Inches."""
@@ -61,7 +61,7 @@ def draw_story(explanation: Explanation, start: float | None = None, end: float 
         end: Where it ends.
 
     Returns:
-        A matplotlib figure. Call it within `emofocus.drawing.style`.
+        A matplotlib figure. Call it within `emofocus.utils.plotting.style`.
     """
     panels: list[tuple[Any, float]] = [(_waveform, 1.0), (_attention, 0.4), (_features, 1.3), (_probabilities, 1.3)]
     if explanation.centre is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from emofocus.report.entries import OPTIMISTIC, Entry
 from emofocus.report.markdown import NONE, NOT_MEASURED, figure_with_interval, seeds, spread
 from emofocus.report.published import REFERENCES, TABLES, Published, References, Table
-from emofocus.tables import table
+from emofocus.utils.markdown import table
 
 RANDOM = f"`random` ({OPTIMISTIC})"
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from emofocus.calibration import BINS
-from emofocus.drawing import BLUE, GREY, MAP, ORANGE, WIDTH, add_title, blank, style
-from emofocus.files import replacing
 from emofocus.report.entries import OPTIMISTIC, Entry
 from emofocus.statistics import wilson
+from emofocus.utils.atomic import replacing
+from emofocus.utils.plotting import BLUE, GREY, MAP, ORANGE, WIDTH, add_title, blank, style
 
 MOST_NAMED = 60
 """Speakers whose names can stand side by side."""

@@ -22,7 +22,7 @@ from emofocus.report.markdown import (
 from emofocus.report.published import ABLATIONS
 from emofocus.report.results import Result
 from emofocus.statistics import FIGURES, Comparison, compare, holm
-from emofocus.tables import table
+from emofocus.utils.markdown import table
 
 
 def headline(entries: Sequence[Entry]) -> str:

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from emofocus.errors import ConfigError
-from emofocus.files import write_text
+from emofocus.utils.atomic import write_text
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) sha256:([0-9a-f]{64})")

@@ -11,7 +11,7 @@ from pyarrow import ArrowInvalid, ArrowNotImplementedError, Buffer, NativeFile
 from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from emofocus.errors import ConfigError
-from emofocus.files import replacing
+from emofocus.utils.atomic import replacing
 
 LOCAL = ""
 """The root of files on this machine."""

@@ -1,0 +1,1 @@
+"""Atomic files, storage, progress, Markdown tables and plot style."""
