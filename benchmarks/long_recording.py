@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from emofocus import Recognizer
-from emofocus.audio import SAMPLING_RATE
+from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.benching import watched
 from emofocus.bulk import recognise_together
 from emofocus.corpora import read_corpus

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from manifest import EMOTIONS, made
 
+from emofocus.audio.fingerprint import Sound
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings
 from emofocus.corpora import Corpus
 from emofocus.datasets import ALONE, Pass, Rank, SegmentDataset, Step
-from emofocus.duplicates import Sound
 from emofocus.evaluation import Experiment
 from emofocus.models import build
 from emofocus.shard_writer import write_shards

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.audio import load
+from emofocus.audio.fingerprint import Sound, altered_copies, fingerprint, sound_of
+from emofocus.audio.loading import load
 from emofocus.audit import audit
 from emofocus.corpora import Utterance, read_corpus
 from emofocus.corpora.base import to_table
-from emofocus.duplicates import Sound, altered_copies, fingerprint, sound_of
 from emofocus.folds import PARTS, Fold
 
 CLASSES = ("neutral", "happy", "sad")

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from emofocus import Recognizer, audio
+from emofocus.audio.degradations import DISTORTIONS, Scene, mixed
+from emofocus.audio.quality import Quality
 from emofocus.cli import app
-from emofocus.distortions import DISTORTIONS, Scene, mixed
 from emofocus.errors import ConfigError
-from emofocus.quality import Quality
 from emofocus.robustness import KINDS, Heard, mean, measure_robustness
 from emofocus.segments import energy
 

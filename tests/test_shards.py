@@ -14,12 +14,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from emofocus.audio.fingerprint import Sound
 from emofocus.cli import app
 from emofocus.config import EmbeddingSettings, NetworkSettings, Recipe, SegmentSettings, load_model_config
 from emofocus.corpora import Corpus
 from emofocus.corpora.base import Utterance
 from emofocus.datasets import ALONE, Rank, SegmentDataset
-from emofocus.duplicates import Sound
 from emofocus.errors import ConfigError, CorpusError, SplitError
 from emofocus.evaluation import Experiment
 from emofocus.folds import Fold, Folds

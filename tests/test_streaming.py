@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emofocus import Recognizer, audio
+from emofocus.audio.resampling import StreamResampler
 from emofocus.cli import app
 from emofocus.errors import AudioError, ConfigError, MissingExtraError
 from emofocus.live import microphone, raw, view
-from emofocus.resampling import StreamResampler
 from emofocus.smoothing import Smoother, Smoothing
 from emofocus.streaming import Event, StreamingRecognizer
 from emofocus.voice import FALL_DB, FLOOR_DB, EnergyVoice, voiced_segments

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from emofocus.audio import SAMPLING_RATE
+from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.checkpoint import save_config, save_tensors
 from emofocus.config import ModelConfig, Recipe
 from emofocus.export import export

@@ -1,4 +1,4 @@
-/** What is wrong with a recording: the rules, numbers and words of `emofocus.quality`. */
+/** What is wrong with a recording: the rules, numbers and words of `emofocus.audio.quality`. */
 
 import { RATE } from "./types";
 

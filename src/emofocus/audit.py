@@ -9,8 +9,8 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from emofocus.audio.fingerprint import Pair, Sound, altered_copies
 from emofocus.corpora.recordings import recordings
-from emofocus.duplicates import Pair, Sound, altered_copies
 from emofocus.folds import PARTS, Fold
 
 LEAKS = {

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from emofocus.audio.fingerprint import Sound
 from emofocus.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
 from emofocus.cache import Cache
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
-from emofocus.duplicates import Sound
 from emofocus.errors import SplitError
 from emofocus.split_files import read_split, told_by_names
 from emofocus.store import sounds_of

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.bulk import recognise_together
 from emofocus.engine import ENGINES
 from emofocus.errors import ConfigError, one_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import ModelError

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 from emofocus import audio
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.quality import Quality
 from emofocus.blocks import check_shapes
 from emofocus.errors import AudioError, ConfigError
 from emofocus.prediction import Prediction, predict
-from emofocus.quality import Quality
 from emofocus.recognizer import Recognizer
 from emofocus.segments import segment_count
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from onnx import compose, helper, version_converter
 
 from emofocus import audio
+from emofocus.audio.fingerprint import Sound
 from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, Recipe
 from emofocus.corpora import Corpus
-from emofocus.duplicates import Sound
 from emofocus.engine import open_session
 from emofocus.errors import ConfigError, CorpusError, ModelError
 from emofocus.store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep

@@ -13,13 +13,13 @@ import torch
 from lightning_fabric import Fabric
 
 from emofocus import __version__
+from emofocus.audio.fingerprint import Sound
 from emofocus.audit import Audit, audit
 from emofocus.calibration import Calibration, CalibrationFigures, calibrate
 from emofocus.checkpoint import save_config
 from emofocus.config import ModelConfig, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
-from emofocus.duplicates import Sound
 from emofocus.errors import ConfigError, SplitError
 from emofocus.folds import Fold, Folds, write_folds
 from emofocus.metrics import Metrics, mean_logits

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.prediction import Array, Prediction, Times
 
 PLACES = (0.6, 0.4, 0.2)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emofocus.audio.fingerprint import Sound
 from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.corpora.base import SCHEMA
-from emofocus.duplicates import Sound
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.store import Speech, SpeechSource
 

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.alignment import head_shares, peaks_of
-from emofocus.audio import SAMPLING_RATE, AudioInput, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, AudioInput, Waveform
+from emofocus.audio.quality import Quality
 from emofocus.blocks import BlockScorer
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import AudioError, ConfigError, ModelError
 from emofocus.explanation import PLACES, Explanation
 from emofocus.prediction import Array, Prediction, predict
-from emofocus.quality import Quality
 from emofocus.segments import segment_count
 
 ATTENDING = (

@@ -7,9 +7,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import SAMPLING_RATE
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.quality import Quality
 from emofocus.config import ModelConfig
-from emofocus.quality import Quality
 from emofocus.segments import active_segments, energy, softmax, utterance_logits
 
 Array = NDArray[np.float32]

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio import SAMPLING_RATE, AudioInput
+from emofocus.audio.loading import SAMPLING_RATE, AudioInput
+from emofocus.audio.quality import Quality
 from emofocus.blocks import BlockScorer
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.engine import Engine, EngineOutput, engine_file
 from emofocus.errors import ConfigError, ModelError
 from emofocus.prediction import Prediction, Segment, Timeline, predict
-from emofocus.quality import Quality
 
 if TYPE_CHECKING:
     from emofocus.explanation import Explanation

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
+from emofocus.audio.degradations import DISTORTIONS, Scene
+from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.corpora import Corpus, read_corpus
-from emofocus.distortions import DISTORTIONS, Scene
 from emofocus.errors import AudioError, ConfigError
 from emofocus.metrics import measure
 from emofocus.prediction import Prediction

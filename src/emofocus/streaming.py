@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
+from emofocus.audio.loading import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
+from emofocus.audio.resampling import StreamResampler
 from emofocus.blocks import BLOCK_SAMPLES, finished, frames_around
 from emofocus.engine import Array
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognizer import Recognizer
-from emofocus.resampling import StreamResampler
 from emofocus.segments import softmax
 from emofocus.smoothing import Smoother, Smoothing
 from emofocus.voice import MIDDLE_SECONDS, EnergyVoice, voiced_segments

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio import SAMPLING_RATE, AudioInput
+from emofocus.audio.loading import SAMPLING_RATE, AudioInput
 from emofocus.recognizer import Recognizer
 from emofocus.smoothing import Smoothing
 from emofocus.streaming import Event, StreamingRecognizer

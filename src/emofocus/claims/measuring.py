@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from emofocus.alignment import MEASURES, Alignment, Reach, measure, peaks_of, turned_peaks
-from emofocus.audio import SAMPLING_RATE
+from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.checkpoint import load_network
 from emofocus.config import ModelConfig, Settings, parse, to_plain
 from emofocus.corpora import Corpus

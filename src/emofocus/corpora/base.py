@@ -125,7 +125,7 @@ class Corpus:
         return self.root / str(self.table["file"][index])
 
     def waveform(self, index: int) -> audio.Waveform:
-        """Samples of one utterance, or `AudioError`: see `emofocus.audio.load`."""
+        """Samples of one utterance, or `AudioError`: see `emofocus.audio.loading.load`."""
         item = self.utterances[index]
         return audio.load(self.path(index), item.start, item.end)
 

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from emofocus import audio
+from emofocus.audio.decoding import decode
 from emofocus.corpora.base import SCHEMA, Utterance, Utterances
-from emofocus.decoding import decode
 from emofocus.errors import AudioError
 from emofocus.utils.progress import track
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.explain.story import SPREAD, caption, heading
 from emofocus.explanation import Explanation
 from emofocus.utils.atomic import write_text

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from emofocus import __version__
-from emofocus.audio import SAMPLING_RATE, AudioArray, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.errors import AudioError, ModelError
 from emofocus.prediction import Prediction
 from emofocus.recognizer import Recognizer

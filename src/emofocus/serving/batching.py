@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from emofocus.audio import SAMPLING_RATE, Waveform, check
+from emofocus.audio.loading import SAMPLING_RATE, Waveform, check
 from emofocus.bulk import LONGEST_SECONDS, recognise_together
 from emofocus.errors import AudioError
 from emofocus.prediction import Prediction

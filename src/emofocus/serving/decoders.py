@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emofocus.audio import Waveform
+from emofocus.audio.loading import Waveform
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from emofocus.audio import SAMPLING_RATE, checked_rate
+from emofocus.audio.loading import SAMPLING_RATE, checked_rate
 from emofocus.engine import Engine
 from emofocus.errors import AudioError, EmofocusError, one_of
 from emofocus.recognizer import Recognizer

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from emofocus.audio import SAMPLING_RATE, Waveform, stream
+from emofocus.audio.loading import SAMPLING_RATE, Waveform, stream
 from emofocus.errors import AudioError
 
 HEAD = struct.Struct("<QddQ")

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeAlias, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.decoding import (
+from emofocus.audio.decoding import (
     BLOCK_SECONDS,
     EXTENSIONS,
     OPENED,

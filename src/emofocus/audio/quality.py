@@ -6,7 +6,7 @@ Thresholds and what they are worth: `docs/limits.md`.
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 
 SOFT_DB = -45.0
 """Full-scale level (dB) of the largest sample below which a recording is soft."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 
 WINDOW, HOP = 4096, 256
 """Samples of a frame, and from one to the next: long frames see pitch and formants through noise."""

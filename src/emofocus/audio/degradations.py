@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio import SAMPLING_RATE, Waveform
-from emofocus.decoding import decode_av
+from emofocus.audio.decoding import decode_av
+from emofocus.audio.loading import SAMPLING_RATE, Waveform
 
 CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000}
 """Codec → rate that it is fed."""
