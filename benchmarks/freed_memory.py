@@ -13,7 +13,7 @@ import torch
 from training_step import seconds, step_of
 
 from emofocus.experiments import keep_freed_memory, recipe_of
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
 
 SECONDS, ROUNDS = 2.3, 3

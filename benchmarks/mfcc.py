@@ -21,7 +21,7 @@ import torch
 
 from emofocus import audio
 from emofocus.config import FeatureSettings
-from emofocus.features import MFCC
+from emofocus.features.front_end import MFCC
 
 SECONDS = (0.5, 1.0, 2.0, 2.8, 3.7, 5.0, 10.0, 60.0)
 """A segment; short clips; the mean clips of EmoDB (2.8 s) and RAVDESS (3.7 s); longer ones."""

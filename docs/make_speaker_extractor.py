@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from emofocus.config import FeatureSettings
 from emofocus.export import OPSET, segment_index
-from emofocus.features import LogMel, frame_count
+from emofocus.features.front_end import LogMel, frame_count
 
 MELS, HIDDEN, LAYERS, SIZE = 40, 256, 3, 256
 WINDOW, HOP = 160, 80

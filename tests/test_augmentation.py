@@ -7,7 +7,7 @@ import torch
 from emofocus.augmentation import augment, mask, mix
 from emofocus.config import FeatureSettings, Recipe, SegmentSettings
 from emofocus.datasets import Batch, SegmentDataset
-from emofocus.features import MFCC, LogMel
+from emofocus.features.front_end import MFCC, LogMel
 from emofocus.store import Speech, faster
 
 

@@ -10,7 +10,7 @@ from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, ModelError
 from emofocus.experiments import recipe_of
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
 from emofocus.models.audio_bre import functionals
 from emofocus.models.cnn_xvector import statistics

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from emofocus import audio
 from emofocus.config import FeatureSettings
-from emofocus.descriptors import DESCRIPTORS, Prosody
 from emofocus.errors import ConfigError
-from emofocus.features import FrontEnd, frame_count
-from emofocus.spectrum import SquaredSpectrum
+from emofocus.features.descriptors import DESCRIPTORS, Prosody
+from emofocus.features.front_end import FrontEnd, frame_count
+from emofocus.features.stft import SquaredSpectrum
 
 SETTINGS = FeatureSettings(window=2048, hop=512)
 

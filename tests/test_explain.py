@@ -23,7 +23,7 @@ from emofocus.explain.story import edges_of
 from emofocus.explaining import explain_clip, pages
 from emofocus.explanation import Explanation
 from emofocus.export import WaveformClassifier
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.listening import ATTENDING, frame_amplitude, received
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.recognizer import model_folder

@@ -16,7 +16,7 @@ from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSetting
 from emofocus.engine import Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
 from emofocus.recognizer import Recognizer, model_folder
 from emofocus.segments import softmax

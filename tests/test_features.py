@@ -11,10 +11,10 @@ from scipy import signal
 from emofocus import audio
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError
-from emofocus.features import MFCC, Deltas, FrontEnd, LogMel, frame_count
-from emofocus.filters import hann
-from emofocus.pitch import BINS_AN_OCTAVE, LOWEST
-from emofocus.spectrum import SquaredSpectrum, two_step_bins, two_step_power, two_step_rows
+from emofocus.features.filterbanks import hann
+from emofocus.features.front_end import MFCC, Deltas, FrontEnd, LogMel, frame_count
+from emofocus.features.pitch import BINS_AN_OCTAVE, LOWEST
+from emofocus.features.stft import SquaredSpectrum, two_step_bins, two_step_power, two_step_rows
 
 SETTINGS = FeatureSettings()
 

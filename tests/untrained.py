@@ -8,7 +8,7 @@ from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.checkpoint import save_config, save_tensors
 from emofocus.config import ModelConfig, Recipe
 from emofocus.export import export
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

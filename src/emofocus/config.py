@@ -35,7 +35,7 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         hop: Samples from frame to frame.
         coefficients: MFCCs kept; unused by log-mel.
         deltas: Slopes (1) and curvatures (2) appended.
-        also: Further descriptors of a frame, appended (`emofocus.descriptors`).
+        also: Further descriptors of a frame, appended (`emofocus.features.descriptors`).
         pitch_bins: Bins of a pitchgram appended, 16 an octave from 60 Hz; 0 for none.
     """
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from emofocus.config import ModelConfig, SegmentSettings
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.models import SpeechNetwork, append_embedding, build
 from emofocus.segments import segment_count
 

@@ -19,7 +19,7 @@ from emofocus.config import ModelConfig
 from emofocus.embeddings import MANIFEST, Extractor, join
 from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding

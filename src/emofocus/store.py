@@ -17,7 +17,7 @@ from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.errors import AudioError
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.utils.progress import track
 
 Entries = Callable[[int, audio.Waveform], list[tuple[str, bytes]]]

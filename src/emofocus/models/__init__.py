@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from emofocus.config import ModelConfig, Recipe
 from emofocus.errors import ModelError, one_of
-from emofocus.features import FrontEnd
+from emofocus.features.front_end import FrontEnd
 from emofocus.models import (
     adcnn,
     audio_bre,

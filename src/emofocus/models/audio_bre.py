@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
-from emofocus.descriptors import Prosody
 from emofocus.errors import ModelError
+from emofocus.features.descriptors import Prosody
 from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.models.frames import at_end, between_loud, largest, mean_and_deviation

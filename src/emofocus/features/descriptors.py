@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import PITCH_WINDOW, FeatureSettings
-from emofocus.filters import chroma_filters, hann, mel_filters, tonnetz_matrix
-from emofocus.spectrum import (
+from emofocus.features.filterbanks import chroma_filters, hann, mel_filters, tonnetz_matrix
+from emofocus.features.stft import (
     POWER_FLOOR,
     SquaredSpectrum,
     bins_in_order,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emofocus.errors import ConfigError
-from emofocus.filters import hann
+from emofocus.features.filterbanks import hann
 
 BLOCK_FRAMES = 640
 """Frames transformed at a time, for memory that does not grow with the recording."""

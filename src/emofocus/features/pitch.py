@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import FeatureSettings
-from emofocus.spectrum import power_of_bins
+from emofocus.features.stft import power_of_bins
 
 LOWEST, BINS_AN_OCTAVE, BAND = 60.0, 16, (50.0, 4000.0)
 """Hertz of its first bin, bins an octave, and the hertz in which harmonics are looked for."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import FeatureSettings
-from emofocus.descriptors import DESCRIPTORS, Prosody
 from emofocus.errors import ConfigError, one_of
-from emofocus.filters import dct_matrix, mel_filters
-from emofocus.pitch import PitchGram
-from emofocus.spectrum import POWER_FLOOR, SquaredSpectrum, decibels, joined, times
+from emofocus.features.descriptors import DESCRIPTORS, Prosody
+from emofocus.features.filterbanks import dct_matrix, mel_filters
+from emofocus.features.pitch import PitchGram
+from emofocus.features.stft import POWER_FLOOR, SquaredSpectrum, decibels, joined, times
 
 MEL_CUTS = (0.375, 0.625, 0.875)
 """Where the mel filters are cut into groups, each of which sees few of the bins."""
