@@ -21,7 +21,7 @@ from emofocus.corpora import Corpus, read_corpus
 from emofocus.exporting import export_model
 from emofocus.metrics import measure
 from emofocus.recognizer import Recognizer
-from emofocus.splits import make_folds
+from emofocus.splits.protocols import make_folds
 from emofocus.utils.atomic import write_text
 from emofocus.utils.markdown import table
 

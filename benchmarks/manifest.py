@@ -15,11 +15,11 @@ from pathlib import Path
 
 import polars as pl
 
-from emofocus.audit import audit
 from emofocus.corpora import Corpus
-from emofocus.corpora.base import SCHEMA
+from emofocus.corpora.corpus import SCHEMA
 from emofocus.corpora.manifest import SUFFIXES, read_manifest, write_manifest
-from emofocus.splits import make_folds
+from emofocus.splits.audit import audit
+from emofocus.splits.protocols import make_folds
 
 ROWS, SPEAKERS, SESSIONS = 1_000_000, 5_000, 10
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

@@ -28,7 +28,7 @@ from emofocus.evaluation import Experiment
 from emofocus.models import build
 from emofocus.shard_writer import write_shards
 from emofocus.shards import Shards, StreamedTraining
-from emofocus.splits import make_folds
+from emofocus.splits.protocols import make_folds
 from emofocus.store import Speech
 from emofocus.training import fit
 from emofocus.utils.storage import place_of

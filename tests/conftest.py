@@ -80,7 +80,7 @@ def shared_small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _small_corpus(folder: Path) -> Path:
-    from emofocus.corpora.emodb import EMOTIONS
+    from emofocus.corpora.readers.emodb import EMOTIONS
 
     for speaker in ("03", "08", "09"):
         for text in ("a01", "b02"):

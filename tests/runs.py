@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from emofocus.evaluation import averages
-from emofocus.folds import Fold, Folds
 from emofocus.prediction_rows import measure_rows
+from emofocus.splits.folds import Fold, Folds
 
 CLASSES = ["angry", "happy", "sad"]
 SPEAKERS = [f"{number:02d}" for number in range(1, 7)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.corpora.audformat_database import read_audformat, seconds_of, write_audformat
-from emofocus.corpora.base import Utterance, to_table
+from emofocus.corpora.audformat import read_audformat, seconds_of, write_audformat
+from emofocus.corpora.corpus import Utterance, to_table
 from emofocus.corpora.manifest import read_manifest
 from emofocus.errors import CorpusError, MissingExtraError
 

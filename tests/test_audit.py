@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from emofocus.audio.fingerprint import Sound, altered_copies, fingerprint, sound_of
 from emofocus.audio.loading import load
-from emofocus.audit import audit
 from emofocus.corpora import Utterance, read_corpus
-from emofocus.corpora.base import to_table
-from emofocus.folds import PARTS, Fold
+from emofocus.corpora.corpus import to_table
+from emofocus.splits.audit import audit
+from emofocus.splits.folds import PARTS, Fold
 
 CLASSES = ("neutral", "happy", "sad")
 QUIET = np.zeros(0, np.uint32)

@@ -14,9 +14,9 @@ import soundfile
 
 from conftest import Encode, Tone
 from emofocus.corpora import CORPORA, Utterance
-from emofocus.corpora.base import to_table
 from emofocus.corpora.check import Count, Report, count, inspect
-from emofocus.corpora.overview import draw, write_overview
+from emofocus.corpora.corpus import to_table
+from emofocus.corpora.figure import draw, write_overview
 from emofocus.errors import CorpusError, MissingExtraError
 from trees import TREES
 

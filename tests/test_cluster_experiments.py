@@ -163,7 +163,7 @@ def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corp
     from emofocus.config import Recipe
     from emofocus.corpora import read_corpus
     from emofocus.evaluation import Experiment
-    from emofocus.splits import make_folds
+    from emofocus.splits.protocols import make_folds
 
     class Told:
         def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from emofocus.corpora import CORPORA, read_corpus
-from emofocus.corpora.base import differences
+from emofocus.corpora.corpus import differences
 from emofocus.corpora.manifest import write_manifest
 from emofocus.errors import CorpusError
 from trees import FILES, TREES, iemocap_tree, plant, some_turns

@@ -15,7 +15,7 @@ import pytest
 
 from emofocus.corpora import CORPORA, download
 from emofocus.corpora.download import Archive, Downloaded, Files, offer_of
-from emofocus.corpora.fetching import fetch
+from emofocus.corpora.http import fetch
 from emofocus.errors import CorpusError, DownloadError
 from trees import TREES
 

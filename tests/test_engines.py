@@ -25,7 +25,7 @@ from emofocus.graphs import SMALLEST
 from emofocus.models import MODELS, build
 from emofocus.precisions import FIXED, write_fixed, write_fp16, write_int8
 from emofocus.recognizer import model_folder
-from emofocus.splits import make_folds
+from emofocus.splits.protocols import make_folds
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 

@@ -33,12 +33,12 @@ from emofocus.evaluation import (
     refuse_leaks,
 )
 from emofocus.experiments import make_fabric
-from emofocus.folds import write_folds
 from emofocus.metrics import Metrics, mean_logits, measure, score
 from emofocus.model_card import model_card
 from emofocus.prediction_rows import measure_row_calibration, measure_rows
-from emofocus.split_files import read_folds
-from emofocus.splits import make_folds
+from emofocus.splits.folds import write_folds
+from emofocus.splits.formats import read_folds
+from emofocus.splits.protocols import make_folds
 from emofocus.store import CachedSpeech, sounds_of
 from trees import iemocap_tree, some_turns
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from emofocus.corpora import CORPORA, Corpus, read_corpus
-from emofocus.corpora.base import differences
-from emofocus.corpora.iemocap import parse_line
+from emofocus.corpora.corpus import differences
+from emofocus.corpora.readers.iemocap import parse_line
 from emofocus.errors import CorpusError
 from trees import iemocap_tree, iemocap_turns, some_turns
 

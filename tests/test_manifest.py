@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.corpora.base import SCHEMA, Utterance, to_table
+from emofocus.corpora.corpus import SCHEMA, Utterance, to_table
 from emofocus.corpora.manifest import is_manifest, read_manifest, read_split_table, write_manifest
 from emofocus.errors import CorpusError
 

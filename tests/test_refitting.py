@@ -25,7 +25,7 @@ from emofocus.exporting import training_part
 from emofocus.models import build
 from emofocus.refitting import refitted
 from emofocus.report import write_report
-from emofocus.splits import make_folds
+from emofocus.splits.protocols import make_folds
 from emofocus.store import CachedSpeech
 from emofocus.training import Epoch, fit
 from test_training import LABELS, speech_of

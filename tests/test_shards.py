@@ -18,18 +18,18 @@ from emofocus.audio.fingerprint import Sound
 from emofocus.cli import app
 from emofocus.config import EmbeddingSettings, NetworkSettings, Recipe, SegmentSettings, load_model_config
 from emofocus.corpora import Corpus
-from emofocus.corpora.base import Utterance
+from emofocus.corpora.corpus import Utterance
 from emofocus.datasets import ALONE, Rank, SegmentDataset
 from emofocus.errors import ConfigError, CorpusError, SplitError
 from emofocus.evaluation import Experiment
-from emofocus.folds import Fold, Folds
 from emofocus.metrics import mean_logits
 from emofocus.models import build
 from emofocus.shard_files import Cut
 from emofocus.shard_writer import write_shards
 from emofocus.sharding import train as train_from_shards
 from emofocus.shards import Heard, Shards, shared, shuffled
-from emofocus.splits import make_folds
+from emofocus.splits.folds import Fold, Folds
+from emofocus.splits.protocols import make_folds
 from emofocus.store import Speech
 from emofocus.training import fit
 from emofocus.utils.storage import Place, place_of, write_file

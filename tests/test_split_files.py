@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from emofocus.cli import app
 from emofocus.corpora import Corpus, Utterance, read_corpus
 from emofocus.errors import EmofocusError, SplitError
-from emofocus.folds import Fold, write_folds
-from emofocus.split_files import read_folds, read_split, with_validation
-from emofocus.splits import EMOBOX6_TEST, make_folds
+from emofocus.splits.folds import Fold, write_folds
+from emofocus.splits.formats import read_folds, read_split, with_validation
+from emofocus.splits.protocols import EMOBOX6_TEST, make_folds
 from trees import TREES
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.audit import audit
 from emofocus.corpora import CORPORA, Corpus, Utterance, read_corpus
-from emofocus.corpora.ravdess import parse
+from emofocus.corpora.readers.ravdess import parse
 from emofocus.errors import SplitError
-from emofocus.folds import Folds, locate
-from emofocus.splits import ACTORS5_TEST, ACTORS5_VALID, EMOBOX6_TEST, PROTOCOLS, make_folds
+from emofocus.splits.audit import audit
+from emofocus.splits.folds import Folds, locate
+from emofocus.splits.protocols import ACTORS5_TEST, ACTORS5_VALID, EMOBOX6_TEST, PROTOCOLS, make_folds
 
 RESULTS = Path(__file__).parents[1] / "results"
 CLASSES = ("neutral", "happy", "sad")

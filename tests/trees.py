@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 
 from emofocus.corpora import emodb, emovo, iemocap, ravdess, savee, urdu
-from emofocus.corpora.cremad import EMOTIONS as CREMA_D_EMOTIONS
-from emofocus.corpora.cremad import SENTENCES as CREMA_D_SENTENCES
+from emofocus.corpora.readers.cremad import EMOTIONS as CREMA_D_EMOTIONS
+from emofocus.corpora.readers.cremad import SENTENCES as CREMA_D_SENTENCES
 
 RATE = 16_000
 SECONDS = 0.15
@@ -172,7 +172,7 @@ HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]"
 
 @cache
 def iemocap_turns() -> tuple[Turn, ...]:
-    """All 10,039 with the counts of `emofocus.corpora.iemocap`; every dialog has turns of both speakers."""
+    """All 10,039 with the counts of `emofocus.corpora.readers.iemocap`; every dialog has turns of both speakers."""
     random = np.random.default_rng(0)
     rest = {label: n for label, n in iemocap.LABELS.items() if label not in iemocap.FOUR}
     others = iter(random.permutation([label for label, n in rest.items() for _ in range(n)]).tolist())

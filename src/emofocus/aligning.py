@@ -14,7 +14,7 @@ from emofocus.corpora import read_corpus
 from emofocus.errors import ConfigError
 from emofocus.leaderboard import refuse_other_task
 from emofocus.report.results import Result, read_run
-from emofocus.split_files import read_folds
+from emofocus.splits.formats import read_folds
 from emofocus.store import CachedSpeech
 from emofocus.utils.progress import say
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofocus.audio.fingerprint import Sound
-from emofocus.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
 from emofocus.cache import Cache
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
 from emofocus.errors import SplitError
-from emofocus.split_files import read_split, told_by_names
+from emofocus.splits.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
+from emofocus.splits.formats import read_split, told_by_names
 from emofocus.store import sounds_of
 from emofocus.utils.atomic import write_text
 

@@ -35,7 +35,7 @@ def corpora() -> None:
 def list_() -> None:
     """Every corpus that is read in its owner's layout."""
     from emofocus.corpora import CORPORA
-    from emofocus.corpora.check_text import columns
+    from emofocus.corpora.check_report import columns
     from emofocus.corpora.download import OFFERS
 
     numbers = ("utter-\nances", "speak-\ners", "class-\nes")
@@ -68,7 +68,7 @@ def check(
     CORPUS is a name of `emofocus corpora list`, or the path of a manifest.
     """
     from emofocus.corpora.check import inspect
-    from emofocus.corpora.check_text import print_report
+    from emofocus.corpora.check_report import print_report
 
     if figure:
         _refuse_missing_figures()  # now, and not after minutes of decoding
@@ -102,7 +102,7 @@ def manifest(corpus: str, root: Path | None, out: Path, labels: str | None, only
     elif out.suffix and not out.is_dir():
         raise CorpusError(f"--out {out}: {out.suffix!r} is no manifest ({one_of(('.csv', '.jsonl', 'a folder'))})")
     else:
-        from emofocus.corpora.audformat_database import write_audformat
+        from emofocus.corpora.audformat import write_audformat
 
         language = CORPORA[corpus].language if corpus in CORPORA else ""
         write_audformat(found.table, out, found.name, found.license, language)
@@ -190,7 +190,7 @@ def _draw(
     reader: "Reader | None",
     mapping: dict[str, str],
 ) -> None:
-    from emofocus.corpora.overview import write_overview
+    from emofocus.corpora.figure import write_overview
 
     try:
         title = reader.title if reader else report.corpus

@@ -29,8 +29,8 @@ from emofocus.models import MODELS
 from emofocus.prediction_rows import Row
 from emofocus.ranks import first_of_machine, processes
 from emofocus.refitting import refitted
-from emofocus.split_files import read_folds
-from emofocus.splits import make_folds
+from emofocus.splits.formats import read_folds
+from emofocus.splits.protocols import make_folds
 from emofocus.store import CachedSpeech, SpeechSource
 from emofocus.training import Epoch
 from emofocus.utils.progress import plain, say

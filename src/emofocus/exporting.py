@@ -14,7 +14,7 @@ from emofocus.errors import ConfigError
 from emofocus.export import export
 from emofocus.model_card import model_card
 from emofocus.precisions import FIXED, Agreement, write_fixed, write_fp16, write_int8
-from emofocus.splits import PROTOCOLS, make_folds
+from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import say
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from emofocus.calibration import CalibrationFigures, measure_calibration, probabilities
 from emofocus.corpora import Corpus
-from emofocus.folds import Positions
 from emofocus.metrics import Metrics, measure
+from emofocus.splits.folds import Positions
 
 Row = dict[str, str]
 """One line."""

@@ -22,10 +22,10 @@ from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
-from emofocus.folds import Fold
 from emofocus.listening import ATTENDING, frame_amplitude, over_time, received
 from emofocus.models import SpeechNetwork
 from emofocus.prediction_rows import csv_text, identity
+from emofocus.splits.folds import Fold
 from emofocus.store import Speech
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import track

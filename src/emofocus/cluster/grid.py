@@ -14,9 +14,9 @@ from emofocus.config import Settings, parse
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment
 from emofocus.experiments import describe, find_source, recipe_of, with_embedding
-from emofocus.folds import Folds
 from emofocus.metrics import Metrics
-from emofocus.splits import make_folds
+from emofocus.splits.folds import Folds
+from emofocus.splits.protocols import make_folds
 from emofocus.store import SpeechSource
 from emofocus.utils.progress import say
 

@@ -6,17 +6,17 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from emofocus.corpora.base import Corpus, Reader, Utterance, differences
-from emofocus.corpora.cremad import CREMA_D
-from emofocus.corpora.emodb import EMODB
-from emofocus.corpora.emovo import EMOVO
-from emofocus.corpora.iemocap import IEMOCAP
+from emofocus.corpora.corpus import Corpus, Reader, Utterance, differences
 from emofocus.corpora.labels import FOUR, apply_labels, classes_of, label_map, presets_of
 from emofocus.corpora.manifest import is_manifest, read_manifest
-from emofocus.corpora.ravdess import RAVDESS, RAVDESS_SONG
-from emofocus.corpora.savee import SAVEE
-from emofocus.corpora.tess import TESS
-from emofocus.corpora.urdu import URDU
+from emofocus.corpora.readers.cremad import CREMA_D
+from emofocus.corpora.readers.emodb import EMODB
+from emofocus.corpora.readers.emovo import EMOVO
+from emofocus.corpora.readers.iemocap import IEMOCAP
+from emofocus.corpora.readers.ravdess import RAVDESS, RAVDESS_SONG
+from emofocus.corpora.readers.savee import SAVEE
+from emofocus.corpora.readers.tess import TESS
+from emofocus.corpora.readers.urdu import URDU
 from emofocus.errors import CorpusError, one_of
 from emofocus.utils.progress import say
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from emofocus.corpora.base import Reader, Utterance, audio_files, differences
-from emofocus.corpora.sounds import Sound, listen
+from emofocus.corpora.audio_check import Sound, listen
+from emofocus.corpora.corpus import Reader, Utterance, audio_files, differences
 
 SILENCE_DB = -60.0
 """An utterance without a sample above this level (dB of full scale) counts as silent: the softest utterance of RAVDESS
@@ -134,7 +134,7 @@ def inspect(table: pl.DataFrame, root: Path, name: str, reader: Reader | None = 
     """Count and decode everything.
 
     Args:
-        table: One row an utterance, columns as in `emofocus.corpora.base.SCHEMA`; what `Reader.read` returned.
+        table: One row an utterance, columns as in `emofocus.corpora.corpus.SCHEMA`; what `Reader.read` returned.
         root: Folder that the files are below.
         name: What the corpus is called.
         reader: The corpus' reader, which knows what the whole corpus holds; without it, as for a manifest, nothing

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from emofocus.corpora.base import Reader, differences
-from emofocus.corpora.fetching import fetch, size
+from emofocus.corpora.corpus import Reader, differences
+from emofocus.corpora.http import fetch, size
 from emofocus.errors import DownloadError
 from emofocus.utils.progress import track
 

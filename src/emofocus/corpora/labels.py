@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from emofocus.corpora.base import Reader
+from emofocus.corpora.corpus import Reader
 from emofocus.errors import CorpusError, one_of
 
 FOUR = ("neutral", "happy", "sad", "angry")

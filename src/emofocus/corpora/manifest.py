@@ -17,8 +17,8 @@ import msgspec
 import polars as pl
 from polars.exceptions import PolarsError
 
-from emofocus.corpora.audformat_database import is_database, read_audformat, seconds_of
-from emofocus.corpora.base import SCHEMA, with_keys
+from emofocus.corpora.audformat import is_database, read_audformat, seconds_of
+from emofocus.corpora.corpus import SCHEMA, with_keys
 from emofocus.errors import CorpusError, one_of
 from emofocus.utils.atomic import replacing
 

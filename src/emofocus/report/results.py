@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emofocus.calibration import CalibrationFigures, measure_calibration
 from emofocus.errors import EmofocusError, one_of
-from emofocus.folds import PARTS, digest_of
+from emofocus.splits.folds import PARTS, digest_of
 from emofocus.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 
 TOLERANCE = 1.5e-6

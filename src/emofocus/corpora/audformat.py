@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from emofocus.corpora.base import SCHEMA, with_keys
+from emofocus.corpora.corpus import SCHEMA, with_keys
 from emofocus.errors import CorpusError, MissingExtraError, one_of
 
 TABLE = "emotion"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance, read_by_name
+from emofocus.corpora.corpus import Expected, Reader, Utterance, read_by_name
 from emofocus.errors import CorpusError, one_of
 
 EMOTIONS = {

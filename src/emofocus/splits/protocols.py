@@ -15,9 +15,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emofocus.corpora import Corpus
-from emofocus.corpora.recordings import recordings
 from emofocus.errors import SplitError, one_of
-from emofocus.folds import Fold, Folds
+from emofocus.splits.folds import Fold, Folds
+from emofocus.splits.recordings import recordings
 
 Groups = NDArray[np.int64]
 """Group of each utterance (U,)."""

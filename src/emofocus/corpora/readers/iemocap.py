@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from emofocus.corpora.base import SUFFIXES, Expected, Reader, Utterance
+from emofocus.corpora.corpus import SUFFIXES, Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 LABELS = {

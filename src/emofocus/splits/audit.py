@@ -10,8 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emofocus.audio.fingerprint import Pair, Sound, altered_copies
-from emofocus.corpora.recordings import recordings
-from emofocus.folds import PARTS, Fold
+from emofocus.splits.folds import PARTS, Fold
+from emofocus.splits.recordings import recordings
 
 LEAKS = {
     "speaker": "speaker in two parts",
@@ -85,7 +85,7 @@ def audit(table: pl.DataFrame, folds: Sequence[Fold], sounds: Sequence[Sound] | 
     """Look for leaks between the parts of each fold, for absent classes and for empty parts.
 
     Args:
-        table: Utterances with the columns of `emofocus.corpora.base.SCHEMA`; what is empty there is not looked at.
+        table: Utterances with the columns of `emofocus.corpora.corpus.SCHEMA`; what is empty there is not looked at.
         folds: Positions in the table.
         sounds: What each utterance sounds like; without it, equal and altered audio go unseen.
     """

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 
 from emofocus.corpora import Corpus, reader_of
-from emofocus.corpora.base import SCHEMA, to_table, with_keys
+from emofocus.corpora.corpus import SCHEMA, to_table, with_keys
 from emofocus.corpora.manifest import SPLITS, read_listing, read_split_table
 from emofocus.errors import SplitError, one_of
-from emofocus.folds import PARTS, Fold, Folds, locate
-from emofocus.splits import PROTOCOLS, VALIDATION_GROUPS, speaker_groups, speaker_units
+from emofocus.splits.folds import PARTS, Fold, Folds, locate
+from emofocus.splits.protocols import PROTOCOLS, VALIDATION_GROUPS, speaker_groups, speaker_units
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".jsonl")
 """Files of a folder that may be lists of a part."""

@@ -44,7 +44,7 @@ def write_overview(
 
     Args:
         path: Its suffix says which format: .png, .pdf or .svg.
-        table: One row an utterance, columns as in `emofocus.corpora.base.SCHEMA`.
+        table: One row an utterance, columns as in `emofocus.corpora.corpus.SCHEMA`.
         seconds: Length of each utterance, by key; those that could not be decoded are not in it.
         title: What the corpus is called.
         classes: Order of the classes; alphabetical by default.

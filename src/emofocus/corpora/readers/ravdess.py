@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance
+from emofocus.corpora.corpus import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 EMOTIONS = {

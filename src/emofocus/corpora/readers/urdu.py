@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from emofocus.corpora.base import Expected, Reader, Utterance
+from emofocus.corpora.corpus import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 LETTERS = {"N": "Neutral", "H": "Happy", "S": "Sad", "A": "Angry"}

@@ -18,7 +18,7 @@ import polars as pl
 
 from emofocus import audio
 from emofocus.audio.decoding import decode
-from emofocus.corpora.base import SCHEMA, Utterance, Utterances
+from emofocus.corpora.corpus import SCHEMA, Utterance, Utterances
 from emofocus.errors import AudioError
 from emofocus.utils.progress import track
 

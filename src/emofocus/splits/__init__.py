@@ -1,0 +1,1 @@
+"""Protocols, folds, their files and the leakage audit."""
