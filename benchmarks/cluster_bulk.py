@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from emofocus import audio
-from emofocus.bulk import BATCH
 from emofocus.cluster import read, read_errors
 from emofocus.cluster.connection import import_ray
+from emofocus.recognition.bulk import BATCH
 
 CODE = "from emofocus.cli import main; main()"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from emofocus.bulk import BATCH, recognise_together
 from emofocus.config import load_model_config
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.exporting import export_model
 from emofocus.metrics import measure
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.bulk import BATCH, recognise_together
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.splits.protocols import make_folds
 from emofocus.utils.atomic import write_text
 from emofocus.utils.markdown import table

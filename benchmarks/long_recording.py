@@ -18,9 +18,9 @@ import soundfile
 from emofocus import Recognizer
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.benching import watched
-from emofocus.bulk import recognise_together
 from emofocus.corpora import read_corpus
 from emofocus.metrics import measure
+from emofocus.recognition.bulk import recognise_together
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from emofocus import Recognizer
-from emofocus.bulk import recognise_together
 from emofocus.checkpoint import load_network
 from emofocus.export import WaveformClassifier
-from emofocus.recognizer import model_folder
+from emofocus.recognition.bulk import recognise_together
+from emofocus.recognition.recognizer import model_folder
 
 RATE, SECONDS, CLASSES, BATCH, ROUNDS = 16_000, 3.7, 8, 8, 3
 

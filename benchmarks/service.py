@@ -42,7 +42,7 @@ function done(summary, latency)
 OFFLINE = """
 import sys, time, numpy as np
 from emofocus import Recognizer
-from emofocus.bulk import recognise_together
+from emofocus.recognition.bulk import recognise_together
 recognizer = Recognizer.from_pretrained(threads=int(sys.argv[1]))
 clips = list(np.random.default_rng(0).normal(0, 0.1, (32, {samples})).astype(np.float32))
 recognise_together(recognizer, clips)

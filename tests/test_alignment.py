@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from emofocus.alignment import MEASURES, Reach, measure, peaks_of, turned_peaks, window_sums
+from emofocus.alignment import MEASURES, Reach, measure, turned_peaks, window_sums
 from emofocus.claims.tables import auc
 from emofocus.cli import app
 from emofocus.config import ModelConfig, SegmentSettings
@@ -21,6 +21,7 @@ from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, area, curves, gradients, occlusion
 from emofocus.models import build
 from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.recognition.explanation.explainer import peaks_of
 from emofocus.statistics import difference_of, resampled_means
 
 RESULTS = Path(__file__).parents[1] / "results"

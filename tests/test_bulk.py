@@ -14,10 +14,10 @@ import pytest
 import soundfile
 
 from emofocus import Recognizer, audio
-from emofocus.bulk import BATCH, Item, items_of, read_manifest, recognise
 from emofocus.errors import AudioError, ConfigError
 from emofocus.predicting import predict_files
-from emofocus.prediction import Prediction
+from emofocus.recognition.bulk import BATCH, Item, items_of, read_manifest, recognise
+from emofocus.recognition.prediction import Prediction
 
 RATE = audio.SAMPLING_RATE
 

@@ -22,7 +22,7 @@ from emofocus.experiments import crossval, make_experiment, train
 from emofocus.exporting import export_model
 from emofocus.features_file import FeaturesFile, write_features
 from emofocus.models import MODELS, build
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.store import CachedSpeech
 
 LABELS = ("happy", "sad")

@@ -17,14 +17,14 @@ from emofocus.checkpoint import save_config, save_tensors
 from emofocus.cli import app
 from emofocus.config import ModelConfig, Recipe, load_model_config
 from emofocus.corpora import read_corpus
-from emofocus.engine import DEVICES, ENGINES, Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import export
 from emofocus.exporting import export_model, training_part
 from emofocus.graphs import SMALLEST
 from emofocus.models import MODELS, build
 from emofocus.precisions import FIXED, write_fixed, write_fp16, write_int8
-from emofocus.recognizer import model_folder
+from emofocus.recognition.engine import DEVICES, ENGINES, Engine
+from emofocus.recognition.recognizer import model_folder
 from emofocus.splits.protocols import make_folds
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

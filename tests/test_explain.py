@@ -18,15 +18,15 @@ from emofocus.checkpoint import load_network
 from emofocus.cli import app
 from emofocus.config import ModelConfig
 from emofocus.errors import AudioError, ConfigError, ModelError
-from emofocus.explain import caption, draw_maps, draw_story, write_page
-from emofocus.explain.story import edges_of
 from emofocus.explaining import explain_clip, pages
-from emofocus.explanation import Explanation
 from emofocus.export import WaveformClassifier
 from emofocus.features.front_end import FrontEnd
-from emofocus.listening import ATTENDING, frame_amplitude, received
 from emofocus.models import MODELS, SpeechNetwork, build
-from emofocus.recognizer import model_folder
+from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
+from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, received
+from emofocus.recognition.explanation.explanation import Explanation
+from emofocus.recognition.explanation.story import edges_of
+from emofocus.recognition.recognizer import model_folder
 from emofocus.segments import runs
 from emofocus.utils.plotting import style
 from untrained import LABELS, config_of, saved, untrained
@@ -227,7 +227,7 @@ def test_maps_of_chosen_segments_alone(plain: Path, speech: Path) -> None:
 def test_blocks_explain_as_one(plain: Path, speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = Recognizer.from_pretrained(plain)
     whole = recognizer.explain(speech)
-    monkeypatch.setattr("emofocus.blocks.BLOCK_SAMPLES", 16_000)
+    monkeypatch.setattr("emofocus.recognition.block_scorer.BLOCK_SAMPLES", 16_000)
     blocks = recognizer.explain(speech)
     np.testing.assert_allclose(blocks.maps, whole.maps, atol=1e-5)
     np.testing.assert_allclose(blocks.attention, whole.attention, atol=1e-4)

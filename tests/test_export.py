@@ -13,12 +13,12 @@ from emofocus import audio
 from emofocus.calibration import probabilities
 from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSettings, load_model_config, load_recipe
-from emofocus.engine import Engine
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
-from emofocus.recognizer import Recognizer, model_folder
+from emofocus.recognition.engine import Engine
+from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.segments import softmax
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

@@ -18,9 +18,9 @@ from emofocus.audio.resampling import StreamResampler
 from emofocus.cli import app
 from emofocus.errors import AudioError, ConfigError, MissingExtraError
 from emofocus.live import microphone, raw, view
-from emofocus.smoothing import Smoother, Smoothing
-from emofocus.streaming import Event, StreamingRecognizer
-from emofocus.voice import FALL_DB, FLOOR_DB, EnergyVoice, voiced_segments
+from emofocus.recognition.smoothing import Smoother, Smoothing
+from emofocus.recognition.streaming import Event, StreamingRecognizer
+from emofocus.recognition.vad import FALL_DB, FLOOR_DB, EnergyVoice, voiced_segments
 
 RATE = audio.SAMPLING_RATE
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,9 +21,9 @@ from praatio import textgrid as praat
 from emofocus import Recognizer, audio
 from emofocus.cli import app
 from emofocus.errors import AudioError, ConfigError
-from emofocus.streaming import Event
-from emofocus.timeline_files import clock, words
-from emofocus.timelines import Span, join, spans
+from emofocus.recognition.streaming import Event
+from emofocus.recognition.timeline import Span, join, spans
+from emofocus.recognition.timeline_formats import clock, words
 from emofocus.timelining import write_timelines
 
 RATE = audio.SAMPLING_RATE
@@ -120,7 +120,7 @@ def test_timelines_need_the_memory_of_seconds(tmp_path: Path) -> None:
             for minute in range(minutes):
                 file.write(bursts([20, 2, 30, 8], minute))
         code = (
-            "import re, sys; from emofocus import Recognizer; from emofocus.timelines import spans; "
+            "import re, sys; from emofocus import Recognizer; from emofocus.recognition.timeline import spans; "
             "print(sum(1 for _ in spans(Recognizer.from_pretrained(), sys.argv[1]))); "
             # Not getrusage, whose maximum is that of the test's own process until this one began.
             "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"

@@ -1,4 +1,4 @@
-/** Where the model listened: the numbers of `emofocus.listening`. */
+/** Where the model listened: the numbers of `emofocus.recognition.explanation.explainer`. */
 
 import { RATE, type Listening } from "./types";
 import type { Settings } from "./settings";

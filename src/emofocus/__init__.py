@@ -6,20 +6,21 @@ evaluation → export → engine → recognizer. What is needed to recognise is 
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from emofocus.version import __version__
 
 __all__ = ["EmofocusError", "Prediction", "Recognizer", "StreamingRecognizer", "__version__"]
 
 if TYPE_CHECKING:
     from emofocus.errors import EmofocusError
-    from emofocus.recognizer import Prediction, Recognizer
-    from emofocus.streaming import StreamingRecognizer
+    from emofocus.recognition.prediction import Prediction
+    from emofocus.recognition.recognizer import Recognizer
+    from emofocus.recognition.streaming import StreamingRecognizer
 
 _HOMES = {
     "EmofocusError": "errors",
-    "Prediction": "recognizer",
-    "Recognizer": "recognizer",
-    "StreamingRecognizer": "streaming",
+    "Prediction": "recognition.prediction",
+    "Recognizer": "recognition.recognizer",
+    "StreamingRecognizer": "recognition.streaming",
 }
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emofocus.recognition.explanation.explainer import head_shares, peaks_of
+
 Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
@@ -110,12 +112,6 @@ def with_all_heads(weights: Array, gates: Array | None) -> Array:
     return np.concatenate([weights, mean[:, None]], axis=1)
 
 
-def head_shares(weights: Array, gates: Array | None) -> Array:
-    """How much each head of maps (S, h, m, m) counts: as its gate (S, h), or all alike: (S, h)."""
-    counts = np.ones(weights.shape[:2], np.float32) if gates is None else gates
-    return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float32)
-
-
 def window_sums(values: Array, reach: int) -> Array:
     """Sum of the values within ``reach`` of each position of the last axis; beyond its ends there is nothing."""
     m = values.shape[-1]
@@ -124,19 +120,6 @@ def window_sums(values: Array, reach: int) -> Array:
     places = np.arange(m)
     ends, starts = np.minimum(places + reach + 1, m), np.maximum(places - reach, 0)
     return np.asarray(total[..., ends] - total[..., starts], np.float32)
-
-
-def peaks_of(amplitude: Array, starts: Numbers, frames: int, step: int) -> Numbers:
-    """Position in its maps of each segment's largest amplitude.
-
-    Args:
-        amplitude: Of each frame of an utterance (n,).
-        starts: First frame of each segment (S,).
-        frames: Of a segment; the last one of a short utterance ends with it.
-        step: Frames of a position.
-    """
-    padded = np.concatenate([amplitude, np.full(frames, -1, amplitude.dtype)])
-    return np.asarray(padded[starts[:, None] + np.arange(frames)].argmax(axis=1) // step, np.int64)
 
 
 def turned_peaks(

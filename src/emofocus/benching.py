@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
-from emofocus.bulk import recognise_together
-from emofocus.engine import ENGINES
 from emofocus.errors import ConfigError, one_of
-from emofocus.recognizer import Recognizer, model_folder
-from emofocus.streaming import STREAM_HOP, StreamingRecognizer
+from emofocus.recognition.bulk import recognise_together
+from emofocus.recognition.engine import ENGINES
+from emofocus.recognition.recognizer import Recognizer, model_folder
+from emofocus.recognition.streaming import STREAM_HOP, StreamingRecognizer
 from emofocus.utils.atomic import write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.progress import say

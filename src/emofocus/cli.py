@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import click
 
-from emofocus import __version__
 from emofocus.cli_options import (
     ANY_PATH,
     FOLDER,
@@ -24,6 +23,7 @@ from emofocus.cli_options import (
     with_options,
 )
 from emofocus.errors import ConfigError, EmofocusError, MissingExtraError
+from emofocus.version import __version__
 
 ELSEWHERE = {
     "corpora": "cli_corpora",

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from emofocus import __version__
 from emofocus.errors import ConfigError
 from emofocus.evaluation import averages, refuse_difference
 from emofocus.leaderboard import refuse_other_corpus
@@ -21,6 +20,7 @@ from emofocus.prediction_rows import Row, csv_text, measure_rows
 from emofocus.report.results import Result, read_run, utterance_of
 from emofocus.statistics import FIGURES, require_same
 from emofocus.utils.atomic import write_text
+from emofocus.version import __version__
 
 
 def combine_runs(folders: Sequence[Path], out: Path) -> str:

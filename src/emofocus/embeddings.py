@@ -14,8 +14,8 @@ from emofocus.audio.fingerprint import Sound
 from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, Recipe
 from emofocus.corpora import Corpus
-from emofocus.engine import open_session
 from emofocus.errors import ConfigError, CorpusError, ModelError
+from emofocus.recognition.engine import open_session
 from emofocus.store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep
 from emofocus.utils.progress import track
 

@@ -12,7 +12,6 @@ import msgspec
 import torch
 from lightning_fabric import Fabric
 
-from emofocus import __version__
 from emofocus.audio.fingerprint import Sound
 from emofocus.calibration import Calibration, CalibrationFigures, calibrate
 from emofocus.checkpoint import save_config
@@ -30,6 +29,7 @@ from emofocus.store import Speech, SpeechSource
 from emofocus.training import Epoch, Fitted, fit
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import say
+from emofocus.version import __version__
 
 SELECTION = "best validation UA; test scored once"
 SELECTION_OF_REFIT = (

@@ -6,9 +6,9 @@ from typing import Any
 
 from emofocus import audio
 from emofocus.errors import ConfigError, one_of
-from emofocus.explain import caption, draw_maps, draw_story, write_page
-from emofocus.explanation import Explanation
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
+from emofocus.recognition.explanation.explanation import Explanation
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import style
 

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import ModelConfig
 from emofocus.embeddings import MANIFEST, Extractor, join
-from emofocus.engine import STEP, Engine
 from emofocus.errors import ModelError
 from emofocus.features.front_end import FrontEnd
 from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
+from emofocus.recognition.engine import STEP, Engine
 from emofocus.segments import segment_count
 from emofocus.utils.atomic import replacing, write_text
 
@@ -119,7 +119,8 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
         out: Where `model.onnx`, `model.safetensors`, `config.json` and `README.md` go.
         packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
         extractor: ONNX file that made the embeddings in training, if there were some; goes into `model.onnx`. It then
-            sees at most as much of a recording as is recognised at a time (`emofocus.blocks.BLOCK_SAMPLES`).
+            sees at most as much of a recording as is recognised at a time
+            (`emofocus.recognition.block_scorer.BLOCK_SAMPLES`).
 
     Raises:
         ModelError: ``source`` is incomplete or damaged, torch and ONNX disagree, or ``extractor`` is missing, is not

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.corpora import Corpus, read_corpus
-from emofocus.engine import ENGINES
 from emofocus.errors import ConfigError
 from emofocus.export import export
 from emofocus.model_card import model_card
 from emofocus.precisions import FIXED, Agreement, write_fixed, write_fp16, write_int8
+from emofocus.recognition.engine import ENGINES
 from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import say

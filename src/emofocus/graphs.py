@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from emofocus.checkpoint import PACKED_FROM
 from emofocus.config import ModelConfig
-from emofocus.engine import runtime
+from emofocus.recognition.engine import runtime
 
 Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
 

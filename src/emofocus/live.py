@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
-from emofocus.smoothing import Smoothing
-from emofocus.streaming import STREAM_HOP, Event, StreamingRecognizer
+from emofocus.recognition.smoothing import Smoothing
+from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
 from emofocus.utils.progress import say
 
 SAMPLES = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}

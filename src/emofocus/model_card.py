@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from emofocus import __version__
 from emofocus.calibration import LEAST_COVERAGE, TARGET_ACCURACY
 from emofocus.config import FeatureSettings, ModelConfig
+from emofocus.version import __version__
 
 CARD = """---
 license: {hub_license}

@@ -12,9 +12,9 @@ import onnx
 from numpy.typing import NDArray
 
 from emofocus.config import ModelConfig
-from emofocus.engine import ENGINES, Engine, open_session, runtime
 from emofocus.errors import ModelError
 from emofocus.graphs import SMALLEST, drop_unused, folded, halve, hold, pack_lstms, prune, split_gemms, weighted
+from emofocus.recognition.engine import ENGINES, Engine, open_session, runtime
 from emofocus.segments import softmax
 from emofocus.utils.atomic import replacing
 

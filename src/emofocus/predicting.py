@@ -9,11 +9,11 @@ from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from emofocus.appending import Appended, settings_of
-from emofocus.bulk import BATCH, MANIFESTS, Item, items_of, recognise
-from emofocus.bulk import Result as Recognised
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognizer import Prediction, Recognizer
+from emofocus.recognition.bulk import BATCH, MANIFESTS, Item, items_of, recognise
+from emofocus.recognition.bulk import Result as Recognised
+from emofocus.recognition.recognizer import Prediction, Recognizer
+from emofocus.recognition.results_file import Appended, settings_of
 from emofocus.utils.atomic import replacing
 from emofocus.utils.progress import telling
 
@@ -43,7 +43,7 @@ def predict_files(
     jsonl is written row by row: the same command goes on where it was interrupted, and tries again what failed.
 
     Args:
-        paths: Files, folders that are walked, and manifests (`emofocus.bulk.MANIFESTS`).
+        paths: Files, folders that are walked, and manifests (`emofocus.recognition.bulk.MANIFESTS`).
         model: As in `Recognizer.from_pretrained`.
         format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
         out: File to write; stdout when None.

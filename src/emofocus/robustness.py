@@ -15,8 +15,8 @@ from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import AudioError, ConfigError
 from emofocus.metrics import measure
-from emofocus.prediction import Prediction
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.prediction import Prediction
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.progress import track

@@ -12,7 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from emofocus import __version__
 from emofocus.config import to_plain
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, refuse_leaks
@@ -21,6 +20,7 @@ from emofocus.shard_files import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packe
 from emofocus.store import Speech, SpeechSource
 from emofocus.utils.progress import track
 from emofocus.utils.storage import Place, files_below, write_file
+from emofocus.version import __version__
 
 Moments = tuple[int, NDArray[np.float64], NDArray[np.float64]]
 """Frames, their mean (F,), and the sum of their squared distances from it (F,)."""

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import torch
 
-from emofocus import __version__
 from emofocus.cache import format_size, parse_size
 from emofocus.calibration import calibrate
 from emofocus.checkpoint import save_config
@@ -19,6 +18,7 @@ from emofocus.metrics import mean_logits
 from emofocus.models import build
 from emofocus.training import Epoch, Fitted, fit
 from emofocus.utils.progress import say
+from emofocus.version import __version__
 
 try:
     from emofocus.shard_files import shards_at

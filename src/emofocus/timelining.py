@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from emofocus import audio, timeline_files
+from emofocus import audio
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognizer import Recognizer
-from emofocus.smoothing import Smoothing
-from emofocus.timeline_files import FORMATS, TEXTS, clock
-from emofocus.timelines import Span, spans
+from emofocus.recognition import timeline_formats
+from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.smoothing import Smoothing
+from emofocus.recognition.timeline import Span, spans
+from emofocus.recognition.timeline_formats import FORMATS, TEXTS, clock
 from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
 from emofocus.utils.progress import telling
@@ -101,9 +102,9 @@ def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoo
         assert out is not None
         draw(whole, recognizer.labels, file.name, out)
     elif out is None:
-        sys.stdout.write(timeline_files.text(whole, format, str(file)))
+        sys.stdout.write(timeline_formats.text(whole, format, str(file)))
     else:
-        timeline_files.write(whole, format, str(file), out, recognizer.labels)
+        timeline_formats.write(whole, format, str(file), out, recognizer.labels)
 
 
 def _how_far(file: Path, span: Span, spent: float) -> str:
@@ -129,7 +130,7 @@ def _lines(found: Iterable[Span], name: str) -> Iterator[str]:
             continue
         bar = f"{'█' * round(10 * span.probability):░<10}"
         others = sorted(((score, label) for label, score in span.scores.items() if label != span.emotion), reverse=True)
-        yield f"  {times}  {timeline_files.words(span):<16} {bar}  {others[0][1]} {others[0][0]:.0%}"
+        yield f"  {times}  {timeline_formats.words(span):<16} {bar}  {others[0][1]} {others[0][0]:.0%}"
 
 
 def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from emofocus import __version__
 from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.utils.progress import say
+from emofocus.version import __version__
 
 PATIENCE = 10.0
 """Seconds in which an address must answer."""

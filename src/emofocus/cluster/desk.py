@@ -4,8 +4,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofocus.engine import ENGINES
-from emofocus.recognizer import Recognizer, model_folder
+from emofocus.recognition.engine import ENGINES
+from emofocus.recognition.recognizer import Recognizer, model_folder
 
 
 @dataclass(frozen=True)

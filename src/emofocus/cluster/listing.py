@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from emofocus.audio.loading import EXTENSIONS
-from emofocus.bulk import MANIFESTS, Item, entries_of, items_of
 from emofocus.errors import AudioError, ConfigError, one_of
+from emofocus.recognition.bulk import MANIFESTS, Item, entries_of, items_of
 from emofocus.utils.storage import LOCAL, Place, files_below, is_uri, place_of, reason_of
 
 CLIPS = pa.schema(

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
-from emofocus.appending import settings_of
-from emofocus.bulk import BATCH
 from emofocus.cluster.connection import Ray, connected, version_and_host
 from emofocus.cluster.desk import Desk, Model, Wanted
 from emofocus.cluster.listing import Listing, clips_of, listing_of
 from emofocus.cluster.output import ERRORS, Output
 from emofocus.cluster.working import Worker
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.bulk import BATCH
+from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.results_file import settings_of
 from emofocus.utils.progress import say, telling
 
 PART = 256

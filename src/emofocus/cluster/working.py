@@ -14,14 +14,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from emofocus.bulk import BATCH, Item, Result, recognise_batch
 from emofocus.cluster.connection import refuse_another_version
 from emofocus.cluster.desk import Model
 from emofocus.cluster.listing import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.errors import AudioError, ConfigError
-from emofocus.prediction import Prediction
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.bulk import BATCH, Item, Result, recognise_batch
+from emofocus.recognition.prediction import Prediction
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.storage import LOCAL, reason_of
 
 TRIES = 2

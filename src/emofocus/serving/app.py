@@ -16,11 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from emofocus import __version__
 from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.errors import AudioError, ModelError
-from emofocus.prediction import Prediction
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.prediction import Prediction
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.serving.batching import Batcher
 from emofocus.serving.bodies import read_file
 from emofocus.serving.decoders import Decoders
@@ -31,6 +30,7 @@ from emofocus.serving.pages import add_page
 from emofocus.serving.schemas import Failure, Models, Recognition, State
 from emofocus.serving.streams import Streams
 from emofocus.serving.tokens import Tokens
+from emofocus.version import __version__
 
 DESCRIPTION = """Emotion in speech. Send a clip to `POST /v1/recognize`, or speak into the socket
 `/v1/stream?rate=16000&format=pcm16`: frames of samples in, a JSON text for each segment out; `{"type": "end"}` ends it.

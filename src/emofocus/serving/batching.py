@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform, check
-from emofocus.bulk import LONGEST_SECONDS, recognise_together
 from emofocus.errors import AudioError
-from emofocus.prediction import Prediction
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.bulk import LONGEST_SECONDS, recognise_together
+from emofocus.recognition.prediction import Prediction
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.serving.limits import Limits, Refusal
 
 Result = TypeVar("Result")

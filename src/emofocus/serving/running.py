@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emofocus.errors import ConfigError, MissingExtraError
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.recognizer import Recognizer
 
 try:
     import uvicorn

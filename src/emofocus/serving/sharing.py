@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.engine import Array, Engine
+from emofocus.recognition.engine import Array, Engine
 
 ENCODED, CLASSIFIED = 16, 8
 """Streams whose new frames, or segments, are run together at most. On a core with AVX2 a segment takes 4.5 ms by

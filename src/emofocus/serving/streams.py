@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from emofocus.audio.loading import SAMPLING_RATE, checked_rate
-from emofocus.engine import Engine
 from emofocus.errors import AudioError, EmofocusError, one_of
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.engine import Engine
+from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
 from emofocus.serving.gate import PROTOCOL
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.observing import Observer
 from emofocus.serving.sharing import SharedEngine
-from emofocus.streaming import STREAM_HOP, Event, StreamingRecognizer
 
 FORMATS: dict[str, np.dtype[Any]] = {"pcm16": np.dtype("<i2"), "float32": np.dtype("<f4")}
 """Samples of a frame of the socket, one channel, little-endian."""

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput
 from emofocus.audio.quality import Quality
-from emofocus.blocks import BlockScorer
 from emofocus.config import ModelConfig, load_model_config
-from emofocus.engine import Engine, EngineOutput, engine_file
 from emofocus.errors import ConfigError, ModelError
-from emofocus.prediction import Prediction, Segment, Timeline, predict
+from emofocus.recognition.block_scorer import BlockScorer
+from emofocus.recognition.engine import Engine, EngineOutput, engine_file
+from emofocus.recognition.prediction import Prediction, Segment, Timeline, predict
 
 if TYPE_CHECKING:
-    from emofocus.explanation import Explanation
+    from emofocus.recognition.explanation.explanation import Explanation
 
 Array = NDArray[np.float32]
 
@@ -116,7 +116,7 @@ class Recognizer:
             ModelError: The model has no attention to explain.
             ConfigError: A second of ``segments`` lies outside the part.
         """
-        from emofocus.listening import explain  # imported here: predicting starts without
+        from emofocus.recognition.explanation.explainer import explain  # imported here: predicting starts without
 
         return explain(self.engine, self.config, self.threshold, audio_input, start, end, segments)
 
@@ -161,7 +161,9 @@ def model_folder(source: str | Path | None) -> Path:
         ModelError: No such folder, and not a name on the Hub that could be fetched.
     """
     if source is None:
-        return Path(__file__).parent / "assets" / "default"
+        from importlib.resources import files  # here: it takes a while to start, and a path needs none of it
+
+        return Path(str(files("emofocus"))) / "assets" / "default"
     if Path(source).is_dir():
         return Path(source)
     parts = str(source).split("/")

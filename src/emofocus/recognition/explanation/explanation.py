@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
-from emofocus.prediction import Array, Prediction, Times
+from emofocus.recognition.prediction import Array, Prediction, Times
 
 PLACES = (0.6, 0.4, 0.2)
 """Where the loudest moment lies in the three segments that are shown of it: as in the paper's figure 2."""

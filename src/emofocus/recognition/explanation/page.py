@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
-from emofocus.explain.story import SPREAD, caption, heading
-from emofocus.explanation import Explanation
+from emofocus.recognition.explanation.explanation import Explanation
+from emofocus.recognition.explanation.story import SPREAD, caption, heading
 from emofocus.utils.atomic import write_text
 from emofocus.utils.plotting import EMOTIONS
 
@@ -42,7 +42,7 @@ def write_page(explanations: Sequence[Explanation], path: Path) -> None:
         "audio": f"data:audio/flac;base64,{_flac(first.waveform)}",
         "models": [_model(item) for item in explanations],
     }
-    template = (resources.files("emofocus") / "explain" / "page.html").read_text(encoding="utf-8")
+    template = (resources.files("emofocus.recognition.explanation") / "page.html").read_text(encoding="utf-8")
     # "</" would end the script that holds the data.
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     title = html.escape(f"{name}: {heading(first)}")

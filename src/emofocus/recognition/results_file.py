@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from emofocus import __version__
-from emofocus.bulk import Item, seconds
 from emofocus.errors import ConfigError
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.bulk import Item, seconds
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import write_text
+from emofocus.version import __version__
 
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.config import FeatureSettings, ModelConfig
-from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import ModelError
+from emofocus.recognition.engine import Engine, EngineOutput
 from emofocus.segments import segment_count
 
 BLOCK_SAMPLES = 10 * SAMPLING_RATE

@@ -7,15 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.alignment import head_shares, peaks_of
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput, Waveform
 from emofocus.audio.quality import Quality
-from emofocus.blocks import BlockScorer
 from emofocus.config import FeatureSettings, ModelConfig
-from emofocus.engine import Engine, EngineOutput
 from emofocus.errors import AudioError, ConfigError, ModelError
-from emofocus.explanation import PLACES, Explanation
-from emofocus.prediction import Array, Prediction, predict
+from emofocus.recognition.block_scorer import BlockScorer
+from emofocus.recognition.engine import Engine, EngineOutput
+from emofocus.recognition.explanation.explanation import PLACES, Explanation
+from emofocus.recognition.prediction import Array, Prediction, predict
 from emofocus.segments import segment_count
 
 ATTENDING = (
@@ -189,6 +188,25 @@ def received(attention: Array, gates: Array | None, length: int) -> Array:
     found = np.einsum("sh,shm->sm", head_shares(attention, gates), of_head) * length
     found[:, length:] = np.nan
     return np.asarray(found, np.float32)
+
+
+def head_shares(weights: Array, gates: Array | None) -> Array:
+    """How much each head of maps (S, h, m, m) counts: as its gate (S, h), or all alike: (S, h)."""
+    counts = np.ones(weights.shape[:2], np.float32) if gates is None else gates
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float32)
+
+
+def peaks_of(amplitude: Array, starts: NDArray[np.int64], frames: int, step: int) -> NDArray[np.int64]:
+    """Position in its maps of each segment's largest amplitude.
+
+    Args:
+        amplitude: Of each frame of an utterance (n,).
+        starts: First frame of each segment (S,).
+        frames: Of a segment; the last one of a short utterance ends with it.
+        step: Frames of a position.
+    """
+    padded = np.concatenate([amplitude, np.full(frames, -1, amplitude.dtype)])
+    return np.asarray(padded[starts[:, None] + np.arange(frames)].argmax(axis=1) // step, np.int64)
 
 
 def over_time(received: Array, firsts: NDArray[np.int64], frames: int, step: int, count: int) -> Array:

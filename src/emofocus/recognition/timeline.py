@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput
-from emofocus.recognizer import Recognizer
-from emofocus.smoothing import Smoothing
-from emofocus.streaming import Event, StreamingRecognizer
+from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.smoothing import Smoothing
+from emofocus.recognition.streaming import Event, StreamingRecognizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE
-from emofocus.explanation import Explanation
+from emofocus.recognition.explanation.explanation import Explanation
 from emofocus.segments import runs
 from emofocus.utils.plotting import BLUE, EMOTIONS, GREY, MAP, ORANGE, blank
 

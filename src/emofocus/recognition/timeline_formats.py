@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emofocus.errors import MissingExtraError
-from emofocus.timelines import Span
+from emofocus.recognition.timeline import Span
 from emofocus.utils.atomic import write_text
 
 Spans = Sequence[Span]

@@ -15,10 +15,10 @@ import numpy as np
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.audio.quality import Quality
-from emofocus.blocks import check_shapes
 from emofocus.errors import AudioError, ConfigError
-from emofocus.prediction import Prediction, predict
-from emofocus.recognizer import Recognizer
+from emofocus.recognition.block_scorer import check_shapes
+from emofocus.recognition.prediction import Prediction, predict
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.segments import segment_count
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Waveform → prediction, without torch."""

@@ -1,0 +1,7 @@
+"""An explanation as pictures and as a page."""
+
+from emofocus.recognition.explanation.maps import draw_maps
+from emofocus.recognition.explanation.page import write_page
+from emofocus.recognition.explanation.story import caption, draw_story
+
+__all__ = ["caption", "draw_maps", "draw_story", "write_page"]
