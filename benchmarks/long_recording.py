@@ -19,7 +19,7 @@ from emofocus import Recognizer
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.benching import watched
 from emofocus.corpora import read_corpus
-from emofocus.metrics import measure
+from emofocus.metrics.classification import measure
 from emofocus.recognition.bulk import recognise_together
 
 

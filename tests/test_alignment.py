@@ -19,10 +19,10 @@ from emofocus.cli import app
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, area, curves, gradients, occlusion
+from emofocus.metrics.statistics import difference_of, resampled_means
 from emofocus.models import build
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.recognition.explanation.explainer import peaks_of
-from emofocus.statistics import difference_of, resampled_means
 
 RESULTS = Path(__file__).parents[1] / "results"
 COMMITTED = sorted(path.parent for path in RESULTS.rglob("alignment.md"))

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from emofocus.calibration import (
+from emofocus.config import ModelConfig
+from emofocus.metrics.calibration import (
     LEAST_COVERAGE,
     TEMPERATURES,
     THRESHOLDS,
@@ -21,7 +22,6 @@ from emofocus.calibration import (
     select,
     uncalibrated,
 )
-from emofocus.config import ModelConfig
 from emofocus.model_card import model_card
 from emofocus.segments import softmax
 

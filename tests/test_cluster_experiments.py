@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emofocus.checkpoint import load_tensors
 from emofocus.cli import app
 from emofocus.errors import ConfigError, EmofocusError
+from emofocus.models.checkpoint import load_tensors
 
 pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 

@@ -13,19 +13,19 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-import emofocus.cost
+import emofocus.models.complexity
 from emofocus.cli import app
 from emofocus.comparing import short
 from emofocus.config import ModelConfig, SegmentSettings
-from emofocus.cost import multiply_accumulates, network_cost, real_time_factor
 from emofocus.errors import EmofocusError, MissingExtraError
 from emofocus.evaluation import averages, parameter_count
 from emofocus.experiments import recipe_of
 from emofocus.leaderboard import leaderboard
+from emofocus.metrics.statistics import compare, holm, intervals
 from emofocus.models import MODELS
+from emofocus.models.complexity import multiply_accumulates, network_cost, real_time_factor
 from emofocus.prediction_rows import measure_rows
 from emofocus.report import ResultError, read_results
-from emofocus.statistics import compare, holm, intervals
 from runs import CLASSES, FOLDS, change, digest, write_result
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -113,7 +113,7 @@ def test_of_several_times_the_first_does_not_count_and_of_the_others_the_median(
         threads.append(torch.get_num_threads())
         return next(clock)
 
-    monkeypatch.setattr(emofocus.cost.time, "perf_counter", now)
+    monkeypatch.setattr(emofocus.models.complexity.time, "perf_counter", now)
     before = torch.get_num_threads()
     assert real_time_factor(ModelConfig.of("compact-faca", LABELS), repeats=3) == pytest.approx(2.0 / 10)
     assert set(threads) == {1}

@@ -12,11 +12,11 @@ from emofocus.errors import ConfigError, ModelError
 from emofocus.experiments import recipe_of
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
-from emofocus.models.audio_bre import functionals
-from emofocus.models.cnn_xvector import statistics
-from emofocus.models.frames import FrameNorm
-from emofocus.models.qcnn import jet
-from emofocus.models.timnet import reverse
+from emofocus.models.baselines.audio_bre import functionals
+from emofocus.models.baselines.cnn_xvector import statistics
+from emofocus.models.baselines.qcnn import jet
+from emofocus.models.baselines.timnet import reverse
+from emofocus.models.masking import FrameNorm
 from emofocus.store import Speech
 from emofocus.training import fit
 

@@ -17,7 +17,7 @@ from torch import multiprocessing, nn
 from emofocus.datasets import Rank
 from emofocus.errors import ConfigError
 from emofocus.experiments import crossval
-from emofocus.models.frames import FrameNorm
+from emofocus.models.masking import FrameNorm
 from emofocus.ranks import by_first, processes, share_statistics
 from trained_together import part
 

@@ -15,13 +15,13 @@ from emofocus import audio
 from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, ModelConfig, Recipe
 from emofocus.corpora import Corpus, Utterance, read_corpus
-from emofocus.cost import network_cost
 from emofocus.embeddings import Extractor, with_embeddings
 from emofocus.errors import ConfigError, CorpusError, EmofocusError, ModelError
 from emofocus.experiments import crossval, make_experiment, train
 from emofocus.exporting import export_model
 from emofocus.features_file import FeaturesFile, write_features
 from emofocus.models import MODELS, build
+from emofocus.models.complexity import network_cost
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.store import CachedSpeech
 

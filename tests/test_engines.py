@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from onnx import TensorProto, numpy_helper
 
 from emofocus import Recognizer, StreamingRecognizer, audio
-from emofocus.checkpoint import save_config, save_tensors
 from emofocus.cli import app
 from emofocus.config import ModelConfig, Recipe, load_model_config
 from emofocus.corpora import read_corpus
@@ -22,6 +21,7 @@ from emofocus.export import export
 from emofocus.exporting import export_model, training_part
 from emofocus.graphs import SMALLEST
 from emofocus.models import MODELS, build
+from emofocus.models.checkpoint import save_config, save_tensors
 from emofocus.precisions import FIXED, write_fixed, write_fp16, write_int8
 from emofocus.recognition.engine import DEVICES, ENGINES, Engine
 from emofocus.recognition.recognizer import model_folder

@@ -14,13 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus.cache import Cache
-from emofocus.calibration import (
-    CalibrationFigures,
-    calibrate,
-    expected_calibration_error,
-    negative_log_likelihood,
-)
-from emofocus.checkpoint import load_network
 from emofocus.cli import app
 from emofocus.config import NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
@@ -33,9 +26,17 @@ from emofocus.evaluation import (
     refuse_leaks,
 )
 from emofocus.experiments import make_fabric
-from emofocus.metrics import Metrics, mean_logits, measure, score
+from emofocus.metrics.calibration import (
+    CalibrationFigures,
+    calibrate,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
+from emofocus.metrics.classification import Metrics, measure
 from emofocus.model_card import model_card
+from emofocus.models.checkpoint import load_network
 from emofocus.prediction_rows import measure_row_calibration, measure_rows
+from emofocus.scoring import mean_logits, score
 from emofocus.splits.folds import write_folds
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds

@@ -14,7 +14,6 @@ import torch
 from click.testing import CliRunner
 
 from emofocus import Recognizer, audio
-from emofocus.checkpoint import load_network
 from emofocus.cli import app
 from emofocus.config import ModelConfig
 from emofocus.errors import AudioError, ConfigError, ModelError
@@ -22,6 +21,7 @@ from emofocus.explaining import explain_clip, pages
 from emofocus.export import WaveformClassifier
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
+from emofocus.models.checkpoint import load_network
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
 from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, received
 from emofocus.recognition.explanation.explanation import Explanation

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from emofocus import audio
-from emofocus.calibration import probabilities
-from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSettings, load_model_config, load_recipe
 from emofocus.errors import ConfigError, ModelError
 from emofocus.export import WaveformClassifier, export, segment_counts
 from emofocus.features.front_end import FrontEnd
+from emofocus.metrics.calibration import probabilities
 from emofocus.models import MODELS, build
+from emofocus.models.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.recognition.engine import Engine
 from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.segments import softmax
@@ -148,7 +148,7 @@ def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds
 def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
     from emofocus.datasets import SegmentDataset
-    from emofocus.metrics import mean_logits, score
+    from emofocus.scoring import mean_logits, score
     from emofocus.store import Speech
 
     network, config = load_network(model_folder(None))

@@ -241,9 +241,9 @@ def test_scoring_in_blocks_changes_nothing_for_features_with_deltas(
 ) -> None:
     """Deltas look four frames ahead, which the end of a block did not wait for."""
     torch = pytest.importorskip("torch", reason="exporting a model with deltas needs emofocus[train]")
-    from emofocus.checkpoint import save_config, save_tensors
     from emofocus.export import export
     from emofocus.models import build
+    from emofocus.models.checkpoint import save_config, save_tensors
 
     config = ModelConfig.of("mhsa-faca", LABELS, features=FeatureSettings(deltas=2, coefficients=13))
     torch.manual_seed(0)

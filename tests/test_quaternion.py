@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from emofocus.models.quaternion import QuaternionConv2d, QuaternionLinear, quaternion_noise
+from emofocus.models.baselines.quaternion import QuaternionConv2d, QuaternionLinear, quaternion_noise
 
 UNITS = ("1", "i", "j", "k")
 PRODUCTS = {

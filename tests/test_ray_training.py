@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from emofocus.checkpoint import load_tensors
 from emofocus.config import load_model_config
+from emofocus.models.checkpoint import load_tensors
 from test_shards import small_shards  # noqa: F401
 
 PATIENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}

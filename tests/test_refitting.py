@@ -13,7 +13,6 @@ import torch
 from click.testing import CliRunner
 
 from emofocus.cache import Cache
-from emofocus.checkpoint import load_tensors
 from emofocus.cli import app
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
@@ -23,6 +22,7 @@ from emofocus.evaluation import Experiment, cross_validate
 from emofocus.experiments import make_fabric
 from emofocus.exporting import training_part
 from emofocus.models import build
+from emofocus.models.checkpoint import load_tensors
 from emofocus.refitting import refitted
 from emofocus.report import write_report
 from emofocus.splits.protocols import make_folds

@@ -22,8 +22,8 @@ from emofocus.corpora.corpus import Utterance
 from emofocus.datasets import ALONE, Rank, SegmentDataset
 from emofocus.errors import ConfigError, CorpusError, SplitError
 from emofocus.evaluation import Experiment
-from emofocus.metrics import mean_logits
 from emofocus.models import build
+from emofocus.scoring import mean_logits
 from emofocus.shard_files import Cut
 from emofocus.shard_writer import write_shards
 from emofocus.sharding import train as train_from_shards

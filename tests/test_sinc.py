@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.models.sinc import SincConv
+from emofocus.models.baselines.sinc import SincConv
 
 RATE = 16_000
 

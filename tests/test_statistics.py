@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from emofocus.errors import EmofocusError
-from emofocus.metrics import measure
-from emofocus.statistics import Predictions, compare, confusion, figures, holm, intervals, mcnemar, wilson
+from emofocus.metrics.classification import measure
+from emofocus.metrics.statistics import Predictions, compare, confusion, figures, holm, intervals, mcnemar, wilson
 
 CLASSES = ("a", "b", "c")
 

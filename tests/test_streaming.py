@@ -73,10 +73,10 @@ def test_a_stream_scores_its_segments_as_a_file_does(
 def test_other_networks_stream_too(name: str, tmp_path: Path) -> None:
     """Deltas look ahead, samples are frames, whole utterances are segments."""
     torch = pytest.importorskip("torch", reason="exporting needs emofocus[train]")
-    from emofocus.checkpoint import save_config, save_tensors
     from emofocus.config import ModelConfig, Recipe
     from emofocus.export import export
     from emofocus.models import MODELS, build
+    from emofocus.models.checkpoint import save_config, save_tensors
 
     recipe = MODELS[name].recipe or Recipe()
     config = ModelConfig.of(name, ("a", "b", "c"), features=recipe.features, segment=recipe.segment)

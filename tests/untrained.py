@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from emofocus.audio.loading import SAMPLING_RATE
-from emofocus.checkpoint import save_config, save_tensors
 from emofocus.config import ModelConfig, Recipe
 from emofocus.export import export
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
+from emofocus.models.checkpoint import save_config, save_tensors
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from emofocus.config import Recipe
 from emofocus.datasets import Batch
 from emofocus.models.attention import valid_frames
-from emofocus.models.frames import reversal
+from emofocus.models.masking import reversal
 
 EVERYTHING = slice(None)
 

@@ -13,16 +13,17 @@ import torch
 from lightning_fabric import Fabric
 
 from emofocus.audio.fingerprint import Sound
-from emofocus.calibration import Calibration, CalibrationFigures, calibrate
-from emofocus.checkpoint import save_config
 from emofocus.config import ModelConfig, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, SplitError
-from emofocus.metrics import Metrics, mean_logits
+from emofocus.metrics.calibration import Calibration, CalibrationFigures, calibrate
+from emofocus.metrics.classification import Metrics
 from emofocus.models import build
+from emofocus.models.checkpoint import save_config
 from emofocus.prediction_rows import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
 from emofocus.ranks import by_first, first_of_machine
+from emofocus.scoring import mean_logits
 from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds, write_folds
 from emofocus.store import Speech, SpeechSource

@@ -24,7 +24,7 @@ from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 from emofocus.evaluation import Experiment, cross_validate, refuse_leaks, run_fold
 from emofocus.export import export
 from emofocus.features_file import FeaturesFile, write_features
-from emofocus.metrics import Metrics
+from emofocus.metrics.classification import Metrics
 from emofocus.models import MODELS
 from emofocus.prediction_rows import Row
 from emofocus.ranks import first_of_machine, processes

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor, nn
 
-from emofocus.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.config import ModelConfig
 from emofocus.embeddings import MANIFEST, Extractor, join
 from emofocus.errors import ModelError
@@ -22,6 +21,7 @@ from emofocus.features.front_end import FrontEnd
 from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx
 from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
+from emofocus.models.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.recognition.engine import STEP, Engine
 from emofocus.segments import segment_count
 from emofocus.utils.atomic import replacing, write_text

@@ -12,8 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from emofocus.checkpoint import PACKED_FROM
 from emofocus.config import ModelConfig
+from emofocus.models.checkpoint import PACKED_FROM
 from emofocus.recognition.engine import runtime
 
 Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from emofocus.config import ModelConfig, Recipe, parse
-from emofocus.cost import network_cost, real_time_factor
 from emofocus.errors import EmofocusError
 from emofocus.evaluation import parameter_count
+from emofocus.metrics.statistics import Comparison, Interval, compare, holm, intervals, resampled_unit
 from emofocus.models import MODELS
+from emofocus.models.complexity import network_cost, real_time_factor
 from emofocus.report.results import Result, read_run
-from emofocus.statistics import Comparison, Interval, compare, holm, intervals, resampled_unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from emofocus.calibration import LEAST_COVERAGE, TARGET_ACCURACY
 from emofocus.config import FeatureSettings, ModelConfig
+from emofocus.metrics.calibration import LEAST_COVERAGE, TARGET_ACCURACY
 from emofocus.version import __version__
 
 CARD = """---

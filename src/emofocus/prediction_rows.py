@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.calibration import CalibrationFigures, measure_calibration, probabilities
 from emofocus.corpora import Corpus
-from emofocus.metrics import Metrics, measure
+from emofocus.metrics.calibration import CalibrationFigures, measure_calibration, probabilities
+from emofocus.metrics.classification import Metrics, measure
 from emofocus.splits.folds import Positions
 
 Row = dict[str, str]

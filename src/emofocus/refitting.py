@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emofocus.calibration import Calibration, Selection
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, Settled, read_summary, refuse_difference
+from emofocus.metrics.calibration import Calibration, Selection
 
 
 def refitted(experiment: Experiment, run: Path) -> Experiment:

@@ -14,7 +14,7 @@ from emofocus.audio.degradations import DISTORTIONS, Scene
 from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import AudioError, ConfigError
-from emofocus.metrics import measure
+from emofocus.metrics.classification import measure
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import write_text

@@ -8,14 +8,14 @@ import msgspec
 import torch
 
 from emofocus.cache import format_size, parse_size
-from emofocus.calibration import calibrate
-from emofocus.checkpoint import save_config
 from emofocus.errors import ConfigError, MissingExtraError, one_of
 from emofocus.evaluation import SELECTION
 from emofocus.experiments import make_experiment, make_fabric, recipe_of, with_embedding
 from emofocus.export import export
-from emofocus.metrics import mean_logits
+from emofocus.metrics.calibration import calibrate
 from emofocus.models import build
+from emofocus.models.checkpoint import save_config
+from emofocus.scoring import mean_logits
 from emofocus.training import Epoch, Fitted, fit
 from emofocus.utils.progress import say
 from emofocus.version import __version__

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from emofocus.augmentation import augment
-from emofocus.checkpoint import load_tensors, save_tensors
 from emofocus.config import Recipe
 from emofocus.cuda_graphs import LogitsOf, logits_of
 from emofocus.datasets import Batch, ScoredPart, TrainingPart
-from emofocus.metrics import measure, score
+from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
+from emofocus.models.checkpoint import load_tensors, save_tensors
 from emofocus.ranks import by_first, own_draws, rank_of, share_statistics
+from emofocus.scoring import score
 from emofocus.utils.progress import say, track
 
 Weights = tuple[Tensor, ...] | list[Tensor]

@@ -14,7 +14,7 @@ from emofocus.alignment import MEASURES
 from emofocus.claims.measuring import FAITHFULNESS, HEADS, UTTERANCES
 from emofocus.errors import ConfigError
 from emofocus.faithfulness import SHARES
-from emofocus.statistics import Difference, difference_of, resampled_means
+from emofocus.metrics.statistics import Difference, difference_of, resampled_means
 
 Row = dict[str, str]
 Array = NDArray[np.float64]

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from emofocus.alignment import MEASURES, Alignment, Reach, measure, turned_peaks
 from emofocus.audio.loading import SAMPLING_RATE
-from emofocus.checkpoint import load_network
 from emofocus.config import ModelConfig, Settings, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.datasets import SegmentDataset
 from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
 from emofocus.models import SpeechNetwork
+from emofocus.models.checkpoint import load_network
 from emofocus.prediction_rows import csv_text, identity
 from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, over_time, peaks_of, received
 from emofocus.splits.folds import Fold

@@ -11,8 +11,8 @@ from emofocus.claims.figures import NAMES, draw_curves, draw_heads
 from emofocus.claims.measured import Array, Measured, read_measures
 from emofocus.claims.measuring import ClaimSettings, read_settings
 from emofocus.faithfulness import RANKINGS, area
+from emofocus.metrics.statistics import Difference, difference_of, holm, resampled_means
 from emofocus.report.markdown import chance
-from emofocus.statistics import Difference, difference_of, holm, resampled_means
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.plotting import add_title, style

@@ -14,7 +14,7 @@ from emofocus.config import Settings, parse
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment
 from emofocus.experiments import describe, find_source, recipe_of, with_embedding
-from emofocus.metrics import Metrics
+from emofocus.metrics.classification import Metrics
 from emofocus.splits.folds import Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.store import SpeechSource

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from emofocus.config import ModelConfig, Recipe
 from emofocus.errors import ModelError, one_of
 from emofocus.features.front_end import FrontEnd
-from emofocus.models import (
+from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
+from emofocus.models.base import NetworkOutput, SpeechNetwork, append_embedding
+from emofocus.models.baselines import (
     adcnn,
     audio_bre,
     cnn_xvector,
@@ -17,8 +19,6 @@ from emofocus.models import (
     reslstm,
     timnet,
 )
-from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
-from emofocus.models.base import NetworkOutput, SpeechNetwork, append_embedding
 from emofocus.models.compact import compact_bmhsa, compact_ca, compact_fa, compact_faca
 from emofocus.models.mhsa import bmhsa, mhsa_ca, mhsa_fa, mhsa_faca
 

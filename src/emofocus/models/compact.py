@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from emofocus.config import ModelConfig
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, valid_frames
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import mean_and_deviation, shorter
+from emofocus.models.masking import mean_and_deviation, shorter
 from emofocus.models.mhsa import BiLSTM
 
 WIDTH, HEADS = 128, 4

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from emofocus.config import ModelConfig
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import at_end, blank, fixed, reversal
+from emofocus.models.masking import at_end, blank, fixed, reversal
 
 WIDTH, HEADS = 512, 8
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from emofocus.metrics.statistics import FEWEST_SPEAKERS, RESAMPLES
 from emofocus.report import beside, own
 from emofocus.report.entries import Entry, group
 from emofocus.report.figures import draw_all
 from emofocus.report.markdown import NOT_MEASURED
 from emofocus.report.published import PAPER
 from emofocus.report.results import Result, ResultError, read_results
-from emofocus.statistics import FEWEST_SPEAKERS, RESAMPLES
 from emofocus.utils.atomic import write_text
 
 __all__ = ["Result", "ResultError", "read_results", "write_report"]

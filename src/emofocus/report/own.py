@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from emofocus.errors import EmofocusError
+from emofocus.metrics.statistics import FIGURES, Comparison, compare, holm
 from emofocus.report.entries import OPTIMISTIC, Entry
 from emofocus.report.markdown import (
     NAMES,
@@ -21,7 +22,6 @@ from emofocus.report.markdown import (
 )
 from emofocus.report.published import ABLATIONS
 from emofocus.report.results import Result
-from emofocus.statistics import FIGURES, Comparison, compare, holm
 from emofocus.utils.markdown import table
 
 

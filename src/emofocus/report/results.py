@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.calibration import CalibrationFigures, measure_calibration
 from emofocus.errors import EmofocusError, one_of
+from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
+from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 from emofocus.splits.folds import PARTS, digest_of
-from emofocus.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 
 TOLERANCE = 1.5e-6
 """Figures are written with six decimals."""

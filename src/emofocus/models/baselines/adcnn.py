@@ -32,14 +32,14 @@ from torch.nn import functional as F
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.errors import ModelError
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import fixed
-from emofocus.models.sinc import SincConv
+from emofocus.models.baselines.sinc import SincConv
+from emofocus.models.masking import fixed
 
 SINC_FILTERS, SINC_SIZE, CHANNELS, KERNEL, POOL = 80, 251, 60, 5, 3
 DENSE = (2048, 512)
 
 RECIPE = Recipe(
-    description="A-DCNN's own, as far as it is known; see emofocus.models.adcnn.",
+    description="A-DCNN's own, as far as it is known; see emofocus.models.baselines.adcnn.",
     epochs=8,
     batch_size=128,
     learning_rate=1e-3,

@@ -31,7 +31,7 @@ from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 
 RECIPE = Recipe(
-    description="Deep-CNN's own, as far as it is known; see emofocus.models.deep_cnn.",
+    description="Deep-CNN's own, as far as it is known; see emofocus.models.baselines.deep_cnn.",
     epochs=60,
     batch_size=32,
     learning_rate=3e-4,

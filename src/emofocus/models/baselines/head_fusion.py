@@ -30,12 +30,12 @@ from torch.nn import functional as F
 
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import fixed
+from emofocus.models.masking import fixed
 
 HEADS, WIDTH = 4, 64
 
 RECIPE = Recipe(
-    description="Head Fusion's own, as far as it is known; see emofocus.models.head_fusion.",
+    description="Head Fusion's own, as far as it is known; see emofocus.models.baselines.head_fusion.",
     epochs=50,
     batch_size=32,
     learning_rate=1e-3,

@@ -32,14 +32,14 @@ from torch.nn import functional as F
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.errors import ModelError
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import fixed
-from emofocus.models.quaternion import QuaternionConv2d, QuaternionLinear
+from emofocus.models.baselines.quaternion import QuaternionConv2d, QuaternionLinear
+from emofocus.models.masking import fixed
 
 SIDE, RANGE_DB, SILENCE_DB = 128, 80.0, -200.0
 CHANNELS = (4, 64, 128, 128, 256)
 
 RECIPE = Recipe(
-    description="QCNN's own, as far as it is known; see emofocus.models.qcnn.",
+    description="QCNN's own, as far as it is known; see emofocus.models.baselines.qcnn.",
     epochs=15,
     batch_size=32,
     learning_rate=1e-3,

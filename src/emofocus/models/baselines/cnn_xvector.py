@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import largest, mean_and_deviation, shorter, silence
+from emofocus.models.masking import largest, mean_and_deviation, shorter, silence
 
 WIDTHS, FILTERS, STATISTICS, REDUCED = (5, 7, 9, 11), 64, 3, 256
 
 RECIPE = Recipe(
-    description="CNN-xvector's own, as far as it is known; see emofocus.models.cnn_xvector.",
+    description="CNN-xvector's own, as far as it is known; see emofocus.models.baselines.cnn_xvector.",
     epochs=60,
     batch_size=32,
     learning_rate=1e-3,

@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.models.attention import valid_frames
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import FrameNorm, blank
+from emofocus.models.masking import FrameNorm, blank
 
 HIDDEN = 64
 
 RECIPE = Recipe(
-    description="ResLSTM-SA's own, as far as it is known; see emofocus.models.reslstm.",
+    description="ResLSTM-SA's own, as far as it is known; see emofocus.models.baselines.reslstm.",
     epochs=80,
     batch_size=32,
     learning_rate=2e-3,

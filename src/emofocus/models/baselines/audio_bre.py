@@ -32,14 +32,14 @@ from emofocus.errors import ModelError
 from emofocus.features.descriptors import Prosody
 from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import at_end, between_loud, largest, mean_and_deviation
+from emofocus.models.masking import at_end, between_loud, largest, mean_and_deviation
 from emofocus.models.mhsa import BiLSTM
 
 HIDDEN, FUNCTIONALS = 200, 7
 SILENCE_DB = 40.0
 
 RECIPE = Recipe(
-    description="Audio-BRE's own, as far as it is known; see emofocus.models.audio_bre.",
+    description="Audio-BRE's own, as far as it is known; see emofocus.models.baselines.audio_bre.",
     epochs=60,
     patience=7,
     batch_size=128,

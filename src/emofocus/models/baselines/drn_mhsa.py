@@ -33,12 +33,12 @@ from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recip
 from emofocus.errors import ModelError
 from emofocus.models.attention import MultiHeadSelfAttention
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import FrameNorm, at_end, shorter, silence
+from emofocus.models.masking import FrameNorm, at_end, shorter, silence
 
 WIDTH, HEADS, DENSE = 512, 8, 200
 
 RECIPE = Recipe(
-    description="DRN-MHSA's own, as far as it is known; see emofocus.models.drn_mhsa.",
+    description="DRN-MHSA's own, as far as it is known; see emofocus.models.baselines.drn_mhsa.",
     epochs=30,
     patience=5,
     batch_size=32,

@@ -119,7 +119,7 @@ def figures(counts: NDArray[Any]) -> Array:
 
     With n_ij utterances of class i that were called j and P the classes that have utterances: WA = Σ n_ii / Σ n_ij;
     UA = mean over P of n_ii / Σ_j n_ij; macro-F1 = mean over P of 2·n_ii / (Σ_j n_ij + Σ_j n_ji). These are
-    `emofocus.metrics.measure`'s, for thousands of matrices at a time and without torch.
+    `emofocus.metrics.classification.measure`'s, for thousands of matrices at a time and without torch.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     true, called = counts.sum(axis=-1), counts.sum(axis=-2)

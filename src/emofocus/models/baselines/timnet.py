@@ -27,12 +27,12 @@ from torch.nn import functional as F
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.models.attention import masked_mean
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.frames import FrameNorm, reversal, silence
+from emofocus.models.masking import FrameNorm, reversal, silence
 
 FILTERS, DILATIONS = 39, (1, 2, 4, 8, 16, 32, 64, 128)
 
 RECIPE = Recipe(
-    description="TIM-Net's own, shortened; see emofocus.models.timnet.",
+    description="TIM-Net's own, shortened; see emofocus.models.baselines.timnet.",
     epochs=100,
     patience=15,
     batch_size=64,

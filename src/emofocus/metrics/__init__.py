@@ -1,0 +1,1 @@
+"""WA, UA and F1, calibration, intervals and paired tests."""
