@@ -20,10 +20,10 @@ import torch
 from emofocus import training
 from emofocus.augmentation import Mixed
 from emofocus.config import Recipe, load_recipe
-from emofocus.datasets import Batch, SegmentDataset
+from emofocus.data.datasets import Batch, SegmentDataset
+from emofocus.data.feature_store import Speech
 from emofocus.experiments import make_fabric
 from emofocus.models import build
-from emofocus.store import Speech
 
 CLASSES = tuple(map(str, range(8)))
 UTTERANCES, FRAMES = 600, 300

@@ -23,13 +23,13 @@ from manifest import EMOTIONS, made
 from emofocus.audio.fingerprint import Sound
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings
 from emofocus.corpora import Corpus
-from emofocus.datasets import ALONE, Pass, Rank, SegmentDataset, Step
+from emofocus.data.datasets import ALONE, Pass, Rank, SegmentDataset, Step
+from emofocus.data.feature_store import Speech
 from emofocus.evaluation import Experiment
 from emofocus.models import build
 from emofocus.shard_writer import write_shards
 from emofocus.shards import Shards, StreamedTraining
 from emofocus.splits.protocols import make_folds
-from emofocus.store import Speech
 from emofocus.training import fit
 from emofocus.utils.storage import place_of
 
@@ -61,7 +61,7 @@ class MadeSpeech(Sequence[Speech]):
         return Speech(frames, np.zeros(size, np.float32))
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
-        """See `emofocus.store.SpeechSource`."""
+        """See `emofocus.data.feature_store.SpeechSource`."""
         return [self]
 
     def sounds(self) -> list[Sound]:
@@ -75,7 +75,7 @@ class FewSteps(StreamedTraining):
     steps = 0
 
     def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
-        """See `emofocus.datasets.TrainingPart`."""
+        """See `emofocus.data.datasets.TrainingPart`."""
         whole = super().epoch(size, generator, rank)
         count = min(self.steps, whole.count)
         return Pass(count, _first(whole.steps, count), whole.draws)

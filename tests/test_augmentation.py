@@ -6,9 +6,9 @@ import torch
 
 from emofocus.augmentation import augment, mask, mix
 from emofocus.config import FeatureSettings, Recipe, SegmentSettings
-from emofocus.datasets import Batch, SegmentDataset
+from emofocus.data.datasets import Batch, SegmentDataset
+from emofocus.data.feature_store import Speech, faster
 from emofocus.features.front_end import MFCC, LogMel
-from emofocus.store import Speech, faster
 
 
 def batch_of(lengths: list[int] | None = None, size: int = 50) -> Batch:
@@ -129,7 +129,7 @@ def test_batches_read_from_the_cache_equal_those_held_in_memory(monkeypatch: pyt
     lengths = [20, 50, 83, 140]
     items = [Speech(generator.normal(size=(n, 5)).astype(np.float32), np.zeros(n, np.float32)) for n in lengths]
     held = SegmentDataset(items, [0, 1, 2, 3], SegmentSettings(), np.array([3, 0, 2]))
-    monkeypatch.setattr("emofocus.datasets.RESIDENT_BYTES", 100)
+    monkeypatch.setattr("emofocus.data.datasets.RESIDENT_BYTES", 100)
     read = SegmentDataset(items, [0, 1, 2, 3], SegmentSettings(), np.array([3, 0, 2]))
     for one, two in zip(held.batches(4), read.batches(4), strict=True):
         assert torch.equal(one.features, two.features)

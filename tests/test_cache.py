@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from emofocus.cache import Cache, clear, default_folder, format_size, parse_size
 from emofocus.cli import app
+from emofocus.data.cache import Cache, clear, default_folder, format_size, parse_size
 from emofocus.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_what_was_not_used_for_longest_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = [1000.0]
-    monkeypatch.setattr("emofocus.cache.time.time", lambda: moment[0])
+    monkeypatch.setattr("emofocus.data.cache.time.time", lambda: moment[0])
     for name in ("old", "older", "young"):
         moment[0] = {"old": 2000.0, "older": 1000.0, "young": 3000.0}[name]
         Cache(tmp_path, limit=1_000_000).write([(name, bytes(200_000))])

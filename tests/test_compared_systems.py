@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from emofocus.config import FeatureSettings, ModelConfig
-from emofocus.datasets import SegmentDataset
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, ModelError
 from emofocus.experiments import recipe_of
 from emofocus.features.front_end import FrontEnd
@@ -17,7 +18,6 @@ from emofocus.models.baselines.cnn_xvector import statistics
 from emofocus.models.baselines.qcnn import jet
 from emofocus.models.baselines.timnet import reverse
 from emofocus.models.masking import FrameNorm
-from emofocus.store import Speech
 from emofocus.training import fit
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

@@ -11,13 +11,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.cache import Cache, clear
 from emofocus.config import FeatureSettings, SegmentSettings
 from emofocus.corpora import Corpus, Utterance, read_corpus
-from emofocus.datasets import SegmentDataset
+from emofocus.data.cache import Cache, clear
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech, SpeechStore, sounds_of
 from emofocus.errors import AudioError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
-from emofocus.store import Speech, SpeechStore, sounds_of
 
 SEGMENTS = SegmentSettings()
 FEATURES = FeatureSettings()

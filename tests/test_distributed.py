@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import multiprocessing, nn
 
-from emofocus.datasets import Rank
+from emofocus.data.datasets import Rank
 from emofocus.errors import ConfigError
 from emofocus.experiments import crossval
 from emofocus.models.masking import FrameNorm

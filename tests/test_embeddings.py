@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from emofocus import audio
-from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, ModelConfig, Recipe
 from emofocus.corpora import Corpus, Utterance, read_corpus
-from emofocus.embeddings import Extractor, with_embeddings
+from emofocus.data.cache import Cache
+from emofocus.data.feature_file import FeaturesFile, write_features
+from emofocus.data.feature_store import CachedSpeech
+from emofocus.data.speaker_embeddings import Extractor, with_embeddings
 from emofocus.errors import ConfigError, CorpusError, EmofocusError, ModelError
 from emofocus.experiments import crossval, make_experiment, train
 from emofocus.exporting import export_model
-from emofocus.features_file import FeaturesFile, write_features
 from emofocus.models import MODELS, build
 from emofocus.models.complexity import network_cost
 from emofocus.recognition.recognizer import Recognizer
-from emofocus.store import CachedSpeech
 
 LABELS = ("happy", "sad")
 SIZE = 6

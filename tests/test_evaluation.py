@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.cache import Cache
 from emofocus.cli import app
 from emofocus.config import NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
-from emofocus.datasets import SegmentDataset
+from emofocus.data.cache import Cache
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import CachedSpeech, sounds_of
 from emofocus.errors import ConfigError, SplitError
 from emofocus.evaluation import (
     Experiment,
@@ -40,7 +41,6 @@ from emofocus.scoring import mean_logits, score
 from emofocus.splits.folds import write_folds
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
-from emofocus.store import CachedSpeech, sounds_of
 from trees import iemocap_tree, some_turns
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -147,9 +147,9 @@ def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds
 
 def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
-    from emofocus.datasets import SegmentDataset
+    from emofocus.data.datasets import SegmentDataset
+    from emofocus.data.feature_store import Speech
     from emofocus.scoring import mean_logits, score
-    from emofocus.store import Speech
 
     network, config = load_network(model_folder(None))
     shipped = Recognizer.from_pretrained()

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emofocus.cache import Cache
 from emofocus.config import FeatureSettings, Recipe
 from emofocus.corpora import Corpus, Utterance
+from emofocus.data.cache import Cache
+from emofocus.data.feature_file import FeaturesFile, write_features
+from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError, CorpusError
-from emofocus.features_file import FeaturesFile, write_features
-from emofocus.store import CachedSpeech
 
 RECIPE = Recipe(speeds=(0.9, 1.1))
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from emofocus.cache import Cache
 from emofocus.cli import app
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
-from emofocus.datasets import SegmentDataset
+from emofocus.data.cache import Cache
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, cross_validate
 from emofocus.experiments import make_fabric
@@ -26,7 +27,6 @@ from emofocus.models.checkpoint import load_tensors
 from emofocus.refitting import refitted
 from emofocus.report import write_report
 from emofocus.splits.protocols import make_folds
-from emofocus.store import CachedSpeech
 from emofocus.training import Epoch, fit
 from test_training import LABELS, speech_of
 

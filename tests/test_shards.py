@@ -19,7 +19,8 @@ from emofocus.cli import app
 from emofocus.config import EmbeddingSettings, NetworkSettings, Recipe, SegmentSettings, load_model_config
 from emofocus.corpora import Corpus
 from emofocus.corpora.corpus import Utterance
-from emofocus.datasets import ALONE, Rank, SegmentDataset
+from emofocus.data.datasets import ALONE, Rank, SegmentDataset
+from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, CorpusError, SplitError
 from emofocus.evaluation import Experiment
 from emofocus.models import build
@@ -30,7 +31,6 @@ from emofocus.sharding import train as train_from_shards
 from emofocus.shards import Heard, Shards, shared, shuffled
 from emofocus.splits.folds import Fold, Folds
 from emofocus.splits.protocols import make_folds
-from emofocus.store import Speech
 from emofocus.training import fit
 from emofocus.utils.storage import Place, place_of, write_file
 

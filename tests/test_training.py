@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from emofocus.cache import Cache
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.corpora import Corpus, read_corpus
-from emofocus.datasets import SegmentDataset
+from emofocus.data.cache import Cache
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import CachedSpeech, Speech
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.checkpoint import load_tensors, save_tensors
 from emofocus.scoring import score
-from emofocus.store import CachedSpeech, Speech
 from emofocus.training import Epoch, Fitted, best_of, fit, learning_rate
 
 LABELS = ("low", "high")

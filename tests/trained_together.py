@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
-from emofocus.datasets import SegmentDataset
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech
 from emofocus.experiments import make_fabric
 from emofocus.models import build
-from emofocus.store import Speech
 from emofocus.training import Epoch, fit
 
 LABELS = ("low", "middle", "high")

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofocus.audio.fingerprint import Sound
-from emofocus.cache import Cache
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
+from emofocus.data.cache import Cache
+from emofocus.data.feature_store import sounds_of
 from emofocus.errors import SplitError
 from emofocus.splits.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
 from emofocus.splits.formats import read_split, told_by_names
-from emofocus.store import sounds_of
 from emofocus.utils.atomic import write_text
 
 WORDS = {

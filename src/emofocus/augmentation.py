@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emofocus.config import Recipe
-from emofocus.datasets import Batch
+from emofocus.data.datasets import Batch
 from emofocus.models.attention import valid_frames
 from emofocus.models.masking import reversal
 

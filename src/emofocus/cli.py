@@ -209,7 +209,7 @@ def audit(split: Path, **arguments: Any) -> None:
 @click.pass_context
 def cache(context: click.Context, folder: Path | None) -> None:
     """Show how full the cache of features is, or clear it."""
-    from emofocus.cache import Cache, describe
+    from emofocus.data.cache import Cache, describe
 
     context.obj = folder
     if context.invoked_subcommand is None:
@@ -220,7 +220,7 @@ def cache(context: click.Context, folder: Path | None) -> None:
 @click.pass_obj
 def clear_cache(folder: Path | None) -> None:
     """Delete all of it; it fills again when it is needed."""
-    from emofocus.cache import clear, format_size
+    from emofocus.data.cache import clear, format_size
 
     click.echo(f"freed {format_size(clear(folder))}")
 

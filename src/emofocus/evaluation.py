@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 from emofocus.audio.fingerprint import Sound
 from emofocus.config import ModelConfig, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
-from emofocus.datasets import SegmentDataset
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech, SpeechSource
 from emofocus.errors import ConfigError, SplitError
 from emofocus.metrics.calibration import Calibration, CalibrationFigures, calibrate
 from emofocus.metrics.classification import Metrics
@@ -26,7 +27,6 @@ from emofocus.ranks import by_first, first_of_machine
 from emofocus.scoring import mean_logits
 from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds, write_folds
-from emofocus.store import Speech, SpeechSource
 from emofocus.training import Epoch, Fitted, fit
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import say

@@ -16,14 +16,15 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from emofocus.cache import Cache, format_size
 from emofocus.config import EmbeddingSettings, Recipe, load_recipe
 from emofocus.corpora import Corpus, read_corpus
-from emofocus.embeddings import MANIFEST, with_embeddings
+from emofocus.data.cache import Cache, format_size
+from emofocus.data.feature_file import FeaturesFile, write_features
+from emofocus.data.feature_store import CachedSpeech, SpeechSource
+from emofocus.data.speaker_embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 from emofocus.evaluation import Experiment, cross_validate, refuse_leaks, run_fold
 from emofocus.export import export
-from emofocus.features_file import FeaturesFile, write_features
 from emofocus.metrics.classification import Metrics
 from emofocus.models import MODELS
 from emofocus.prediction_rows import Row
@@ -31,7 +32,6 @@ from emofocus.ranks import first_of_machine, processes
 from emofocus.refitting import refitted
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
-from emofocus.store import CachedSpeech, SpeechSource
 from emofocus.training import Epoch
 from emofocus.utils.progress import plain, say
 

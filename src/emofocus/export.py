@@ -15,7 +15,7 @@ from onnx import helper
 from torch import Tensor, nn
 
 from emofocus.config import ModelConfig
-from emofocus.embeddings import MANIFEST, Extractor, join
+from emofocus.data.speaker_embeddings import MANIFEST, Extractor, join
 from emofocus.errors import ModelError
 from emofocus.features.front_end import FrontEnd
 from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from emofocus.datasets import ALONE, Rank
+from emofocus.data.datasets import ALONE, Rank
 from emofocus.errors import ConfigError, EmofocusError
 
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from emofocus.datasets import ScoredPart
+from emofocus.data.datasets import ScoredPart
 from emofocus.models import SpeechNetwork
 from emofocus.ranks import rank_of, sum_of_all
 from emofocus.segments import softmax

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import torch
 
-from emofocus.cache import format_size, parse_size
+from emofocus.data.cache import format_size, parse_size
 from emofocus.errors import ConfigError, MissingExtraError, one_of
 from emofocus.evaluation import SELECTION
 from emofocus.experiments import make_experiment, make_fabric, recipe_of, with_embedding

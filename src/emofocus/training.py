@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from emofocus.augmentation import augment
 from emofocus.config import Recipe
 from emofocus.cuda_graphs import LogitsOf, logits_of
-from emofocus.datasets import Batch, ScoredPart, TrainingPart
+from emofocus.data.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
 from emofocus.models.checkpoint import load_tensors, save_tensors

@@ -18,7 +18,8 @@ from emofocus.alignment import MEASURES, Alignment, Reach, measure, turned_peaks
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.config import ModelConfig, Settings, parse, to_plain
 from emofocus.corpora import Corpus
-from emofocus.datasets import SegmentDataset
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
 from emofocus.models import SpeechNetwork
@@ -26,7 +27,6 @@ from emofocus.models.checkpoint import load_network
 from emofocus.prediction_rows import csv_text, identity
 from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, over_time, peaks_of, received
 from emofocus.splits.folds import Fold
-from emofocus.store import Speech
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import track
 

@@ -14,12 +14,12 @@ from emofocus.cluster.board import DONE, FAILED, WAITING, Board, Key, shown
 from emofocus.cluster.connection import Ray, connected, reason_of, version_and_host
 from emofocus.cluster.tasks import Heard, Resources, fold_there
 from emofocus.cluster.whereabouts import found_below
+from emofocus.data.feature_file import FeaturesFile
+from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.evaluation import Experiment, cross_validate
 from emofocus.experiments import make_experiment, make_fabric, print_summary
-from emofocus.features_file import FeaturesFile
 from emofocus.prediction_rows import Row
-from emofocus.store import SpeechSource
 from emofocus.utils.atomic import replacing
 
 FoldResult = tuple[dict[str, Any], list[Row]]

@@ -10,15 +10,15 @@ from typing import Any
 
 from lightning_fabric.loggers.logger import Logger
 
-from emofocus.cache import Cache
 from emofocus.cluster.board import RUNNING
 from emofocus.cluster.connection import Ray, refuse_another_version
-from emofocus.embeddings import with_embeddings
+from emofocus.data.cache import Cache
+from emofocus.data.feature_store import CachedSpeech, Speech
+from emofocus.data.speaker_embeddings import with_embeddings
 from emofocus.errors import ConfigError, one_of
 from emofocus.evaluation import Experiment, run_fold
 from emofocus.experiments import ACCELERATORS, PRECISIONS, make_fabric
 from emofocus.prediction_rows import Row
-from emofocus.store import CachedSpeech, Speech
 from emofocus.utils.progress import plain
 
 RETRIES = 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from emofocus.config import recipe_names
 from emofocus.corpora import CORPORA
-from emofocus.embeddings import MANIFEST
+from emofocus.data.speaker_embeddings import MANIFEST
 
 
 def found_below(text: str, folder: Path = Path()) -> str:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.audio.fingerprint import Sound, sound_of
-from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
+from emofocus.data.cache import Cache
 from emofocus.errors import AudioError
 from emofocus.features.front_end import FrontEnd
 from emofocus.utils.progress import track

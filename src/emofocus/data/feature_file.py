@@ -14,9 +14,9 @@ from emofocus.audio.fingerprint import Sound
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.corpora.corpus import SCHEMA
+from emofocus.data.feature_store import Speech, SpeechSource
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.models.checkpoint import load_tensors, save_tensors
-from emofocus.store import Speech, SpeechSource
 
 FORMAT = "emofocus features/1"
 

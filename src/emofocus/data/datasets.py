@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofocus.config import SegmentSettings
+from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError
 from emofocus.segments import active_segments
-from emofocus.store import Speech
 
 RESIDENT_BYTES = 4 << 30
 """Features of a part that are held in memory; of larger parts, batches are read from the cache."""

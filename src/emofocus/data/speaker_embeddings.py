@@ -11,12 +11,12 @@ from onnx import compose, helper, version_converter
 
 from emofocus import audio
 from emofocus.audio.fingerprint import Sound
-from emofocus.cache import Cache
 from emofocus.config import EmbeddingSettings, Recipe
 from emofocus.corpora import Corpus
+from emofocus.data.cache import Cache
+from emofocus.data.feature_store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep
 from emofocus.errors import ConfigError, CorpusError, ModelError
 from emofocus.recognition.engine import open_session
-from emofocus.store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep
 from emofocus.utils.progress import track
 
 MANIFEST = "manifest"

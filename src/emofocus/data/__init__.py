@@ -1,0 +1,1 @@
+"""Feature cache, feature files and segment datasets."""
