@@ -17,7 +17,7 @@ import numpy as np
 
 from emofocus.config import load_model_config
 from emofocus.corpora import Corpus, read_corpus
-from emofocus.exporting import export_model
+from emofocus.export.model_directory import export_model
 from emofocus.metrics.classification import measure
 from emofocus.recognition.bulk import BATCH, recognise_together
 from emofocus.recognition.recognizer import Recognizer

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from emofocus import Recognizer
-from emofocus.export import WaveformClassifier
+from emofocus.export.to_onnx import WaveformClassifier
 from emofocus.models.checkpoint import load_network
 from emofocus.recognition.bulk import recognise_together
 from emofocus.recognition.recognizer import model_folder

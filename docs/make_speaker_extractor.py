@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofocus.config import FeatureSettings
-from emofocus.export import OPSET, segment_index
+from emofocus.export.to_onnx import OPSET, segment_index
 from emofocus.features.front_end import LogMel, frame_count
 
 MELS, HIDDEN, LAYERS, SIZE = 40, 256, 3, 256

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from emofocus.config import ModelConfig
+from emofocus.export.model_card import model_card
 from emofocus.metrics.calibration import (
     LEAST_COVERAGE,
     TEMPERATURES,
@@ -22,7 +23,6 @@ from emofocus.metrics.calibration import (
     select,
     uncalibrated,
 )
-from emofocus.model_card import model_card
 from emofocus.segments import softmax
 
 LOGITS = arrays(np.float32, (7, 5), elements=st.floats(-30, 30, width=32))

@@ -20,7 +20,7 @@ from emofocus.data.feature_store import CachedSpeech
 from emofocus.data.speaker_embeddings import Extractor, with_embeddings
 from emofocus.errors import ConfigError, CorpusError, EmofocusError, ModelError
 from emofocus.experiments import crossval, make_experiment, train
-from emofocus.exporting import export_model
+from emofocus.export.model_directory import export_model
 from emofocus.models import MODELS, build
 from emofocus.models.complexity import network_cost
 from emofocus.recognition.recognizer import Recognizer
@@ -157,7 +157,7 @@ def test_a_model_that_was_trained_with_an_extractor_carries_it(
         export_model(out / "training", tmp_path / "again", packed=False, embeddings=another)
     export_model(out / "training", tmp_path / "again", packed=True, embeddings=extractor)
     # The extractor is somebody else's, and keeps its arithmetic when the network gets fewer bits.
-    monkeypatch.setattr("emofocus.precisions.LEAST_AGREEMENT", 0.0)  # it has hardly been trained
+    monkeypatch.setattr("emofocus.export.quantization.LEAST_AGREEMENT", 0.0)  # it has hardly been trained
     export_model(out / "training", tmp_path / "bytes", embeddings=extractor, int8=True, corpus=str(manifest))
     graph = onnx.load(tmp_path / "bytes" / "model-int8.onnx")
     assert not any("Quantize" in node.op_type and node.name.startswith("speaker/") for node in graph.graph.node)

@@ -17,12 +17,12 @@ from emofocus.cli import app
 from emofocus.config import ModelConfig, Recipe, load_model_config
 from emofocus.corpora import read_corpus
 from emofocus.errors import ConfigError, ModelError
-from emofocus.export import export
-from emofocus.exporting import export_model, training_part
-from emofocus.graphs import SMALLEST
+from emofocus.export.model_directory import export_model, training_part
+from emofocus.export.onnx_graph import SMALLEST
+from emofocus.export.quantization import FIXED, write_fixed, write_fp16, write_int8
+from emofocus.export.to_onnx import export
 from emofocus.models import MODELS, build
 from emofocus.models.checkpoint import save_config, save_tensors
-from emofocus.precisions import FIXED, write_fixed, write_fp16, write_int8
 from emofocus.recognition.engine import DEVICES, ENGINES, Engine
 from emofocus.recognition.recognizer import model_folder
 from emofocus.splits.protocols import make_folds
@@ -55,7 +55,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     config = load_model_config(folder / "config.json")
     clips = [noise(), noise(4.0) * np.linspace(0.01, 1, 64_000, dtype=np.float32)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("emofocus.precisions.LEAST_AGREEMENT", 0.0)
+        patch.setattr("emofocus.export.quantization.LEAST_AGREEMENT", 0.0)
         assert write_int8(folder, config, clips).largest < 0.05
         assert write_fp16(folder, config, clips).largest < 0.005
     write_fixed(folder, config)
@@ -151,7 +151,7 @@ def test_bytes_are_calibrated_on_the_training_part_alone(small_corpus: Path) -> 
 def test_export_makes_what_it_is_asked_for_and_says_how_near_it_is(
     tmp_path: Path, small_corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emofocus.precisions.LEAST_AGREEMENT", 0.0)  # tones are nothing to tell apart for it
+    monkeypatch.setattr("emofocus.export.quantization.LEAST_AGREEMENT", 0.0)  # tones are nothing to tell apart for it
     out = tmp_path / "out"
     export_model(model_folder(None), out, int8=True, fp16=True, fixed=True, corpus="emodb", root=small_corpus)
     assert {*ENGINES.values(), FIXED} <= {path.name for path in out.iterdir()}
@@ -177,7 +177,7 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
 ) -> None:
     folder = tmp_path / "model"
     export(model_folder(None), folder)
-    monkeypatch.setattr("emofocus.precisions.LEAST_AGREEMENT", 1.01)
+    monkeypatch.setattr("emofocus.export.quantization.LEAST_AGREEMENT", 1.01)
     with pytest.raises(ModelError, match=r"answer like model\.onnx on .* of segments alone"):
         write_fp16(folder, load_model_config(folder / "config.json"), [noise()])
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "model.safetensors", "config.json", "README.md"}

@@ -27,6 +27,7 @@ from emofocus.evaluation import (
     refuse_leaks,
 )
 from emofocus.experiments import make_fabric
+from emofocus.export.model_card import model_card
 from emofocus.metrics.calibration import (
     CalibrationFigures,
     calibrate,
@@ -34,7 +35,6 @@ from emofocus.metrics.calibration import (
     negative_log_likelihood,
 )
 from emofocus.metrics.classification import Metrics, measure
-from emofocus.model_card import model_card
 from emofocus.models.checkpoint import load_network
 from emofocus.prediction_rows import measure_row_calibration, measure_rows
 from emofocus.scoring import mean_logits, score

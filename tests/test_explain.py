@@ -18,7 +18,7 @@ from emofocus.cli import app
 from emofocus.config import ModelConfig
 from emofocus.errors import AudioError, ConfigError, ModelError
 from emofocus.explaining import explain_clip, pages
-from emofocus.export import WaveformClassifier
+from emofocus.export.to_onnx import WaveformClassifier
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.checkpoint import load_network

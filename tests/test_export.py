@@ -12,7 +12,7 @@ import torch
 from emofocus import audio
 from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSettings, load_model_config, load_recipe
 from emofocus.errors import ConfigError, ModelError
-from emofocus.export import WaveformClassifier, export, segment_counts
+from emofocus.export.to_onnx import WaveformClassifier, export, segment_counts
 from emofocus.features.front_end import FrontEnd
 from emofocus.metrics.calibration import probabilities
 from emofocus.models import MODELS, build

@@ -241,7 +241,7 @@ def test_scoring_in_blocks_changes_nothing_for_features_with_deltas(
 ) -> None:
     """Deltas look four frames ahead, which the end of a block did not wait for."""
     torch = pytest.importorskip("torch", reason="exporting a model with deltas needs emofocus[train]")
-    from emofocus.export import export
+    from emofocus.export.to_onnx import export
     from emofocus.models import build
     from emofocus.models.checkpoint import save_config, save_tensors
 

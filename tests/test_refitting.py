@@ -21,7 +21,7 @@ from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError
 from emofocus.evaluation import Experiment, cross_validate
 from emofocus.experiments import make_fabric
-from emofocus.exporting import training_part
+from emofocus.export.model_directory import training_part
 from emofocus.models import build
 from emofocus.models.checkpoint import load_tensors
 from emofocus.refitting import refitted

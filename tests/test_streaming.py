@@ -74,7 +74,7 @@ def test_other_networks_stream_too(name: str, tmp_path: Path) -> None:
     """Deltas look ahead, samples are frames, whole utterances are segments."""
     torch = pytest.importorskip("torch", reason="exporting needs emofocus[train]")
     from emofocus.config import ModelConfig, Recipe
-    from emofocus.export import export
+    from emofocus.export.to_onnx import export
     from emofocus.models import MODELS, build
     from emofocus.models.checkpoint import save_config, save_tensors
 

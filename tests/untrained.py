@@ -6,7 +6,7 @@ import torch
 
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.config import ModelConfig, Recipe
-from emofocus.export import export
+from emofocus.export.to_onnx import export
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.checkpoint import save_config, save_tensors

@@ -182,7 +182,7 @@ def export(**arguments: Any) -> None:
     that are asked for alone: older ones are removed. Ranges of bytes are set on speech of the corpus, but not of the
     model's test speakers.
     """
-    from emofocus.exporting import export_model
+    from emofocus.export.model_directory import export_model
 
     export_model(**arguments)
 

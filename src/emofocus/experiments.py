@@ -24,7 +24,7 @@ from emofocus.data.feature_store import CachedSpeech, SpeechSource
 from emofocus.data.speaker_embeddings import MANIFEST, with_embeddings
 from emofocus.errors import ConfigError, MissingExtraError, ModelError, one_of
 from emofocus.evaluation import Experiment, cross_validate, refuse_leaks, run_fold
-from emofocus.export import export
+from emofocus.export.to_onnx import export
 from emofocus.metrics.classification import Metrics
 from emofocus.models import MODELS
 from emofocus.prediction_rows import Row

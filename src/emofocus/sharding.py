@@ -11,7 +11,7 @@ from emofocus.data.cache import format_size, parse_size
 from emofocus.errors import ConfigError, MissingExtraError, one_of
 from emofocus.evaluation import SELECTION
 from emofocus.experiments import make_experiment, make_fabric, recipe_of, with_embedding
-from emofocus.export import export
+from emofocus.export.to_onnx import export
 from emofocus.metrics.calibration import calibrate
 from emofocus.models import build
 from emofocus.models.checkpoint import save_config

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import ConfigError
-from emofocus.export import export
-from emofocus.model_card import model_card
-from emofocus.precisions import FIXED, Agreement, write_fixed, write_fp16, write_int8
+from emofocus.export.model_card import model_card
+from emofocus.export.quantization import FIXED, Agreement, write_fixed, write_fp16, write_int8
+from emofocus.export.to_onnx import export
 from emofocus.recognition.engine import ENGINES
 from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from emofocus.config import ModelConfig
 from emofocus.data.speaker_embeddings import MANIFEST, Extractor, join
 from emofocus.errors import ModelError
+from emofocus.export.model_card import model_card
+from emofocus.export.onnx_graph import folded, make_optional, merge_equals, pack_onnx
 from emofocus.features.front_end import FrontEnd
-from emofocus.graphs import folded, make_optional, merge_equals, pack_onnx
-from emofocus.model_card import model_card
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
 from emofocus.models.checkpoint import load_network, pack, save_config, save_tensors, unpack
 from emofocus.recognition.engine import STEP, Engine

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from emofocus.config import ModelConfig
 from emofocus.errors import ModelError
-from emofocus.graphs import SMALLEST, drop_unused, folded, halve, hold, pack_lstms, prune, split_gemms, weighted
+from emofocus.export.onnx_graph import (
+    SMALLEST,
+    drop_unused,
+    folded,
+    halve,
+    hold,
+    pack_lstms,
+    prune,
+    split_gemms,
+    weighted,
+)
 from emofocus.recognition.engine import ENGINES, Engine, open_session, runtime
 from emofocus.segments import softmax
 from emofocus.utils.atomic import replacing

@@ -1,0 +1,1 @@
+"""Trained network → model.onnx and its model card."""
