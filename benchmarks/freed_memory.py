@@ -12,9 +12,10 @@ import sys
 import torch
 from training_step import seconds, step_of
 
-from emofocus.experiments import keep_freed_memory, recipe_of
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
+from emofocus.training.fabric import keep_freed_memory
+from emofocus.training.setup import recipe_of
 
 SECONDS, ROUNDS = 2.3, 3
 """Speech that is left of an utterance of RAVDESS; steps of each process, after a first one that is not timed."""

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emofocus import training
-from emofocus.augmentation import Mixed
 from emofocus.config import Recipe, load_recipe
 from emofocus.data.datasets import Batch, SegmentDataset
 from emofocus.data.feature_store import Speech
-from emofocus.experiments import make_fabric
 from emofocus.models import build
+from emofocus.training import loop as training
+from emofocus.training.augmentation import Mixed
+from emofocus.training.fabric import make_fabric
 
 CLASSES = tuple(map(str, range(8)))
 UTTERANCES, FRAMES = 600, 300

@@ -25,12 +25,12 @@ from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentS
 from emofocus.corpora import Corpus
 from emofocus.data.datasets import ALONE, Pass, Rank, SegmentDataset, Step
 from emofocus.data.feature_store import Speech
-from emofocus.evaluation import Experiment
 from emofocus.models import build
-from emofocus.shard_writer import write_shards
-from emofocus.shards import Shards, StreamedTraining
 from emofocus.splits.protocols import make_folds
-from emofocus.training import fit
+from emofocus.training.experiment import Experiment
+from emofocus.training.loop import fit
+from emofocus.training.shards.reader import Shards, StreamedTraining
+from emofocus.training.shards.writer import write_shards
 from emofocus.utils.storage import place_of
 
 RECIPE = Recipe(

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from emofocus.config import ModelConfig
-from emofocus.experiments import keep_freed_memory
 from emofocus.models import SpeechNetwork, build
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention
+from emofocus.training.fabric import keep_freed_memory
 
 BATCH, FRAMES, COEFFICIENTS, CLASSES = 128, 50, 40, 8
 STEPS, ROUNDS = 4, 3

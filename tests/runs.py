@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emofocus.evaluation import averages
-from emofocus.prediction_rows import measure_rows
 from emofocus.splits.folds import Fold, Folds
+from emofocus.training.predictions import measure_rows
+from emofocus.training.summary import averages
 
 CLASSES = ["angry", "happy", "sad"]
 SPEAKERS = [f"{number:02d}" for number in range(1, 7)]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from emofocus.augmentation import augment, mask, mix
 from emofocus.config import FeatureSettings, Recipe, SegmentSettings
 from emofocus.data.datasets import Batch, SegmentDataset
 from emofocus.data.feature_store import Speech, faster
 from emofocus.features.front_end import MFCC, LogMel
+from emofocus.training.augmentation import augment, mask, mix
 
 
 def batch_of(lengths: list[int] | None = None, size: int = 50) -> Batch:

@@ -162,8 +162,8 @@ def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corp
     from emofocus.cluster.connection import version_and_host
     from emofocus.config import Recipe
     from emofocus.corpora import read_corpus
-    from emofocus.evaluation import Experiment
     from emofocus.splits.protocols import make_folds
+    from emofocus.training.experiment import Experiment
 
     class Told:
         def __init__(self) -> None:

@@ -18,14 +18,15 @@ from emofocus.cli import app
 from emofocus.comparing import short
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import EmofocusError, MissingExtraError
-from emofocus.evaluation import averages, parameter_count
-from emofocus.experiments import recipe_of
 from emofocus.leaderboard import leaderboard
 from emofocus.metrics.statistics import compare, holm, intervals
 from emofocus.models import MODELS
 from emofocus.models.complexity import multiply_accumulates, network_cost, real_time_factor
-from emofocus.prediction_rows import measure_rows
 from emofocus.report import ResultError, read_results
+from emofocus.training.experiment import parameter_count
+from emofocus.training.predictions import measure_rows
+from emofocus.training.setup import recipe_of
+from emofocus.training.summary import averages
 from runs import CLASSES, FOLDS, change, digest, write_result
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -10,7 +10,6 @@ from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, ModelError
-from emofocus.experiments import recipe_of
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, build
 from emofocus.models.baselines.audio_bre import functionals
@@ -18,7 +17,8 @@ from emofocus.models.baselines.cnn_xvector import statistics
 from emofocus.models.baselines.qcnn import jet
 from emofocus.models.baselines.timnet import reverse
 from emofocus.models.masking import FrameNorm
-from emofocus.training import fit
+from emofocus.training.loop import fit
+from emofocus.training.setup import recipe_of
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 PUBLISHED = [name for name, model in MODELS.items() if model.recipe]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from emofocus import training
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, load_recipe
-from emofocus.cuda_graphs import logits_of
 from emofocus.models import MODELS, SpeechNetwork, build
-from emofocus.training import Fitted, fit
+from emofocus.training import loop as training
+from emofocus.training.cuda_graphs import logits_of
+from emofocus.training.loop import Fitted, fit
 from test_training import LABELS, speech_of
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are for nothing else")

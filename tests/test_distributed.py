@@ -16,9 +16,9 @@ from torch import multiprocessing, nn
 
 from emofocus.data.datasets import Rank
 from emofocus.errors import ConfigError
-from emofocus.experiments import crossval
 from emofocus.models.masking import FrameNorm
-from emofocus.ranks import by_first, processes, share_statistics
+from emofocus.training.distributed import by_first, processes, share_statistics
+from emofocus.training.runs import crossval
 from trained_together import part
 
 PROGRAM = Path(__file__).with_name("trained_together.py")

@@ -19,11 +19,12 @@ from emofocus.data.feature_file import FeaturesFile, write_features
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.data.speaker_embeddings import Extractor, with_embeddings
 from emofocus.errors import ConfigError, CorpusError, EmofocusError, ModelError
-from emofocus.experiments import crossval, make_experiment, train
 from emofocus.export.model_directory import export_model
 from emofocus.models import MODELS, build
 from emofocus.models.complexity import network_cost
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.training.runs import crossval, train
+from emofocus.training.setup import make_experiment
 
 LABELS = ("happy", "sad")
 SIZE = 6

@@ -20,13 +20,6 @@ from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import CachedSpeech, sounds_of
 from emofocus.errors import ConfigError, SplitError
-from emofocus.evaluation import (
-    Experiment,
-    averages,
-    cross_validate,
-    refuse_leaks,
-)
-from emofocus.experiments import make_fabric
 from emofocus.export.model_card import model_card
 from emofocus.metrics.calibration import (
     CalibrationFigures,
@@ -36,11 +29,15 @@ from emofocus.metrics.calibration import (
 )
 from emofocus.metrics.classification import Metrics, measure
 from emofocus.models.checkpoint import load_network
-from emofocus.prediction_rows import measure_row_calibration, measure_rows
-from emofocus.scoring import mean_logits, score
 from emofocus.splits.folds import write_folds
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
+from emofocus.training.cross_validation import cross_validate
+from emofocus.training.experiment import Experiment, refuse_leaks
+from emofocus.training.fabric import make_fabric
+from emofocus.training.predictions import measure_row_calibration, measure_rows
+from emofocus.training.scoring import mean_logits, score
+from emofocus.training.summary import averages
 from trees import iemocap_tree, some_turns
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -144,7 +141,7 @@ def experiment_of(root: Path, seed: int = 0) -> Experiment:
 def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
     small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import emofocus.evaluation as module
+    import emofocus.training.cross_validation as module
 
     cache, fabric, out = (
         Cache(tmp_path / "cache"),

@@ -5,9 +5,9 @@ import torch
 
 from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe
 from emofocus.errors import ModelError
-from emofocus.evaluation import parameter_count
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.mhsa import BiLSTM
+from emofocus.training.experiment import parameter_count
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 PARAMETERS = {

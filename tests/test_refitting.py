@@ -19,15 +19,16 @@ from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError
-from emofocus.evaluation import Experiment, cross_validate
-from emofocus.experiments import make_fabric
 from emofocus.export.model_directory import training_part
 from emofocus.models import build
 from emofocus.models.checkpoint import load_tensors
-from emofocus.refitting import refitted
 from emofocus.report import write_report
 from emofocus.splits.protocols import make_folds
-from emofocus.training import Epoch, fit
+from emofocus.training.cross_validation import cross_validate
+from emofocus.training.experiment import Experiment
+from emofocus.training.fabric import make_fabric
+from emofocus.training.loop import Epoch, fit
+from emofocus.training.refit import refitted
 from test_training import LABELS, speech_of
 
 RECIPE = Recipe(epochs=2, batch_size=16, network=NetworkSettings(dropout=0.0))

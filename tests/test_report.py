@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from emofocus.cli_report import report
 from emofocus.errors import EmofocusError, MissingExtraError
-from emofocus.evaluation import averages
 from emofocus.models import MODELS
-from emofocus.prediction_rows import measure_row_calibration
 from emofocus.report import ResultError, read_results, write_report
 from emofocus.report.entries import group
 from emofocus.report.published import TABLES
+from emofocus.training.predictions import measure_row_calibration
+from emofocus.training.summary import averages
 from runs import CLASSES, SPEAKERS, change, digest, write_result
 
 ROOT = Path(__file__).parents[1]

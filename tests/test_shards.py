@@ -22,16 +22,16 @@ from emofocus.corpora.corpus import Utterance
 from emofocus.data.datasets import ALONE, Rank, SegmentDataset
 from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, CorpusError, SplitError
-from emofocus.evaluation import Experiment
 from emofocus.models import build
-from emofocus.scoring import mean_logits
-from emofocus.shard_files import Cut
-from emofocus.shard_writer import write_shards
-from emofocus.sharding import train as train_from_shards
-from emofocus.shards import Heard, Shards, shared, shuffled
 from emofocus.splits.folds import Fold, Folds
 from emofocus.splits.protocols import make_folds
-from emofocus.training import fit
+from emofocus.training.experiment import Experiment
+from emofocus.training.loop import fit
+from emofocus.training.scoring import mean_logits
+from emofocus.training.shards.format import Cut
+from emofocus.training.shards.reader import Heard, Shards, shared, shuffled
+from emofocus.training.shards.training import train as train_from_shards
+from emofocus.training.shards.writer import write_shards
 from emofocus.utils.storage import Place, place_of, write_file
 
 CLASSES = ("angry", "happy", "sad")
@@ -230,12 +230,12 @@ def test_writing_goes_on_where_it_was_interrupted_to_the_same_bytes(
         written.append(place)
         write_file(place, content)
 
-    monkeypatch.setattr("emofocus.shard_writer.write_file", interrupted)
+    monkeypatch.setattr("emofocus.training.shards.writer.write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(experiment, tmp_path)
     with pytest.raises(CorpusError, match="no shards, or not all of them yet"):
         Shards(str(tmp_path))
-    monkeypatch.setattr("emofocus.shard_writer.write_file", counted)
+    monkeypatch.setattr("emofocus.training.shards.writer.write_file", counted)
     write(experiment, tmp_path)
     assert len(written) == len(set(written)), "none is written twice"
     for file in Path(shards.place.path).iterdir():

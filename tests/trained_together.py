@@ -13,9 +13,9 @@ import torch
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, SegmentSettings
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech
-from emofocus.experiments import make_fabric
 from emofocus.models import build
-from emofocus.training import Epoch, fit
+from emofocus.training.fabric import make_fabric
+from emofocus.training.loop import Epoch, fit
 
 LABELS = ("low", "middle", "high")
 

@@ -80,7 +80,7 @@ def crossval(ray: str | None, **arguments: Any) -> None:
 
         crossval_on_ray(ray, **arguments)
         return
-    from emofocus.experiments import crossval as run
+    from emofocus.training.runs import crossval as run
 
     run(**arguments)
 
@@ -122,11 +122,11 @@ def train(shards: str | None, buffer: str, ray: str | None, **arguments: Any) ->
 
         on_ray(ray, **arguments)
     elif shards:
-        from emofocus.sharding import train as from_shards
+        from emofocus.training.shards.training import train as from_shards
 
         from_shards(**arguments)
     else:
-        from emofocus.experiments import train as from_corpus
+        from emofocus.training.runs import train as from_corpus
 
         from_corpus(**arguments)
 
@@ -140,7 +140,7 @@ def train(shards: str | None, buffer: str, ray: str | None, **arguments: Any) ->
 @click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
 def features(**arguments: Any) -> None:
     """Write a corpus' features to one file, to train elsewhere without its audio."""
-    from emofocus.experiments import save_features
+    from emofocus.training.runs import save_features
 
     save_features(**arguments)
 
@@ -164,6 +164,6 @@ def shards(**arguments: Any) -> None:
 
     Nothing is written of a split that fails its audit.
     """
-    from emofocus.sharding import save_shards
+    from emofocus.training.shards.training import save_shards
 
     save_shards(**arguments)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from emofocus.errors import ConfigError
-from emofocus.evaluation import averages, refuse_difference
 from emofocus.leaderboard import refuse_other_corpus
 from emofocus.metrics.statistics import FIGURES, require_same
-from emofocus.prediction_rows import Row, csv_text, measure_rows
 from emofocus.report.results import Result, read_run, utterance_of
+from emofocus.training.predictions import Row, csv_text, measure_rows
+from emofocus.training.summary import averages, refuse_difference
 from emofocus.utils.atomic import write_text
 from emofocus.version import __version__
 

@@ -77,7 +77,7 @@ class NetworkSettings(Settings, frozen=True, kw_only=True):
 
 
 class EmbeddingSettings(Settings, frozen=True, kw_only=True):
-    """A vector that describes who speaks, with which every frame of an utterance ends (`emofocus.data.speaker_embeddings`).
+    """A vector that describes who speaks, with which each frame ends (`emofocus.data.speaker_embeddings`).
 
     Attributes:
         size: Its numbers, D.

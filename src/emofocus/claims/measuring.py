@@ -24,9 +24,9 @@ from emofocus.errors import ConfigError, ModelError
 from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
 from emofocus.models import SpeechNetwork
 from emofocus.models.checkpoint import load_network
-from emofocus.prediction_rows import csv_text, identity
 from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, over_time, peaks_of, received
 from emofocus.splits.folds import Fold
+from emofocus.training.predictions import csv_text, identity
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import track
 

@@ -17,9 +17,12 @@ from emofocus.cluster.whereabouts import found_below
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.evaluation import Experiment, cross_validate
-from emofocus.experiments import make_experiment, make_fabric, print_summary
-from emofocus.prediction_rows import Row
+from emofocus.training.cross_validation import cross_validate
+from emofocus.training.experiment import Experiment
+from emofocus.training.fabric import make_fabric
+from emofocus.training.predictions import Row
+from emofocus.training.setup import make_experiment
+from emofocus.training.summary import print_summary
 from emofocus.utils.atomic import replacing
 
 FoldResult = tuple[dict[str, Any], list[Row]]

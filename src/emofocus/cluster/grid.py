@@ -13,11 +13,11 @@ from emofocus.cluster.whereabouts import found_below
 from emofocus.config import Settings, parse
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.evaluation import Experiment
-from emofocus.experiments import describe, find_source, recipe_of, with_embedding
 from emofocus.metrics.classification import Metrics
 from emofocus.splits.folds import Folds
 from emofocus.splits.protocols import make_folds
+from emofocus.training.experiment import Experiment
+from emofocus.training.setup import describe, find_source, recipe_of, with_embedding
 from emofocus.utils.progress import say
 
 Name = Annotated[str, Meta(min_length=1)]

@@ -16,9 +16,10 @@ from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech, Speech
 from emofocus.data.speaker_embeddings import with_embeddings
 from emofocus.errors import ConfigError, one_of
-from emofocus.evaluation import Experiment, run_fold
-from emofocus.experiments import ACCELERATORS, PRECISIONS, make_fabric
-from emofocus.prediction_rows import Row
+from emofocus.training.cross_validation import run_fold
+from emofocus.training.experiment import Experiment
+from emofocus.training.fabric import ACCELERATORS, PRECISIONS, make_fabric
+from emofocus.training.predictions import Row
 from emofocus.utils.progress import plain
 
 RETRIES = 5

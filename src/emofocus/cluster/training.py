@@ -127,9 +127,9 @@ def as_torchrun(node: int, here: int, everywhere: int) -> dict[str, str]:
 def command(arguments: dict[str, Any]) -> Callable[..., None]:
     """From a corpus, or from shards."""
     if arguments.get("shards"):
-        from emofocus.sharding import train as from_shards
+        from emofocus.training.shards.training import train as from_shards
 
         return from_shards
-    from emofocus.experiments import train as from_corpus
+    from emofocus.training.runs import train as from_corpus
 
     return from_corpus

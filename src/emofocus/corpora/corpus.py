@@ -32,7 +32,7 @@ class Utterance:
         language: ISO 639 code.
         style: How it was elicited, in the corpus' own words (``improvised``, ``scripted``).
         source: Key of the utterance that this one is a copy, an altered copy or a cut of.
-        embedding: File of a vector that describes who speaks (`emofocus.data.speaker_embeddings`), below the corpus' root.
+        embedding: File of a vector that describes who speaks (`emofocus.data.speaker_embeddings`), below the root.
     """
 
     file: str

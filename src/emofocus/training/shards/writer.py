@@ -15,9 +15,9 @@ from pyarrow import parquet
 from emofocus.config import to_plain
 from emofocus.data.feature_store import Speech, SpeechSource
 from emofocus.errors import ConfigError
-from emofocus.evaluation import Experiment, refuse_leaks
 from emofocus.segments import active_segments
-from emofocus.shard_files import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
+from emofocus.training.experiment import Experiment, refuse_leaks
+from emofocus.training.shards.format import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
 from emofocus.utils.progress import track
 from emofocus.utils.storage import Place, files_below, write_file
 from emofocus.version import __version__

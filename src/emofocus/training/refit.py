@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from emofocus.errors import ConfigError
-from emofocus.evaluation import Experiment, Settled, read_summary, refuse_difference
 from emofocus.metrics.calibration import Calibration, Selection
+from emofocus.training.experiment import Experiment, Settled
+from emofocus.training.summary import read_summary, refuse_difference
 
 
 def refitted(experiment: Experiment, run: Path) -> Experiment:

@@ -23,7 +23,7 @@ from torch import Tensor
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, parse, to_plain
 from emofocus.data.datasets import ALONE, Batch, Pass, Rank, Step, padded, refuse_idle
 from emofocus.errors import ConfigError, CorpusError, one_of
-from emofocus.shard_files import FORMAT, GROUPS, INDEX, Cut, shards_at, told_plainly, unpacked
+from emofocus.training.shards.format import FORMAT, GROUPS, INDEX, Cut, shards_at, told_plainly, unpacked
 from emofocus.utils.storage import files_below, open_file, read_file
 
 BUFFER_BYTES = 256 << 20

@@ -2,119 +2,34 @@
 
 import csv
 import json
-import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import torch
 from lightning_fabric import Fabric
 
-from emofocus.audio.fingerprint import Sound
-from emofocus.config import ModelConfig, Recipe, parse, to_plain
-from emofocus.corpora import Corpus
+from emofocus.config import ModelConfig
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechSource
-from emofocus.errors import ConfigError, SplitError
-from emofocus.metrics.calibration import Calibration, CalibrationFigures, calibrate
-from emofocus.metrics.classification import Metrics
+from emofocus.errors import SplitError
+from emofocus.metrics.calibration import Calibration, calibrate
 from emofocus.models import build
 from emofocus.models.checkpoint import save_config
-from emofocus.prediction_rows import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
-from emofocus.ranks import by_first, first_of_machine
-from emofocus.scoring import mean_logits
-from emofocus.splits.audit import Audit, audit
-from emofocus.splits.folds import Fold, Folds, write_folds
-from emofocus.training import Epoch, Fitted, fit
+from emofocus.splits.folds import Fold, write_folds
+from emofocus.training.distributed import by_first, first_of_machine
+from emofocus.training.experiment import Experiment, refuse_leaks
+from emofocus.training.loop import Epoch, Fitted, fit
+from emofocus.training.predictions import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
+from emofocus.training.scoring import mean_logits
+from emofocus.training.summary import averages, read_summary, refuse_difference
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import say
 from emofocus.version import __version__
 
-SELECTION = "best validation UA; test scored once"
-SELECTION_OF_REFIT = (
-    "number of epochs and calibration by validation, in a run before; then trained anew, on the validation part too; "
-    "test scored once"
-)
-
 FoldRunner = Callable[[Sequence[int]], Iterable[tuple[dict[str, Any], list[Row]]]]
 """Numbers of folds → what `run_fold` returns of each, in whatever order they are finished."""
-
-
-class Settled(NamedTuple):
-    """What the validation part of a fold has settled.
-
-    Attributes:
-        epochs: Length of training.
-        calibration: Fitted to it.
-    """
-
-    epochs: int
-    calibration: Calibration
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """All that a result depends on, beside the machine's arithmetic.
-
-    Attributes:
-        settled: Of each fold, in a run before: validation parts then have nothing left to say, and are trained on.
-    """
-
-    corpus: Corpus
-    model: str
-    recipe_name: str
-    recipe: Recipe
-    folds: Folds
-    seed: int
-    settled: tuple[Settled, ...] = ()
-
-    @property
-    def protocol(self) -> str:
-        """Name of the way the folds were dealt."""
-        return self.folds.protocol
-
-    @property
-    def selection(self) -> str:
-        """What chose the weights that are tested."""
-        return SELECTION_OF_REFIT if self.settled else SELECTION
-
-    def fold(self, number: int) -> Fold:
-        """What is trained, validated and tested on."""
-        fold = self.folds[number]
-        return Fold.of([*fold.train, *fold.valid], (), fold.test) if self.settled else fold
-
-    def config(self) -> ModelConfig:
-        """What the model directory of a fold says, before there are figures."""
-        return self.recipe.config(self.model, self.corpus.classes, self.corpus.license)
-
-    def identity(self) -> dict[str, Any]:
-        """The head of `summary.json`."""
-        return {
-            "corpus": self.corpus.name,
-            "utterances": len(self.corpus),
-            "classes": list(self.corpus.classes),
-            "left_out": dict(self.corpus.left_out),
-            "model": self.model,
-            "recipe": self.recipe_name,
-            "recipe_settings": to_plain(self.recipe),
-            "parameters": parameter_count(self.config()),
-            "protocol": {
-                "name": self.protocol,
-                "note": self.folds.note,
-                "folds": len(self.folds),
-                "digest": self.folds.digest(self.corpus),
-                "selection": self.selection,
-            },
-            "seed": self.seed,
-        }
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """Learned numbers of the network that a config describes."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(config).parameters())
 
 
 def cross_validate(
@@ -169,26 +84,6 @@ def cross_validate(
     return summary
 
 
-def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound] | None) -> Audit:
-    """Audit the folds of an experiment, by what is known of its utterances and, unless it is None, by how they sound.
-
-    Raises:
-        SplitError: They leak, and their protocol does not say so by its name.
-    """
-    found = audit(experiment.corpus.table, experiment.folds, sounds)
-    if found.passed:
-        return found
-    if not experiment.folds.speakers_shared:
-        worst = next(offence for offence in found.offences if offence.fails)
-        raise SplitError(
-            f"the {experiment.protocol} split of {experiment.corpus.name} fails its audit: {found.summary()}; "
-            f"fold {worst.fold}: {worst.kind} {worst.value} {worst.parts or ''}. See it all with: emofocus audit; "
-            "a split that is meant to be like this must be called --protocol random"
-        )
-    say(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {found.summary()}")
-    return found
-
-
 def run_fold(
     experiment: Experiment,
     number: int,
@@ -234,21 +129,6 @@ def run_fold(
     if fabric.is_global_zero:
         save_config(folder, _with_provenance(experiment, result, rows))
     return result, rows
-
-
-def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and sample standard deviation over folds of each figure, over those that have it.
-
-    A fold in which nothing was answered has no `selective_wa`, and folds of older versions have no calibration.
-    """
-    found = {}
-    for name in (*Metrics._fields, *CalibrationFigures._fields):
-        values = [item[name] for item in folds if item.get(name) is not None]
-        if not values:
-            continue
-        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        found[name] = {"mean": round(statistics.fmean(values), 6), "std": round(deviation, 6)}
-    return found
 
 
 def _fold_entry(
@@ -303,22 +183,3 @@ def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[R
     if {row["fold"] for row in rows} != done:
         raise SplitError(f"{out}: predictions.csv lacks folds that summary.json has; remove both to start again")
     return summary, rows
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """A `summary.json`; settings that its recipe did not have yet when it ran are at their defaults."""
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    summary["recipe_settings"] = to_plain(parse(Recipe, summary.get("recipe_settings", {}), str(path)))
-    return summary
-
-
-def refuse_difference(run: Path, there: dict[str, Any], identity: dict[str, Any]) -> None:
-    """Refuse a run that is another experiment's.
-
-    Raises:
-        ConfigError: It is.
-    """
-    different = [key for key, value in identity.items() if there.get(key) != value]
-    if different:
-        shown = ", ".join(f"{key} is {there.get(key)!r}, not {identity[key]!r}" for key in different)
-        raise ConfigError(f"{run} holds another run ({shown}); name another folder")

@@ -14,15 +14,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from emofocus.augmentation import augment
 from emofocus.config import Recipe
-from emofocus.cuda_graphs import LogitsOf, logits_of
 from emofocus.data.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
 from emofocus.models.checkpoint import load_tensors, save_tensors
-from emofocus.ranks import by_first, own_draws, rank_of, share_statistics
-from emofocus.scoring import score
+from emofocus.training.augmentation import augment
+from emofocus.training.cuda_graphs import LogitsOf, logits_of
+from emofocus.training.distributed import by_first, own_draws, rank_of, share_statistics
+from emofocus.training.scoring import score
 from emofocus.utils.progress import say, track
 
 Weights = tuple[Tensor, ...] | list[Tensor]

@@ -9,21 +9,22 @@ import torch
 
 from emofocus.data.cache import format_size, parse_size
 from emofocus.errors import ConfigError, MissingExtraError, one_of
-from emofocus.evaluation import SELECTION
-from emofocus.experiments import make_experiment, make_fabric, recipe_of, with_embedding
 from emofocus.export.to_onnx import export
 from emofocus.metrics.calibration import calibrate
 from emofocus.models import build
 from emofocus.models.checkpoint import save_config
-from emofocus.scoring import mean_logits
-from emofocus.training import Epoch, Fitted, fit
+from emofocus.training.experiment import SELECTION
+from emofocus.training.fabric import make_fabric
+from emofocus.training.loop import Epoch, Fitted, fit
+from emofocus.training.scoring import mean_logits
+from emofocus.training.setup import make_experiment, recipe_of, with_embedding
 from emofocus.utils.progress import say
 from emofocus.version import __version__
 
 try:
-    from emofocus.shard_files import shards_at
-    from emofocus.shard_writer import write_shards
-    from emofocus.shards import Shards
+    from emofocus.training.shards.format import shards_at
+    from emofocus.training.shards.reader import Shards
+    from emofocus.training.shards.writer import write_shards
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "pyarrow", "cluster") from error
 

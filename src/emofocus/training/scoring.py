@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from emofocus.data.datasets import ScoredPart
 from emofocus.models import SpeechNetwork
-from emofocus.ranks import rank_of, sum_of_all
 from emofocus.segments import softmax
+from emofocus.training.distributed import rank_of, sum_of_all
 
 EVALUATION_BATCH = 512
 """Segments scored at a time."""

@@ -1,0 +1,1 @@
+"""Training loop, cross-validation and what they need."""

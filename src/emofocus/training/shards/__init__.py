@@ -1,0 +1,1 @@
+"""Training from shards, for corpora larger than memory."""
