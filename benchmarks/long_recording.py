@@ -17,8 +17,8 @@ import soundfile
 
 from emofocus import Recognizer
 from emofocus.audio.loading import SAMPLING_RATE
-from emofocus.benching import watched
 from emofocus.corpora import read_corpus
+from emofocus.evaluation.benchmark import watched
 from emofocus.metrics.classification import measure
 from emofocus.recognition.bulk import recognise_together
 

@@ -13,12 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from emofocus.alignment import MEASURES, Reach, measure, turned_peaks, window_sums
-from emofocus.claims.tables import auc
 from emofocus.cli import app
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import ConfigError, ModelError
-from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, area, curves, gradients, occlusion
+from emofocus.evaluation.attention.alignment import MEASURES, Reach, measure, turned_peaks, window_sums
+from emofocus.evaluation.attention.faithfulness import (
+    RANKINGS,
+    SHARES,
+    Listener,
+    Utterance,
+    area,
+    curves,
+    gradients,
+    occlusion,
+)
+from emofocus.evaluation.attention.tables import auc
 from emofocus.metrics.statistics import difference_of, resampled_means
 from emofocus.models import build
 from emofocus.models.base import NetworkOutput, SpeechNetwork

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 
 from emofocus.cli import app
 from emofocus.errors import EmofocusError
-from emofocus.leaderboard import leaderboard, refuse_other_task
-from emofocus.report import read_results, write_report
-from emofocus.report.results import read_run
+from emofocus.evaluation.leaderboard import leaderboard, refuse_other_task
+from emofocus.evaluation.report import read_results, write_report
+from emofocus.evaluation.results import read_run
 from runs import change, write_result
 
 RESULTS = Path(__file__).parents[1] / "results"

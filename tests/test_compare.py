@@ -15,14 +15,14 @@ from torch import nn
 
 import emofocus.models.complexity
 from emofocus.cli import app
-from emofocus.comparing import short
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import EmofocusError, MissingExtraError
-from emofocus.leaderboard import leaderboard
+from emofocus.evaluation.leaderboard import leaderboard
+from emofocus.evaluation.leaderboard_table import short
+from emofocus.evaluation.report import ResultError, read_results
 from emofocus.metrics.statistics import compare, holm, intervals
 from emofocus.models import MODELS
 from emofocus.models.complexity import multiply_accumulates, network_cost, real_time_factor
-from emofocus.report import ResultError, read_results
 from emofocus.training.experiment import parameter_count
 from emofocus.training.predictions import measure_rows
 from emofocus.training.setup import recipe_of
@@ -365,11 +365,11 @@ def test_the_table_fits_a_hundred_columns_with_every_digit(good: Path, plain: Pa
 def test_real_time_is_measured_only_on_demand(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ModelConfig.of("bmhsa", LABELS)
     change(plain / "summary.json", lambda summary: summary.update(parameters=parameter_count(config)))
-    monkeypatch.setattr("emofocus.leaderboard.real_time_factor", lambda config: 0.125)
+    monkeypatch.setattr("emofocus.evaluation.leaderboard.real_time_factor", lambda config: 0.125)
     with_time, without = tmp_path / "with.csv", tmp_path / "without.csv"
     assert "real time" in run(plain, "--time", "--out", with_time).output
     assert next(csv.DictReader(with_time.read_text().splitlines()))["real_time_factor"] == "0.125"
-    monkeypatch.setattr("emofocus.leaderboard.real_time_factor", lambda config: pytest.fail("measured"))
+    monkeypatch.setattr("emofocus.evaluation.leaderboard.real_time_factor", lambda config: pytest.fail("measured"))
     assert "real time" not in run(plain, "--out", without).output
     assert "real_time_factor" not in without.read_text()
 
@@ -423,7 +423,7 @@ def test_figures_are_drawn_in_three_formats_and_the_same_bytes_each_time(
 
 def test_the_figure_shows_each_run_with_its_interval_and_marks_the_reference(plain: Path, good: Path) -> None:
     pytest.importorskip("matplotlib")
-    from emofocus.comparing import draw
+    from emofocus.evaluation.leaderboard_table import draw
 
     board = leaderboard([plain, good])
     (axes,) = draw(board).axes

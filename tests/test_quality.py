@@ -11,7 +11,7 @@ from emofocus.audio.degradations import DISTORTIONS, Scene, mixed
 from emofocus.audio.quality import Quality
 from emofocus.cli import app
 from emofocus.errors import ConfigError
-from emofocus.robustness import KINDS, Heard, mean, measure_robustness
+from emofocus.evaluation.robustness import KINDS, Heard, mean, measure_robustness
 from emofocus.segments import energy
 
 RATE = audio.SAMPLING_RATE
@@ -111,7 +111,7 @@ def test_robustness_is_measured_on_the_speakers_that_are_named(
     small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = {name: DISTORTIONS[name] for name in ("as it is", "20 dB softer", "four voices, 0 dB below")}
-    monkeypatch.setattr("emofocus.robustness.DISTORTIONS", few)
+    monkeypatch.setattr("emofocus.evaluation.robustness.DISTORTIONS", few)
     arguments = ["robustness", "--corpus", "emodb", "--root", str(small_corpus), "--speaker", "03"]
     with pytest.raises(ConfigError, match=r"the model does not know bored \(it knows neutral, calm"):
         CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out.md")], catch_exceptions=False)

@@ -19,10 +19,10 @@ from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError
+from emofocus.evaluation.report import write_report
 from emofocus.export.model_directory import training_part
 from emofocus.models import build
 from emofocus.models.checkpoint import load_tensors
-from emofocus.report import write_report
 from emofocus.splits.protocols import make_folds
 from emofocus.training.cross_validation import cross_validate
 from emofocus.training.experiment import Experiment

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 from emofocus.cli_report import report
 from emofocus.errors import EmofocusError, MissingExtraError
+from emofocus.evaluation.report import ResultError, read_results, write_report
+from emofocus.evaluation.report.entries import group
+from emofocus.evaluation.report.literature import TABLES
 from emofocus.models import MODELS
-from emofocus.report import ResultError, read_results, write_report
-from emofocus.report.entries import group
-from emofocus.report.published import TABLES
 from emofocus.training.predictions import measure_row_calibration
 from emofocus.training.summary import averages
 from runs import CLASSES, SPEAKERS, change, digest, write_result

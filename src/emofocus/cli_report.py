@@ -19,7 +19,7 @@ def report(results: Path, out: Path) -> None:
     RESULTS is a folder with the results of `emofocus crossval`. A summary that is not what its predictions give is an
     error.
     """
-    from emofocus.report import write_report
+    from emofocus.evaluation.report import write_report
 
     written = write_report(results, out)
     click.echo(f"{out}, and {len(written) - 1} figures in {out.parent / 'images' / out.stem}")
@@ -40,7 +40,7 @@ def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...
     RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds: runs that saw anything else are
     refused.
     """
-    from emofocus.comparing import compare_runs
+    from emofocus.evaluation.leaderboard_table import compare_runs
 
     compare_runs(runs, reference, out, timed)
 
@@ -56,7 +56,7 @@ def combine(runs: tuple[Path, ...], out: Path) -> None:
     RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds. Nothing is fitted: every run counts
     the same.
     """
-    from emofocus.combining import combine_runs
+    from emofocus.evaluation.ensemble import combine_runs
 
     click.echo(combine_runs(runs, out))
 
@@ -81,7 +81,7 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
     RUNS are folders that `emofocus crossval` wrote, on the same folds, with the weights of their folds (fold-0, …).
     Each test part is measured once; without RUNS, tables and figures are written anew from what is in the folder.
     """
-    from emofocus.aligning import measure_claims
+    from emofocus.evaluation.attention.study import measure_claims
 
     for path in measure_claims(runs, out, **choices):
         click.echo(path)
@@ -98,7 +98,7 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 @click.option("--seed", default=0, help="Of noise and rooms.")
 def robustness(model: tuple[str, ...], **arguments: Any) -> None:
     """Measure what loudness, coding, noise and rooms do to a model's answers."""
-    from emofocus.robustness import markdown, measure_robustness
+    from emofocus.evaluation.robustness import markdown, measure_robustness
 
     click.echo(markdown(measure_robustness(model or (None,), **arguments)))
 
@@ -113,6 +113,6 @@ def robustness(model: tuple[str, ...], **arguments: Any) -> None:
 @click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
 def bench(**arguments: Any) -> None:
     """Measure speed, latency, memory and start of a model here, on one core."""
-    from emofocus.benching import bench_model
+    from emofocus.evaluation.benchmark import bench_model
 
     bench_model(**arguments)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from emofocus.evaluation.report.entries import OPTIMISTIC, Entry
 from emofocus.metrics.calibration import BINS
 from emofocus.metrics.statistics import wilson
-from emofocus.report.entries import OPTIMISTIC, Entry
 from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import BLUE, GREY, MAP, ORANGE, WIDTH, add_title, blank, style
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from emofocus.config import ModelConfig, Recipe, parse
 from emofocus.errors import EmofocusError
+from emofocus.evaluation.results import Result, read_run
 from emofocus.metrics.statistics import Comparison, Interval, compare, holm, intervals, resampled_unit
 from emofocus.models import MODELS
 from emofocus.models.complexity import network_cost, real_time_factor
-from emofocus.report.results import Result, read_run
 from emofocus.training.experiment import parameter_count
 
 

@@ -1,7 +1,7 @@
 """Figures and tables as Markdown."""
 
+from emofocus.evaluation.report.entries import Entry
 from emofocus.metrics.statistics import FIGURES, Difference, Interval
-from emofocus.report.entries import Entry
 
 NAMES = dict(zip(FIGURES, ("WA", "UA", "macro-F1"), strict=True))
 NOT_MEASURED = "not measured"

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofocus.alignment import MEASURES, Alignment, Reach, measure, turned_peaks
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.config import ModelConfig, Settings, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, ModelError
-from emofocus.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
+from emofocus.evaluation.attention.alignment import MEASURES, Alignment, Reach, measure, turned_peaks
+from emofocus.evaluation.attention.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
 from emofocus.models import SpeechNetwork
 from emofocus.models.checkpoint import load_network
 from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, over_time, peaks_of, received

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from emofocus.claims.measured import Measured
-from emofocus.faithfulness import RANKINGS, SHARES
+from emofocus.evaluation.attention.faithfulness import RANKINGS, SHARES
+from emofocus.evaluation.attention.measurements import Measured
 from emofocus.utils.plotting import BLUE, EMOTIONS, GREY, ORANGE, blank
 
 NAMES = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from emofocus.report.entries import OPTIMISTIC, Entry
-from emofocus.report.markdown import NONE, NOT_MEASURED, figure_with_interval, seeds, spread
-from emofocus.report.published import REFERENCES, TABLES, Published, References, Table
+from emofocus.evaluation.report.entries import OPTIMISTIC, Entry
+from emofocus.evaluation.report.formatting import NONE, NOT_MEASURED, figure_with_interval, seeds, spread
+from emofocus.evaluation.report.literature import REFERENCES, TABLES, Published, References, Table
 from emofocus.utils.markdown import table
 
 RANDOM = f"`random` ({OPTIMISTIC})"

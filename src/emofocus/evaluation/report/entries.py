@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from emofocus.evaluation.report.literature import ABLATIONS
+from emofocus.evaluation.results import Result, ResultError
 from emofocus.metrics.statistics import Array, Interval, Numbers, intervals, resampled_unit
-from emofocus.report.published import ABLATIONS
-from emofocus.report.results import Result, ResultError
 
 OPTIMISTIC = "optimistic"
 """What stands beside every figure whose test speakers were heard in training."""

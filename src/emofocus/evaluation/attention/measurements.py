@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.alignment import MEASURES
-from emofocus.claims.measuring import FAITHFULNESS, HEADS, UTTERANCES
 from emofocus.errors import ConfigError
-from emofocus.faithfulness import SHARES
+from emofocus.evaluation.attention.alignment import MEASURES
+from emofocus.evaluation.attention.faithfulness import SHARES
+from emofocus.evaluation.attention.measure import FAITHFULNESS, HEADS, UTTERANCES
 from emofocus.metrics.statistics import Difference, difference_of, resampled_means
 
 Row = dict[str, str]

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import torch
 
-from emofocus.claims import HEADS, ClaimSettings, keep_settings, measure_fold, write_tables
 from emofocus.config import Recipe, parse
 from emofocus.corpora import read_corpus
 from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError
-from emofocus.leaderboard import refuse_other_task
-from emofocus.report.results import Result, read_run
+from emofocus.evaluation.attention import HEADS, ClaimSettings, keep_settings, measure_fold, write_tables
+from emofocus.evaluation.leaderboard import refuse_other_task
+from emofocus.evaluation.results import Result, read_run
 from emofocus.splits.formats import read_folds
 from emofocus.utils.progress import say
 

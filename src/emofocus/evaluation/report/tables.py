@@ -7,9 +7,8 @@ from itertools import combinations
 import numpy as np
 
 from emofocus.errors import EmofocusError
-from emofocus.metrics.statistics import FIGURES, Comparison, compare, holm
-from emofocus.report.entries import OPTIMISTIC, Entry
-from emofocus.report.markdown import (
+from emofocus.evaluation.report.entries import OPTIMISTIC, Entry
+from emofocus.evaluation.report.formatting import (
     NAMES,
     NONE,
     NOT_MEASURED,
@@ -20,8 +19,9 @@ from emofocus.report.markdown import (
     seeds,
     spread,
 )
-from emofocus.report.published import ABLATIONS
-from emofocus.report.results import Result
+from emofocus.evaluation.report.literature import ABLATIONS
+from emofocus.evaluation.results import Result
+from emofocus.metrics.statistics import FIGURES, Comparison, compare, holm
 from emofocus.utils.markdown import table
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.claims.figures import NAMES, draw_curves, draw_heads
-from emofocus.claims.measured import Array, Measured, read_measures
-from emofocus.claims.measuring import ClaimSettings, read_settings
-from emofocus.faithfulness import RANKINGS, area
+from emofocus.evaluation.attention.faithfulness import RANKINGS, area
+from emofocus.evaluation.attention.figures import NAMES, draw_curves, draw_heads
+from emofocus.evaluation.attention.measure import ClaimSettings, read_settings
+from emofocus.evaluation.attention.measurements import Array, Measured, read_measures
+from emofocus.evaluation.report.formatting import chance
 from emofocus.metrics.statistics import Difference, difference_of, holm, resampled_means
-from emofocus.report.markdown import chance
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.plotting import add_title, style

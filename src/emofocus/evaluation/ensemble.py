@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from emofocus.errors import ConfigError
-from emofocus.leaderboard import refuse_other_corpus
+from emofocus.evaluation.leaderboard import refuse_other_corpus
+from emofocus.evaluation.results import Result, read_run, utterance_of
 from emofocus.metrics.statistics import FIGURES, require_same
-from emofocus.report.results import Result, read_run, utterance_of
 from emofocus.training.predictions import Row, csv_text, measure_rows
 from emofocus.training.summary import averages, refuse_difference
 from emofocus.utils.atomic import write_text

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from emofocus.errors import ConfigError, one_of
-from emofocus.leaderboard import Leaderboard, Standing, leaderboard
-from emofocus.report.entries import OPTIMISTIC
-from emofocus.report.markdown import NAMES, NONE, chance, points
+from emofocus.evaluation.leaderboard import Leaderboard, Standing, leaderboard
+from emofocus.evaluation.report.entries import OPTIMISTIC
+from emofocus.evaluation.report.formatting import NAMES, NONE, chance, points
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.plotting import BLUE, ORANGE, add_title, blank, style

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from emofocus.evaluation.report import literature_tables, tables
+from emofocus.evaluation.report.entries import Entry, group
+from emofocus.evaluation.report.figures import draw_all
+from emofocus.evaluation.report.formatting import NOT_MEASURED
+from emofocus.evaluation.report.literature import PAPER
+from emofocus.evaluation.results import Result, ResultError, read_results
 from emofocus.metrics.statistics import FEWEST_SPEAKERS, RESAMPLES
-from emofocus.report import beside, own
-from emofocus.report.entries import Entry, group
-from emofocus.report.figures import draw_all
-from emofocus.report.markdown import NOT_MEASURED
-from emofocus.report.published import PAPER
-from emofocus.report.results import Result, ResultError, read_results
 from emofocus.utils.atomic import write_text
 
 __all__ = ["Result", "ResultError", "read_results", "write_report"]
@@ -93,14 +93,14 @@ def _paragraphs(entries: Sequence[Entry], shown: dict[str, list[str]]) -> Iterat
     for corpus, found in corpora:
         yield from _overview(corpus, found)
     yield PAPER_WORDS
-    yield beside.papers_tables(entries)
+    yield literature_tables.papers_tables(entries)
     yield OTHERS_WORDS
-    yield beside.references(entries)
+    yield literature_tables.references(entries)
     for corpus, found in corpora:
         yield f"## Each result on `{corpus}`\n"
         for entry in found:
             yield f"### `{entry.model}`, `{entry.recipe}`, protocol {entry.marked_protocol}\n"
-            yield from own.details(entry)
+            yield from tables.details(entry)
             yield from shown[entry.slug]
 
 
@@ -112,11 +112,11 @@ def _overview(corpus: str, entries: Sequence[Entry]) -> Iterator[str]:
     yield f"## Overview of `{corpus}`\n\n{counted}, {len(first.classes)} classes: {classes}.\n"
     if any(entry.unit == "utterances" for entry in entries):
         yield f"Fewer than {FEWEST_SPEAKERS} speakers: these intervals resample **utterances** and are too narrow.\n"
-    yield own.headline(entries)
+    yield tables.headline(entries)
     yield "### The ablation, tested in pairs\n"
-    tests = own.ablations(entries)
+    tests = tables.ablations(entries)
     yield from (TESTS_WORDS, tests) if tests else (NO_TESTS,)
     yield "### Recall of each class, %\n\nPooled over folds.\n"
-    yield own.recalls(entries)
+    yield tables.recalls(entries)
     yield "### What the splits share\n"
-    yield own.audits([result for entry in entries for result in entry.results])
+    yield tables.audits([result for entry in entries for result in entry.results])

@@ -1,0 +1,1 @@
+"""Results, comparisons, ensembles, robustness and benchmarks."""
