@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from playwright.sync_api import sync_playwright
 
-from emofocus.serving.pages import FOLDER
+from emofocus.serving.web_page import FOLDER
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

@@ -12,7 +12,7 @@ import httpx
 from emofocus import Recognizer
 from emofocus.serving.app import create_app
 from emofocus.serving.limits import Limits
-from emofocus.serving.running import Server, config_of
+from emofocus.serving.server import Server, config_of
 
 
 @dataclass

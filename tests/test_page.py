@@ -19,8 +19,8 @@ import soxr
 
 from emofocus import Recognizer
 from emofocus.serving.limits import Limits
-from emofocus.serving.pages import FOLDER
 from emofocus.serving.tokens import Tokens, add_token
+from emofocus.serving.web_page import FOLDER
 from serving import Service, running
 from untrained import config_of, saved, untrained
 

@@ -26,10 +26,10 @@ from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
 from emofocus.recognition.streaming import StreamingRecognizer
 from emofocus.serving.app import HELD_SECONDS
+from emofocus.serving.auth import Rate
 from emofocus.serving.client import Client, ServiceError
-from emofocus.serving.gate import Rate
 from emofocus.serving.limits import Limits
-from emofocus.serving.running import load_models, run_service
+from emofocus.serving.server import load_models, run_service
 from emofocus.serving.tokens import Tokens, add_token, revoke_token
 from serving import Service, running
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emofocus import Recognizer, StreamingRecognizer
-from emofocus.serving.sharing import CLASSIFIED, ENCODED, SharedEngine
+from emofocus.serving.stream_batching import CLASSIFIED, ENCODED, SharedEngine
 
 
 class Watched:

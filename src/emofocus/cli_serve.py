@@ -48,7 +48,7 @@ def serve(**arguments: Any) -> None:
 
     Without --host it answers this machine alone. Audio is neither stored nor logged.
     """
-    from emofocus.serving.running import run_service
+    from emofocus.serving.server import run_service
 
     given = {name: arguments.pop(name) for name in LIMITS}
     run_service(limits=parse(Limits, given, "emofocus serve"), **arguments)

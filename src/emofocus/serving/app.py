@@ -20,16 +20,16 @@ from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.serving.auth import Gate
 from emofocus.serving.batching import Batcher
-from emofocus.serving.bodies import read_file
-from emofocus.serving.decoders import Decoders
-from emofocus.serving.gate import Gate
+from emofocus.serving.decoder_pool import Decoders
 from emofocus.serving.limits import Limits, Refusal
-from emofocus.serving.observing import Observer
-from emofocus.serving.pages import add_page
+from emofocus.serving.metrics import Observer
 from emofocus.serving.schemas import Failure, Models, Recognition, State
-from emofocus.serving.streams import Streams
 from emofocus.serving.tokens import Tokens
+from emofocus.serving.uploads import read_file
+from emofocus.serving.web_page import add_page
+from emofocus.serving.websocket import Streams
 from emofocus.version import __version__
 
 DESCRIPTION = """Emotion in speech. Send a clip to `POST /v1/recognize`, or speak into the socket

@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "fastapi", "serve") from error
 
-from emofocus.serving.gate import LOOPBACK
+from emofocus.serving.auth import LOOPBACK
 from emofocus.serving.limits import Limits
 from emofocus.serving.tokens import Tokens
 

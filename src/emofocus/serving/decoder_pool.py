@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emofocus.audio.loading import Waveform
+from emofocus.serving.decoder_worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 from emofocus.serving.limits import Limits, Refusal
-from emofocus.serving.worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 
 ROOM = 4 << 20
 """Bytes of an answer that are taken before the decoder has to wait."""
@@ -92,7 +92,7 @@ class Decoders:
     async def _spawn(self) -> Process:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "emofocus.serving.worker"),
+            *(sys.executable, "-m", "emofocus.serving.decoder_worker"),
             stdin=PIPE,
             stdout=PIPE,
             limit=ROOM,

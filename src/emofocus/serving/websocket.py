@@ -15,10 +15,10 @@ from emofocus.errors import AudioError, EmofocusError, one_of
 from emofocus.recognition.engine import Engine
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
-from emofocus.serving.gate import PROTOCOL
+from emofocus.serving.auth import PROTOCOL
 from emofocus.serving.limits import Limits, Refusal
-from emofocus.serving.observing import Observer
-from emofocus.serving.sharing import SharedEngine
+from emofocus.serving.metrics import Observer
+from emofocus.serving.stream_batching import SharedEngine
 
 FORMATS: dict[str, np.dtype[Any]] = {"pcm16": np.dtype("<i2"), "float32": np.dtype("<f4")}
 """Samples of a frame of the socket, one channel, little-endian."""
