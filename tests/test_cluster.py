@@ -26,8 +26,8 @@ pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 pytest.importorskip("moto", reason="moto, which plays an object store, is not installed")
 
 from emofocus.cluster import read, read_errors
+from emofocus.cluster.bulk import predict_on_ray
 from emofocus.cluster.connection import import_ray
-from emofocus.cluster.predicting import predict_on_ray
 from emofocus.utils.storage import files_below, place_of
 
 RATE = audio.SAMPLING_RATE

@@ -20,10 +20,10 @@ from emofocus.models.checkpoint import load_tensors
 
 pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 
-from emofocus.cluster.board import Cell, table_of
 from emofocus.cluster.connection import import_ray
+from emofocus.cluster.dashboard import Cell, table_of
+from emofocus.cluster.fold_task import Heard, Resources, fold_there
 from emofocus.cluster.grid import load_grid, run_grid
-from emofocus.cluster.tasks import Heard, Resources, fold_there
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*")
 

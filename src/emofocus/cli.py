@@ -90,7 +90,7 @@ def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) 
     if ray is None:
         failed = _predict_here(paths, **options)
     else:
-        from emofocus.cluster.predicting import predict_on_ray
+        from emofocus.cluster.bulk import predict_on_ray
 
         failed = predict_on_ray(paths, ray, part=part, **_for_ray(**options))
     if failed:

@@ -76,7 +76,7 @@ def crossval(ray: str | None, **arguments: Any) -> None:
     With --ray, each fold is a task of --threads cores (1 by default), or of a GPU.
     """
     if ray is not None:
-        from emofocus.cluster.folding import crossval_on_ray
+        from emofocus.cluster.cross_validation import crossval_on_ray
 
         crossval_on_ray(ray, **arguments)
         return

@@ -10,6 +10,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from emofocus.config import recipe_names
+from emofocus.corpora import CORPORA
+from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.utils.progress import say
 from emofocus.version import __version__
@@ -156,3 +159,12 @@ def refuse_another_version(asked: tuple[str, str]) -> None:
         raise ConfigError(
             f"node {platform.node()} of the cluster has emofocus {__version__}, but {version} on {host} asks; {INSTALL}"
         )
+
+
+def absolute_if_path(text: str, folder: Path = Path()) -> str:
+    """The whole path of what a text names in a folder; a name of ours, or of nothing that is there, stays as it is.
+
+    A corpus mostly lies in a folder of its own name, which is no reason to take the name for a path.
+    """
+    path = folder.absolute() / text
+    return text if text in (*CORPORA, *recipe_names(), MANIFEST) or not path.exists() else str(path)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import yaml
 from msgspec import Meta
 
-from emofocus.cluster.folding import Run, run_all
-from emofocus.cluster.tasks import Resources
-from emofocus.cluster.whereabouts import found_below
+from emofocus.cluster.connection import absolute_if_path
+from emofocus.cluster.cross_validation import Run, run_all
+from emofocus.cluster.fold_task import Resources
 from emofocus.config import Settings, parse
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
@@ -103,7 +103,9 @@ def runs_of(grid: Grid, beside: Path, out: Path, cache: Path | None) -> list[Run
             for protocol, seed in product(grid.protocols, grid.seeds)
         }
         for model, recipe, (protocol, seed) in product(grid.models, grid.recipes, folds):
-            experiment = _experiment(source, model, found_below(recipe, beside), grid.epochs, folds, protocol, seed)
+            experiment = _experiment(
+                source, model, absolute_if_path(recipe, beside), grid.epochs, folds, protocol, seed
+            )
             folder = out / source.corpus.name / protocol / f"{model}-{experiment.recipe_name}" / f"seed{seed}"
             if folder in runs:
                 raise ConfigError(f"two runs of the grid would write to {folder}: something in it is named twice")
@@ -112,9 +114,9 @@ def runs_of(grid: Grid, beside: Path, out: Path, cache: Path | None) -> list[Run
 
 
 def _source(settings: GridCorpus, beside: Path, cache: Path | None) -> tuple[SpeechSource, str | None]:
-    embeddings = settings.embeddings and found_below(settings.embeddings, beside)
+    embeddings = settings.embeddings and absolute_if_path(settings.embeddings, beside)
     source = find_source(
-        corpus=settings.corpus and found_below(settings.corpus, beside),
+        corpus=settings.corpus and absolute_if_path(settings.corpus, beside),
         features=None if settings.features is None else beside / settings.features,
         cache=cache,
         root=None if settings.root is None else beside / settings.root,

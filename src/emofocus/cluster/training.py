@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emofocus.cluster.connection import connected, import_ray
-from emofocus.cluster.whereabouts import found_below
+from emofocus.cluster.connection import absolute_if_path, connected, import_ray
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.utils.progress import say
 
@@ -75,7 +74,7 @@ def refuse_lack(workers: int, accelerator: str) -> None:
 def for_workers(arguments: dict[str, Any]) -> dict[str, Any]:
     """Options as workers understand them, whose working directory is another one."""
     paths = {name: value.absolute() for name, value in arguments.items() if isinstance(value, Path)}
-    texts = {name: found_below(arguments[name]) for name in NAMES_OR_PATHS if arguments.get(name) is not None}
+    texts = {name: absolute_if_path(arguments[name]) for name in NAMES_OR_PATHS if arguments.get(name) is not None}
     return arguments | paths | texts
 
 

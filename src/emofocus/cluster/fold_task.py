@@ -10,8 +10,8 @@ from typing import Any
 
 from lightning_fabric.loggers.logger import Logger
 
-from emofocus.cluster.board import RUNNING
 from emofocus.cluster.connection import Ray, refuse_another_version
+from emofocus.cluster.dashboard import RUNNING
 from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech, Speech
 from emofocus.data.speaker_embeddings import with_embeddings

@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emofocus.cluster.board import DONE, FAILED, WAITING, Board, Key, shown
-from emofocus.cluster.connection import Ray, connected, reason_of, version_and_host
-from emofocus.cluster.tasks import Heard, Resources, fold_there
-from emofocus.cluster.whereabouts import found_below
+from emofocus.cluster.connection import Ray, absolute_if_path, connected, reason_of, version_and_host
+from emofocus.cluster.dashboard import DONE, FAILED, WAITING, Board, Key, shown
+from emofocus.cluster.fold_task import Heard, Resources, fold_there
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
@@ -49,7 +48,7 @@ class Run:
         cls, experiment: Experiment, source: SpeechSource, cache: Path | None, embeddings: str | None, out: Path
     ) -> "Run":
         """A run of what `make_experiment` returns."""
-        heard = Heard(cache and cache.absolute(), embeddings and found_below(embeddings))
+        heard = Heard(cache and cache.absolute(), embeddings and absolute_if_path(embeddings))
         return cls(experiment, source, None if isinstance(source, FeaturesFile) else heard, out.absolute())
 
     @property

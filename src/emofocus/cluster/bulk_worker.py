@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from emofocus.cluster.connection import refuse_another_version
-from emofocus.cluster.desk import Model
-from emofocus.cluster.listing import Clip
+from emofocus.cluster.coordinator import Model
+from emofocus.cluster.inputs import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.bulk import BATCH, Item, Result, recognise_batch

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
+from emofocus.cluster.bulk_worker import Worker
 from emofocus.cluster.connection import Ray, connected, version_and_host
-from emofocus.cluster.desk import Desk, Model, Wanted
-from emofocus.cluster.listing import Listing, clips_of, listing_of
+from emofocus.cluster.coordinator import Desk, Model, Wanted
+from emofocus.cluster.inputs import Listing, clips_of, listing_of
 from emofocus.cluster.output import ERRORS, Output
-from emofocus.cluster.working import Worker
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH
 from emofocus.recognition.recognizer import Recognizer
