@@ -32,7 +32,7 @@ from emofocus.cluster import read, read_errors
 from emofocus.cluster.connection import import_ray
 from emofocus.recognition.bulk import BATCH
 
-CODE = "from emofocus.cli import main; main()"
+CODE = "from emofocus.cli.main import main; main()"
 
 
 def main() -> None:

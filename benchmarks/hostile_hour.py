@@ -248,7 +248,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--pause", type=float, default=0.2, help="Seconds between a client's requests.")
     given = parser.parse_args()
-    emofocus = [sys.executable, "-c", "from emofocus.cli import main; main()"]
+    emofocus = [sys.executable, "-c", "from emofocus.cli.main import main; main()"]
     with tempfile.TemporaryDirectory() as scratch:
         tokens = ["--file", f"{scratch}/tokens"]
         made = subprocess.run([*emofocus, "tokens", "add", "fair", *tokens], capture_output=True, text=True, check=True)

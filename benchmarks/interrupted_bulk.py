@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emofocus import audio
 
-CODE = "from emofocus.cli import main; main()"
+CODE = "from emofocus.cli.main import main; main()"
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--hop", type=float, default=0.1)
     given = parser.parse_args()
-    command = [sys.executable, "-c", "from emofocus.cli import main; main()", "serve", "--port", str(PORT)]
+    command = [sys.executable, "-c", "from emofocus.cli.main import main; main()", "serve", "--port", str(PORT)]
     command += ["--streams", str(given.streams), "--rate", "1e6"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as service:
         try:

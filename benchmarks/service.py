@@ -118,7 +118,7 @@ def main() -> None:
         clip.write_bytes(file.getvalue())
         script.write_text(SCRIPT.format(path=clip))
         before = offline(given.cores, given.seconds / 2)
-        serve = [sys.executable, "-c", "from emofocus.cli import main; main()", "serve", "--port", str(PORT)]
+        serve = [sys.executable, "-c", "from emofocus.cli.main import main; main()", "serve", "--port", str(PORT)]
         serve += ["--threads", str(count), "--rate", "1e9", "--requests", "64", "--connections", "4096"]
         with subprocess.Popen(["taskset", "-c", given.cores, *serve], stderr=subprocess.DEVNULL) as service:
             try:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import ConfigError, ModelError
 from emofocus.evaluation.attention.alignment import MEASURES, Reach, measure, turned_peaks, window_sums

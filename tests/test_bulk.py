@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from emofocus import Recognizer, audio
+from emofocus.cli.predict import predict_files
 from emofocus.errors import AudioError, ConfigError
-from emofocus.predicting import predict_files
 from emofocus.recognition.bulk import BATCH, Item, items_of, read_manifest, recognise
 from emofocus.recognition.prediction import Prediction
 
@@ -75,8 +75,8 @@ def test_after_a_kill_each_clip_is_there_once_with_the_same_bits(folder: Path, t
     whole = tmp_path / f"whole.{format}"
     assert predict_files([folder], None, format, whole, workers=2) == 1
     out = tmp_path / f"out.{format}"
-    command = [sys.executable, "-m", "emofocus.cli", "predict", folder, "--format", format, "--out", out]
-    code = "from emofocus.cli import main; import sys; sys.argv[0] = 'emofocus'; main()"
+    command = [sys.executable, "-m", "emofocus", "predict", folder, "--format", format, "--out", out]
+    code = "from emofocus.cli.main import main; import sys; sys.argv[0] = 'emofocus'; main()"
     command = [sys.executable, "-c", code, *command[3:], "--workers", "2"]
     generator, killed = random.Random(0), 0
     for _ in range(40):

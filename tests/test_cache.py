@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.data.cache import Cache, clear, default_folder, format_size, parse_size
 from emofocus.errors import ConfigError
 

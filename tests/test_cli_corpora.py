@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from emofocus.cli_corpora import corpora
+from emofocus.cli.corpora import corpora
 from emofocus.corpora import CORPORA, download
 from emofocus.corpora.download import Downloaded
 from emofocus.errors import EmofocusError, MissingExtraError

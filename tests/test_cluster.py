@@ -18,9 +18,9 @@ import soundfile
 from click.testing import CliRunner
 
 from emofocus import audio
-from emofocus.cli import app, main
+from emofocus.cli.main import app, main
+from emofocus.cli.predict import predict_files
 from emofocus.errors import ConfigError, MissingExtraError
-from emofocus.predicting import predict_files
 
 pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 pytest.importorskip("moto", reason="moto, which plays an object store, is not installed")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.models.checkpoint import load_tensors
 

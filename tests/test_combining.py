@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.errors import EmofocusError
 from emofocus.evaluation.leaderboard import leaderboard, refuse_other_task
 from emofocus.evaluation.report import read_results, write_report

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import emofocus.models.complexity
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import EmofocusError, MissingExtraError
 from emofocus.evaluation.leaderboard import leaderboard

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, numpy_helper
 
 from emofocus import Recognizer, StreamingRecognizer, audio
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.config import ModelConfig, Recipe, load_model_config
 from emofocus.corpora import read_corpus
 from emofocus.errors import ConfigError, ModelError

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.config import NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
 from emofocus.data.cache import Cache

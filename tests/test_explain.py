@@ -14,10 +14,10 @@ import torch
 from click.testing import CliRunner
 
 from emofocus import Recognizer, audio
-from emofocus.cli import app
+from emofocus.cli.explain import explain_clip, pages
+from emofocus.cli.main import app
 from emofocus.config import ModelConfig
 from emofocus.errors import AudioError, ConfigError, ModelError
-from emofocus.explaining import explain_clip, pages
 from emofocus.export.to_onnx import WaveformClassifier
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
@@ -380,7 +380,7 @@ def test_ten_minutes_are_explained_in_bounded_memory(tmp_path: Path) -> None:
     clip = tmp_path / "long.wav"
     generator = np.random.default_rng(0)
     soundfile.write(clip, 0.1 * generator.standard_normal(600 * RATE).astype(np.float32), RATE)
-    code = "import re, sys, pathlib; from emofocus.explaining import explain_clip; "
+    code = "import re, sys, pathlib; from emofocus.cli.explain import explain_clip; "
     code += "clip, out = map(pathlib.Path, sys.argv[1:]); explain_clip(clip, [None], out); "
     code += "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
     for suffix in ("html", "pdf"):

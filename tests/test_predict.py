@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus import audio
-from emofocus.cli import app, main
+from emofocus.cli.main import app, main
+from emofocus.cli.predict import FORMATS
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import AudioError, ConfigError, EmofocusError, ModelError
-from emofocus.predicting import FORMATS
 from emofocus.recognition.prediction import segment_times
 from emofocus.recognition.recognizer import Prediction, Recognizer, model_folder
 
@@ -284,7 +284,7 @@ def peak_memory(path: Path) -> float:
         pytest.skip("this system does not tell a process's peak memory in /proc")
     script = (
         "import re, sys\n"
-        "from emofocus.cli import main\n"
+        "from emofocus.cli.main import main\n"
         "try:\n    main()\n"
         "finally:\n    print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1], file=sys.stderr)"
     )
@@ -506,7 +506,7 @@ def test_no_paths_and_unknown_options_show_how_to_get_help(clips: Path) -> None:
 
 
 def run_program(*arguments: object, **environment: str) -> Outcome:
-    code = "from emofocus.cli import main; main()"
+    code = "from emofocus.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emofocus.cli import TRAINING
+from emofocus.cli.main import TRAINING
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "emofocus"
@@ -39,7 +39,7 @@ def test_recognising_needs_none_of_the_training_packages() -> None:
         "av",
     ]
     code = (
-        "import sys; from emofocus import Recognizer; import emofocus.predicting, emofocus.cli; "
+        "import sys; from emofocus import Recognizer; import emofocus.cli.predict, emofocus.cli.main; "
         f"Recognizer.from_pretrained(); print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -58,7 +58,7 @@ def test_without_the_training_extra_every_command_says_how_to_install_it(missing
     ]
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
-        "from emofocus.cli import main\n"
+        "from emofocus.cli.main import main\n"
         f"for command in {commands}:\n"
         "    sys.argv[1:] = command\n"
         "    try: main()\n"

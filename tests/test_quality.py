@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from emofocus import Recognizer, audio
 from emofocus.audio.degradations import DISTORTIONS, Scene, mixed
 from emofocus.audio.quality import Quality
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.errors import ConfigError
 from emofocus.evaluation.robustness import KINDS, Heard, mean, measure_robustness
 from emofocus.segments import energy

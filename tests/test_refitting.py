@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.config import ModelConfig, NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
 from emofocus.data.cache import Cache

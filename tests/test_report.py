@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emofocus.cli_report import report
+from emofocus.cli.evaluate import report
 from emofocus.errors import EmofocusError, MissingExtraError
 from emofocus.evaluation.report import ResultError, read_results, write_report
 from emofocus.evaluation.report.entries import group

@@ -481,7 +481,7 @@ def test_told_to_end_it_lets_requests_end(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from emofocus.cli import main; main()", "serve", "--port", str(port)]
+    command = [sys.executable, "-c", "from emofocus.cli.main import main; main()", "serve", "--port", str(port)]
     with (
         subprocess.Popen(command, stderr=subprocess.DEVNULL) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,

@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner
 
 from emofocus.audio.fingerprint import Sound
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.config import EmbeddingSettings, NetworkSettings, Recipe, SegmentSettings, load_model_config
 from emofocus.corpora import Corpus
 from emofocus.corpora.corpus import Utterance

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emofocus.cli import app
+from emofocus.cli.main import app
 from emofocus.corpora import Corpus, Utterance, read_corpus
 from emofocus.errors import EmofocusError, SplitError
 from emofocus.splits.folds import Fold, write_folds

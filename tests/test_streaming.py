@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from emofocus import Recognizer, audio
 from emofocus.audio.resampling import StreamResampler
-from emofocus.cli import app
+from emofocus.cli.main import app
+from emofocus.cli.stream import microphone, raw, view
 from emofocus.errors import AudioError, ConfigError, MissingExtraError
-from emofocus.live import microphone, raw, view
 from emofocus.recognition.smoothing import Smoother, Smoothing
 from emofocus.recognition.streaming import Event, StreamingRecognizer
 from emofocus.recognition.vad import FALL_DB, FLOOR_DB, EnergyVoice, voiced_segments
@@ -397,7 +397,7 @@ def test_a_microphone_that_disappears_ends_the_stream(monkeypatch: pytest.Monkey
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr("emofocus.live.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("emofocus.cli.stream.WAIT_SECONDS", 0.05)
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=Device, PortAudioError=GoneError))
     heard = microphone(RATE)
     assert next(heard).lost == 0

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from praatio import textgrid as praat
 
 from emofocus import Recognizer, audio
-from emofocus.cli import app
+from emofocus.cli.main import app
+from emofocus.cli.timeline import write_timelines
 from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.streaming import Event
 from emofocus.recognition.timeline import Span, join, spans
 from emofocus.recognition.timeline_formats import clock, words
-from emofocus.timelining import write_timelines
 
 RATE = audio.SAMPLING_RATE
 
@@ -215,7 +215,7 @@ def test_the_table_reads_from_top_to_bottom(recording: Path, expected: list[Span
 def test_a_figure_of_hours_and_of_seconds(recording: Path, tmp_path: Path) -> None:
     run(recording, "--timeline", "--format", "png", "--out", tmp_path / "out.png")
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    from emofocus.timelining import draw
+    from emofocus.cli.timeline import draw
 
     day = [Span(60.0 * i, 60.0 * i + 60, "ab"[i % 2], {"a": 0.6, "b": 0.4}, i % 3 == 0) for i in range(600)]
     draw(day, ("a", "b"), "day", tmp_path / "day.png")

@@ -33,7 +33,7 @@ FORMATS = (".md", ".json")
 WATCHER = """
 import subprocess, sys, time
 began = time.perf_counter()
-main = "from emofocus.cli import main; main()"
+main = "from emofocus.cli.main import main; main()"
 subprocess.run([sys.executable, "-c", main, *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
 spent = time.perf_counter() - began
 try:

@@ -1,6 +1,6 @@
 """A process that decodes strangers' audio: bytes in, samples out, and nothing else of the machine to spend.
 
-Run as ``python -m emofocus.serving.decoder_worker``. A request on stdin is its head (`HEAD`) and the bytes of a file. The
+Run as ``python -m emofocus.serving.decoder_worker``. A request on stdin is its head (`HEAD`) and a file's bytes. The
 answer on stdout is a head (`ANSWER`) and samples in float32, or a reason in UTF-8. A file that costs too much ends the
 process: the kernel counts its seconds and its memory. It is told no names, and it may write no file.
 """

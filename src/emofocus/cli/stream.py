@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
+from emofocus.cli.options import engine_options, model_option, with_options
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
@@ -38,7 +40,7 @@ class Chunk:
     lost: float = 0.0
 
 
-def stream(
+def run_stream(
     source: str | None,
     model: str | None,
     format: str | None,
@@ -239,3 +241,24 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "jsonl": lambda: _Lines(_json_line),
 }
 """Format → what shows events: a context that gives a function."""
+
+
+@click.command()
+@click.argument("source", required=False)
+@model_option()
+@with_options(engine_options())
+@click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
+@click.option("--hop", default=0.1, metavar="SECONDS", help="From event to event.")
+@click.option("--calm", default=1.0, metavar="SECONDS", help="Over how long scores are averaged.")
+@click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+@click.option("--rate", default=16_000, metavar="HERTZ", help="Of raw samples, or of the microphone.")
+@click.option("--samples", default="s16le", help="Of raw samples: s16le, s32le or f32le.")
+@click.option("--channels", default=1, type=click.IntRange(min=1), help="Of raw samples.")
+@click.option("--fast", is_flag=True, help="Do not wait for a file's time to pass.")
+def stream(**arguments: Any) -> None:
+    """Recognise live speech, until it ends or Ctrl-C.
+
+    SOURCE is an audio file, played at its own speed, or - for raw samples on standard input, such as
+    `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without one, the microphone is heard.
+    """
+    run_stream(**arguments)

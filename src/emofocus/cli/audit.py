@@ -1,10 +1,15 @@
 """What `emofocus audit` does: read a split, look for leaks, show them."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import click
 
 from emofocus.audio.fingerprint import Sound
+from emofocus.cli.options import ANY_PATH, FOLDER, corpus_options, with_options
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
 from emofocus.data.cache import Cache
@@ -116,3 +121,18 @@ def _examples(offences: Sequence[Offence]) -> str:
         for offence in offences[:EXAMPLES]
     ]
     return "; ".join(shown) + ("; …" if len(offences) > EXAMPLES else "")
+
+
+@click.command("audit")
+@click.argument("split", type=ANY_PATH)
+@with_options(corpus_options())
+@click.option("--listen/--no-listen", default=True, help="Compare the audio too, when there is a corpus.")
+@click.option("--json", "json_file", type=ANY_PATH, help="File to write the offences to.")
+@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
+def audit_command(split: Path, **arguments: Any) -> None:
+    """Look for leaks in a split, yours or somebody else's; exit code 1 if it has some.
+
+    SPLIT is a folds.json, a CSV or JSONL with a column `split`, or a folder of lists such as EmoBox' folds.
+    """
+    if not audit_split(split, **arguments):
+        sys.exit(1)

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
+import click
+
+from emofocus.cli.options import engine_options, model_option, ray_option, with_options
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH, MANIFESTS, Item, items_of, recognise
 from emofocus.recognition.bulk import Result as Recognised
@@ -220,3 +224,67 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
     for row in rows:
         table.add_row(*row)
     Console(file=stream).print(table)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True)
+@model_option()
+@with_options(engine_options())
+@click.option(
+    "-f",
+    "--format",
+    default="table",
+    help="table, json, jsonl or csv; with --timeline table, json, csv, srt, vtt, audacity, textgrid, audformat or png.",
+)
+@click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
+@click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+@click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognised side by side.")
+@click.option("--timeline", is_flag=True, help="From when to when which emotion is heard, in recordings of any length.")
+@click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="From segment to segment.")
+@click.option("--calm", default=1.0, metavar="SECONDS", help="With --timeline: over how long scores are averaged.")
+@ray_option()
+@click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips of a task, and of a file of results.")
+def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) -> None:
+    """Recognise the emotion in audio files.
+
+    PATHS are audio files, folders that are searched for some, and lists of files (.csv or .jsonl with a column, or key,
+    file). A file that cannot be recognised is named on stderr and makes the exit code 1; the others are recognised all
+    the same. With --out and csv or jsonl, the same command goes on where it was interrupted.
+
+    An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
+
+    With --ray, a cluster does it. Paths and OUT may be URIs, such as s3://bucket/folder, and results are Parquet below
+    OUT.
+    """
+    if ray is None:
+        failed = _predict_here(paths, **options)
+    else:
+        from emofocus.cluster.bulk import predict_on_ray
+
+        failed = predict_on_ray(paths, ray, part=part, **_for_ray(**options))
+    if failed:
+        sys.exit(1)
+
+
+def _predict_here(
+    sources: tuple[str, ...], timeline: bool, calm: float, workers: int | None, out: str | None, **options: Any
+) -> int:
+    for text in (*sources, out or ""):
+        if "://" in text and not Path(text).exists():
+            shown = re.sub(r"//[^/]*@", "//", text)  # without secrets
+            raise ConfigError(f"{shown}: a URI is read and written with --ray, such as --ray local")
+    paths, file = [Path(source) for source in sources], None if out is None else Path(out)
+    if timeline:
+        from emofocus.cli.timeline import write_timelines
+
+        return write_timelines(paths, calm=calm, out=file, **options)
+    return predict_files(paths, workers=workers, out=file, **options)
+
+
+def _for_ray(timeline: bool, calm: float, format: str, out: str | None, **options: Any) -> dict[str, Any]:
+    """What a cluster does not do is refused."""
+    if timeline or format not in ("table", "parquet"):
+        raise ConfigError("--ray writes Parquet: --timeline and other formats are for the local command")
+    if out is None:
+        raise ConfigError("--ray needs --out, the path or URI of a folder for the results")
+    return options | {"out": out}

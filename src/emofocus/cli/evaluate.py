@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from emofocus.cli_options import FILE, FOLDER, device_option, engine_options, model_option, with_options
+from emofocus.cli.options import FILE, FOLDER, device_option, engine_options, model_option, with_options
 
 
 @click.command()

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from emofocus.cli_options import (
+from emofocus.cli.options import (
     ANY_PATH,
     FILE,
     FOLDER,

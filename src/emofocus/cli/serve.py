@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from emofocus.cli_options import ANY_PATH, engine_options, with_options
+from emofocus.cli.options import ANY_PATH, engine_options, with_options
 from emofocus.config import parse
 from emofocus.serving.limits import Limits
 

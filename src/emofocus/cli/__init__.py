@@ -1,0 +1,1 @@
+"""The command emofocus, one file a command."""

@@ -1,0 +1,115 @@
+"""The command `emofocus`: names of all commands, and what becomes of errors.
+
+Each command stands in a file of this package, which is imported when that command is asked for. click, not Typer,
+which needs three times as long to start.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import NamedTuple, cast
+
+import click
+
+from emofocus.errors import EmofocusError, MissingExtraError
+from emofocus.version import __version__
+
+
+class Entry(NamedTuple):
+    """Where a command stands, and one line about it.
+
+    Attributes:
+        file: Module of this package.
+        summary: What the list of commands says.
+        function: Name of the command in its module; the command's own by default.
+    """
+
+    file: str
+    summary: str
+    function: str | None = None
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Recognize": {
+        "predict": Entry("predict", "Recognize the emotion in audio files."),
+        "stream": Entry("stream", "Recognize live speech."),
+    },
+    "Explain": {
+        "explain": Entry("explain", "Show what was heard in a clip, and where the model listened."),
+    },
+    "Serve": {
+        "serve": Entry("serve", "Recognize over HTTP and WebSocket, with a page for people."),
+        "tokens": Entry("serve", "Add, revoke and list the tokens of a service."),
+    },
+    "Train": {
+        "train": Entry("train", "Train one model directory, selected on a validation part."),
+        "crossval": Entry("train", "Train and test on every fold of a corpus."),
+        "grid": Entry("train", "Cross-validate models, recipes, protocols, seeds and corpora on Ray."),
+        "export": Entry("export", "Write model.onnx and the model card of a trained fold."),
+    },
+    "Evaluate": {
+        "compare": Entry("evaluate", "Show runs of one experiment as a leaderboard, with paired tests."),
+        "combine": Entry("evaluate", "Score the mean of several networks' probabilities."),
+        "report": Entry("evaluate", "Write tables and figures of all results, computed anew from predictions."),
+        "alignment": Entry("evaluate", "Measure whether attention does what the paper says."),
+        "robustness": Entry("evaluate", "Measure what loudness, coding, noise and rooms do to a model."),
+        "bench": Entry("evaluate", "Measure speed, latency, memory and start of a model on this machine."),
+    },
+    "Data": {
+        "corpora": Entry("corpora", "Download, check and describe corpora."),
+        "audit": Entry("audit", "Look for leaks in a split.", "audit_command"),
+        "features": Entry("train", "Write the features of a corpus to one file."),
+        "shards": Entry("train", "Write a fold as shards, for corpora larger than memory or disk."),
+        "cache": Entry("cache", "Show how full the cache of features is, or clear it."),
+    },
+}
+"""Commands in the order of work."""
+
+COMMANDS = {name: entry for entries in SECTIONS.values() for name, entry in entries.items()}
+
+TRAINING = ("torch", "lightning_fabric", "safetensors", "sklearn", "lmdb", "polars", "scipy", "pooch", "onnx", "yaml")
+"""What the extra `[train]` brings, by the names that Python knows; half of the commands need some of it."""
+
+
+class Commands(click.Group):
+    """The commands of `COMMANDS`; the list of them imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = import_module(f"emofocus.cli.{entry.file}")
+        return cast(click.Command, getattr(module, entry.function or cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, section by section."""
+        for section, entries in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, prog_name="emofocus", message="%(prog)s %(version)s")
+def app() -> None:
+    """Speech emotion recognition with focus and calibration attention."""
+
+
+def main() -> None:
+    """Run the command line; errors that a user can cause end with one line and exit code 1."""
+    # torch's exporter warns at every LSTM of what the parity check then shows to be right; read when torch is loaded.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        app()
+    except (EmofocusError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            if error.name not in TRAINING:
+                raise
+            error = MissingExtraError(error.name, "train")
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine, where several processes train together
+            print(f"emofocus: {error}", file=sys.stderr)
+        sys.exit(1)
