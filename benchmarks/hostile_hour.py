@@ -25,7 +25,7 @@ import soundfile
 import websockets
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from damage import damaged
+from helpers.damage import damaged
 
 Work = Callable[[], Awaitable[int | None]]
 PORT = 8772

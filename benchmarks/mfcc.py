@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/mfcc.py`` for noise and tones, ``python benchmarks/mfcc.py --clips FOLDER`` for real audio.
 Prints the median of each and of their ratio over rounds of calls. Both give 40 coefficients of 128 mels, 25 ms windows
-every 10 ms; `tests/test_features.py` holds them equal within 1e-3.
+every 10 ms; `tests/features/test_front_end.py` holds them equal within 1e-3.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Training steps through a bidirectional LSTM over sequences of unequal length: turned around in padding, and packed.
 
 Run: ``python benchmarks/padded_lstm.py``. Forward and backward pass on one thread; both give the same numbers
-(`tests/test_models.py`). The shapes are those of `compact-faca`, of the paper's network and of `audio-bre`.
+(`tests/models/test_models.py`). The shapes are those of `compact-faca`, of the paper's network and of `audio-bre`.
 """
 
 import torch

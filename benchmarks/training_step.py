@@ -3,7 +3,7 @@
 Run: ``python benchmarks/training_step.py``. Ours is as the training commands run it, in ``--precision 32-true`` and,
 where the CPU has instructions for it, in bf16-mixed; the straightforward one is float32 with nothing set. Each is a
 process of its own, in turns. Prints the median step, the median ratio, and the share of the machine's measured
-matrix-multiply peak in the step's precision. `tests/test_models.py` holds the two networks equal.
+matrix-multiply peak in the step's precision. `tests/models/test_models.py` holds the two networks equal.
 """
 
 import argparse

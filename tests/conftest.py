@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from damage import SUFFIXES
+from helpers.damage import SUFFIXES
+from helpers.paths import DATA
 
 if TYPE_CHECKING:  # neither is needed by most tests
     from emofocus import Recognizer
-    from serving import Service
+    from helpers.serving import Service
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 
 SENTENCE = "Kids are talking by the door. Dogs are sitting by the door."
 
@@ -93,6 +93,23 @@ def _small_corpus(folder: Path) -> Path:
     return folder / "audio"
 
 
+@pytest.fixture
+def small_shards(small_corpus: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Shards of a corpus with audio, by the command, and their recipe."""
+    from click.testing import CliRunner
+
+    from emofocus.cli.main import app
+
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text("epochs: 2\nbatch_size: 8\nspeeds: [1.1]\nsegment: {hop: 25}\n")
+    arguments = ["shards", "--corpus", "emodb", "--root", small_corpus, "--protocol", "random", "--recipe", recipe]
+    arguments += ["--out", tmp_path / "shards", "--cache", tmp_path / "cache", "--utterances", 10, "--half"]
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "train, 24 utterances" in done.stderr
+    return tmp_path / "shards", recipe
+
+
 @pytest.fixture(scope="session")
 def encode() -> Encode:
     """Write samples (T,) or (channels, T) as the suffix says: ``encode(path, samples, rate=16_000)`` → path.
@@ -148,7 +165,7 @@ def recognizer() -> "Recognizer":
 @pytest.fixture(scope="module")
 def service(recognizer: "Recognizer") -> "Iterator[Service]":
     """A service of it on loopback."""
-    from serving import running
+    from helpers.serving import running
 
     with running(recognizer) as found:
         yield found

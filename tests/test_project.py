@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from emofocus.cli.main import TRAINING
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "emofocus"
 
 GRAPH = runpy.run_path(str(ROOT / "docs" / "import_graph.py"))
