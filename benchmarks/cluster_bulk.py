@@ -158,7 +158,7 @@ def wait_for_progress(process: subprocess.Popen[bytes], out: Path, generator: ra
 
 
 def kill_worker(cluster: Any, generator: random.Random) -> None:
-    """One process that recognises, of this cluster."""
+    """One process that recognizes, of this cluster."""
     raylets = [raylet.process.pid for node in cluster.worker_nodes for raylet in node.all_processes["raylet"]]
     listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", ",".join(map(str, raylets))], capture_output=True)
     found = [line.split()[0] for line in listed.stdout.decode().splitlines() if "MapWorker" in line]

@@ -19,7 +19,7 @@ from emofocus.config import load_model_config
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.export.model_directory import export_model
 from emofocus.metrics.classification import measure
-from emofocus.recognition.bulk import BATCH, recognise_together
+from emofocus.recognition.bulk import BATCH, recognize_together
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.splits.protocols import make_folds
 from emofocus.utils.atomic import write_text
@@ -50,7 +50,7 @@ def rows_of(model: Path, corpus: Corpus, root: Path) -> Iterator[dict[str, str]]
             for start in range(0, len(numbers), BATCH):
                 group = numbers[start : start + BATCH]
                 waveforms = [corpus.waveform(number) for number in group]
-                answers = {name: recognise_together(recognizer, waveforms) for name, recognizer in ready.items()}
+                answers = {name: recognize_together(recognizer, waveforms) for name, recognizer in ready.items()}
                 for place, number in enumerate(group):
                     item = corpus.utterances[number]
                     row = dict(zip(KEYS, (str(told["fold"]), part, item.file, item.speaker, item.emotion), strict=True))

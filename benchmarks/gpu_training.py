@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/gpu_training.py``, once as it is and once under NVIDIA's multi-process service
 (``nvidia-cuda-mps-control -d``). Each process trains on noise as ``emofocus crossval --accelerator gpu --precision
-bf16-mixed`` trains on speech, with order, augmentation, optimiser and checkpoints, but without validation, for the same
+bf16-mixed`` trains on speech, with order, augmentation, optimizer and checkpoints, but without validation, for the same
 seconds. Prints a process' mean step, and the steps a second of all.
 """
 

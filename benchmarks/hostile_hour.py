@@ -85,7 +85,7 @@ class Attack:
         )
 
     async def post(self, body: bytes, headers: dict[str, str] | None = None, model: str | None = None) -> int:
-        """The status of a request to recognise."""
+        """The status of a request to recognize."""
         query = {"model": model} if model else None
         headers = self.right | (headers or {})
         return (await self.client.post("/v1/recognize", content=body, headers=headers, params=query)).status_code

@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/long_recording.py --corpus ravdess --root DIR [--hours 8] [--pause 1]``. Clips of the model's
 test speakers follow each other in random order, with a pause between them, until the hours are full. ``emofocus predict
---timeline`` recognises the recording as a process of its own. Its answer to a clip is the emotion that takes most of
+--timeline`` recognizes the recording as a process of its own. Its answer to a clip is the emotion that takes most of
 its time, or that has the highest mean score; beside them stands what `emofocus predict` says of the clip alone.
 """
 
@@ -20,7 +20,7 @@ from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.corpora import read_corpus
 from emofocus.evaluation.benchmark import watched
 from emofocus.metrics.classification import measure
-from emofocus.recognition.bulk import recognise_together
+from emofocus.recognition.bulk import recognize_together
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     told = recognizer.config.training["test_speakers"]
     numbers = [number for number, item in enumerate(corpus.utterances) if item.speaker in told]
     clips = {number: corpus.waveform(number) for number in numbers}
-    alone = {number: recognise_together(recognizer, [clip])[0].label for number, clip in clips.items()}
+    alone = {number: recognize_together(recognizer, [clip])[0].label for number, clip in clips.items()}
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "hours.flac", Path(folder) / "hours.json"
         placed = write(path, clips, arguments.hours, arguments.pause)

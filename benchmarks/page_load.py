@@ -41,7 +41,7 @@ def first_result(url: str, clip: Path) -> float:
         page.locator("#file").wait_for(state="attached")
         page.wait_for_function("() => window.emofocus")
         page.set_input_files("#file", clip)
-        page.get_by_role("status").filter(has_text="Recognised").wait_for()
+        page.get_by_role("status").filter(has_text="Recognized").wait_for()
         taken = time.perf_counter() - began
         browser.close()
     return taken

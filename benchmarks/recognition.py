@@ -1,6 +1,6 @@
 """Recognition on one core: ours beside what a user would pick instead, in one run.
 
-Run: ``python benchmarks/recognition.py [--clips N]``. Each system recognises the same clips of noise, 3.7 s as RAVDESS'
+Run: ``python benchmarks/recognition.py [--clips N]``. Each system recognizes the same clips of noise, 3.7 s as RAVDESS'
 are, on one thread, in turns; weights of the large ones are random, which costs the same. What is not installed is left
 out (``pip install transformers speechbrain opensmile``). Prints Markdown: seconds of one core for a second of audio,
 one clip at a time and in batches, the ratio to ours, and parameters.
@@ -20,7 +20,7 @@ import torch
 from emofocus import Recognizer
 from emofocus.export.to_onnx import WaveformClassifier
 from emofocus.models.checkpoint import load_network
-from emofocus.recognition.bulk import recognise_together
+from emofocus.recognition.bulk import recognize_together
 from emofocus.recognition.recognizer import model_folder
 
 RATE, SECONDS, CLASSES, BATCH, ROUNDS = 16_000, 3.7, 8, 8, 3
@@ -33,8 +33,8 @@ def ours() -> tuple[Run, Run, float]:
     recognizer = Recognizer.from_pretrained(threads=1)
     network, _ = load_network(model_folder(None))
     parameters = sum(item.numel() for item in network.parameters())
-    single: Run = lambda clips: [recognise_together(recognizer, [clip]) for clip in clips]  # noqa: E731
-    return single, lambda clips: recognise_together(recognizer, clips), parameters
+    single: Run = lambda clips: [recognize_together(recognizer, [clip]) for clip in clips]  # noqa: E731
+    return single, lambda clips: recognize_together(recognizer, clips), parameters
 
 
 def torch_engine() -> tuple[Run, Run, float]:

@@ -42,13 +42,13 @@ function done(summary, latency)
 OFFLINE = """
 import sys, time, numpy as np
 from emofocus import Recognizer
-from emofocus.recognition.bulk import recognise_together
+from emofocus.recognition.bulk import recognize_together
 recognizer = Recognizer.from_pretrained(threads=int(sys.argv[1]))
 clips = list(np.random.default_rng(0).normal(0, 0.1, (32, {samples})).astype(np.float32))
-recognise_together(recognizer, clips)
+recognize_together(recognizer, clips)
 began, count = time.perf_counter(), 0
 while time.perf_counter() - began < {seconds}:
-    recognise_together(recognizer, clips)
+    recognize_together(recognizer, clips)
     count += len(clips)
 print(count / (time.perf_counter() - began))
 """

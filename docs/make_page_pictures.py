@@ -21,7 +21,7 @@ def main() -> None:
                 page = context.new_page()
                 page.goto(sys.argv[1])
                 page.get_by_role("button", name="slow and low").click()
-                page.get_by_role("status").filter(has_text="Recognised slow and low").wait_for()
+                page.get_by_role("status").filter(has_text="Recognized slow and low").wait_for()
                 page.evaluate("() => { document.getElementById('player').currentTime = 1.2; }")
                 page.wait_for_timeout(500)
                 page.screenshot(path=OUT / f"page-{scheme}-{width}.png", full_page=True)

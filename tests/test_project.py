@@ -15,15 +15,39 @@ from helpers.paths import ROOT
 
 PACKAGE = ROOT / "src" / "emofocus"
 
+# A package imports only from the rows above its own. Packages of one row do not know each other.
+RULE = """
+errors version
+config utils audio
+segments features corpora
+models recognition splits metrics
+data serving
+export
+training
+cluster evaluation
+cli
+"""
+ROW = {name: number for number, line in enumerate(RULE.split("\n")) for name in line.split()}
 GRAPH = runpy.run_path(str(ROOT / "docs" / "import_graph.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_a_package_imports_only_from_the_rows_above() -> None:
+    for package, imported in GRAPH["package_graph"]().items():
+        for name in imported:
+            assert ROW[name] < ROW[package], f"{package} imports {name}"
 
 
 def test_no_packages_import_each_other_in_a_circle() -> None:
     assert GRAPH["floors"](GRAPH["package_graph"]())
 
 
-def test_recognising_needs_none_of_the_training_packages() -> None:
+def test_a_circle_is_named() -> None:
+    with pytest.raises(ValueError, match="each other: one, two"):
+        GRAPH["floors"]({"one": {"two"}, "two": {"one"}, "three": set()})
+
+
+def test_recognizing_needs_none_of_the_training_packages() -> None:
     heavy = [
         "torch",
         "lightning_fabric",
@@ -70,7 +94,7 @@ def test_without_the_training_extra_every_command_says_how_to_install_it(missing
     assert not (tmp_path / "out").exists()
 
 
-def test_recognising_tells_nobody(tmp_path: Path) -> None:
+def test_recognizing_tells_nobody(tmp_path: Path) -> None:
     """onnxruntime's telemetry is off: it leaves no device number and no queue of events in the user's home."""
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
     code = "from emofocus import Recognizer; Recognizer.from_pretrained()"

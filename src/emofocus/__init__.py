@@ -1,7 +1,7 @@
 """emofocus: speech emotion recognition with focus and calibration attention.
 
 The package in the order data flows: audio → features → corpora → splits → datasets → models → training →
-evaluation → export → engine → recognizer. What is needed to recognise is importable from here, without torch.
+evaluation → export → engine → recognizer. What is needed to recognize is importable from here, without torch.
 """
 
 from typing import TYPE_CHECKING, Any

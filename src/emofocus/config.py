@@ -147,7 +147,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
         speeds: Further speeds (and pitches) at which training speech is heard, such as 0.9 and 1.1.
         gain_db: Largest change of a training segment's loudness, up or down.
         mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
-        mask_coefficients: The same for neighbouring features.
+        mask_coefficients: The same for neighboring features.
         masks: Stretches of each kind that are hidden.
         mixup: Parameter α of the Beta distribution by which training segments are mixed in pairs; 0 mixes none.
         gradient_norm: What the norm of all gradients together is cut down to; 0 for no limit.

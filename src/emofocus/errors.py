@@ -8,7 +8,7 @@ class EmofocusError(Exception):
 
 
 class AudioError(EmofocusError):
-    """Audio that cannot be decoded, or holds nothing that can be recognised."""
+    """Audio that cannot be decoded, or holds nothing that can be recognized."""
 
 
 class ConfigError(EmofocusError):

@@ -1,4 +1,4 @@
-"""How frames become segments and segments' scores an utterance's: one rule for training, recognising and streams.
+"""How frames become segments and segments' scores an utterance's: one rule for training, recognizing and streams.
 
 Needs numpy only, because both halves of the project use it.
 """

@@ -264,7 +264,7 @@ def test_array_without_its_rate_is_refused(without_rate: object) -> None:
         (np.full(500, 0.9e-4), "silent"),
     ],
 )
-def test_array_that_cannot_be_recognised_is_refused(array: object, reason: str) -> None:
+def test_array_that_cannot_be_recognized_is_refused(array: object, reason: str) -> None:
     with pytest.raises(AudioError, match=reason):
         audio.load(given_array(array))
 

@@ -180,7 +180,7 @@ def test_manifest_of_another_format_is_refused(command: Command, emodb: Path) ->
 # download (what it does is tested in test_download.py)
 
 
-def test_download_wants_the_licence_accepted(command: Command) -> None:
+def test_download_wants_the_license_accepted(command: Command) -> None:
     done = command("download", "ravdess", "--out", "corpus")
     assert done.code == 1
     assert "CC-BY-NC-SA-4.0 (name the authors, no commercial use" in done.out

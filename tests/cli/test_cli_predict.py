@@ -198,7 +198,7 @@ def test_times_stay_round_after_many_hours(recognizer: Recognizer) -> None:
         (np.full(16_000, np.nan), "NaN"),
     ],
 )
-def test_what_cannot_be_recognised_is_refused(recognizer: Recognizer, samples: np.ndarray, reason: str) -> None:
+def test_what_cannot_be_recognized_is_refused(recognizer: Recognizer, samples: np.ndarray, reason: str) -> None:
     with pytest.raises(AudioError, match=reason):
         recognizer(given_array(samples))
 
@@ -429,7 +429,7 @@ def test_name_that_is_not_utf_8_is_escaped(format: str, command: Command, tmp_pa
 
 
 @pytest.mark.parametrize("suffix", audio.EXTENSIONS)
-def test_every_kind_of_file_is_recognised(suffix: str, speech: Path, tmp_path: Path, command: Command, encode) -> None:
+def test_every_kind_of_file_is_recognized(suffix: str, speech: Path, tmp_path: Path, command: Command, encode) -> None:
     waveform = audio.load(speech)
     path = encode(tmp_path / f"speech{suffix}", waveform)
     outcome = command(path, "-f", "json")
@@ -499,7 +499,7 @@ def test_model_that_the_hub_does_not_give(command: Command, clips: Path, monkeyp
 
 
 def test_no_paths_and_unknown_options_show_how_to_get_help(clips: Path) -> None:
-    for arguments in (["predict"], ["predict", str(clips), "--modell", "x"], ["recognise", "a.wav"]):
+    for arguments in (["predict"], ["predict", str(clips), "--modell", "x"], ["recognize", "a.wav"]):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 2
         assert "--help" in result.output
@@ -632,7 +632,7 @@ def test_config_that_cannot_be_read(model: Path, clips: Path, command: Command) 
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda values: values | {"colour": "red"}, ["`colour`", "valid: format, model, id2label"]),
+        (lambda values: values | {"color": "red"}, ["`color`", "valid: format, model, id2label"]),
         (
             lambda values: values | {"features": {"hopp": 160}},
             ["`hopp`", "$.features", "valid: name, sampling_rate, window, hop"],
@@ -690,6 +690,6 @@ def test_the_shipped_model_by_its_folder(recognizer: Recognizer, model: Path, cl
     assert Recognizer.from_pretrained(str(model))(clips / "a.wav").scores == recognizer(clips / "a.wav").scores
 
 
-def test_one_thread_recognises_the_same(recognizer: Recognizer, speech: Path) -> None:
+def test_one_thread_recognizes_the_same(recognizer: Recognizer, speech: Path) -> None:
     single = Recognizer.from_pretrained(threads=1)(speech)
     np.testing.assert_allclose(single.timeline.probabilities, recognizer(speech).timeline.probabilities, atol=1e-5)

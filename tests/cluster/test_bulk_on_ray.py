@@ -115,7 +115,7 @@ def local(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[st
 def finished(cluster: Any, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run of all clips wrote."""
     out = tmp_path_factory.mktemp("finished") / "out"
-    assert recognise(cluster, clips, out=out) == 2
+    assert recognize(cluster, clips, out=out) == 2
     return out
 
 
@@ -128,7 +128,7 @@ def as_text(out: str) -> list[dict[str, str]]:
     ]
 
 
-def recognise(cluster: Any, *sources: object, out: object, **options: Any) -> int:
+def recognize(cluster: Any, *sources: object, out: object, **options: Any) -> int:
     return predict_on_ray([str(source) for source in sources], cluster.address, str(out), part=PART, **options)
 
 
@@ -145,7 +145,7 @@ def test_rows_are_the_local_commands_and_damaged_files_stand_beside(
     assert errors["clip31.wav"] == "is an empty file"
     assert "not audio that can be decoded" in errors["clip20.wav"]
     assert [path.name for path in sorted((finished / "rows").iterdir())] == [f"part-{n:08d}.parquet" for n in range(3)]
-    assert json.loads((finished / "log" / "complete.json").read_text()) == {"recognised": 38, "errors": 2}
+    assert json.loads((finished / "log" / "complete.json").read_text()) == {"recognized": 38, "errors": 2}
 
 
 def test_after_an_interruption_each_clip_is_there_once_with_the_same_bits(
@@ -156,7 +156,7 @@ def test_after_an_interruption_each_clip_is_there_once_with_the_same_bits(
     (out / "rows" / "part-00000000.parquet").unlink()
     before = (out / "rows" / "part-00000001.parquet").read_bytes()
     shutil.copy(out / "rows" / "part-00000002.parquet", tmp_path / "kept.parquet")
-    assert recognise(cluster, clips, out=out) == 2  # what failed is tried again
+    assert recognize(cluster, clips, out=out) == 2  # what failed is tried again
     assert {path.name: path.read_bytes() for path in (out / "rows").iterdir()} == rows
     assert (out / "rows" / "part-00000001.parquet").read_bytes() == before
     assert "2 of 3 parts are there, 1 of them with errors" in capfd.readouterr().err
@@ -169,9 +169,9 @@ def test_what_failed_is_tried_again_and_takes_its_place(
     shutil.copytree(clips, mended)
     for number in (*range(16), *range(32, 40)):
         (mended / f"clip{number:02d}.wav").unlink()
-    recognise(cluster, mended, out=out)
+    recognize(cluster, mended, out=out)
     soundfile.write(mended / "clip20.wav", np.random.default_rng(1).standard_normal(RATE).astype(np.float32) / 10, RATE)
-    assert recognise(cluster, mended, out=out) == 1
+    assert recognize(cluster, mended, out=out) == 1
     found = named(as_text(str(out)))
     assert [row["file"] for row in found] == [f"clip{number:02d}.wav" for number in range(16, 31)]
     kept = [row for row in named(local) if "clip16" <= row["file"] < "clip31"]
@@ -190,7 +190,7 @@ def test_a_manifest_in_an_object_store_names_parts_beside_it_and_a_clip_twice_ha
     lines = ["file,start,end", "audio/clip 16.wav,,", "audio/clip 16.wav,0.5,1.25", "audio/clip 16.wav,,"]
     lines += ["s3://speech/in/audio/clip 00.wav,,", "audio/missing.wav,,"]
     client.put_object(Bucket="speech", Key="in/list.csv", Body="\n".join(lines).encode())
-    assert recognise(cluster, "s3://speech/in/list.csv", out="s3://speech/out") == 1
+    assert recognize(cluster, "s3://speech/in/list.csv", out="s3://speech/out") == 1
     rows = read("s3://speech/out").to_pylist()
     assert [(row["file"], row["start"], row["end"]) for row in rows] == [
         ("audio/clip 16.wav", None, None),
@@ -219,7 +219,7 @@ def test_a_folder_of_an_object_store_with_its_address_in_the_uri(
         boto3.client("s3").upload_file(str(path), "speech", f"folder/{path.name}")
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     where = f"s3://testing:testing@speech/folder?scheme=http&endpoint_override={store.removeprefix('http://')}"
-    assert recognise(cluster, where, out=tmp_path / "out") == 2
+    assert recognize(cluster, where, out=tmp_path / "out") == 2
     found = as_text(str(tmp_path / "out"))
     assert found[0]["file"] == "s3://speech/folder/clip00.wav"  # no secrets
     assert named(found) == named(local)
@@ -232,10 +232,10 @@ def test_a_clip_that_kills_its_worker_ends_among_the_errors(
     folder = tmp_path / "clips"
     shutil.copytree(clips, folder)
     (folder / "clip20.wav").rename(folder / "clip20-deadly.wav")
-    assert recognise(cluster, folder, out=tmp_path / "out") == 2
+    assert recognize(cluster, folder, out=tmp_path / "out") == 2
     assert named(as_text(str(tmp_path / "out"))) == named(local)
     errors = {Path(row["file"]).name: row["reason"] for row in read_errors(str(tmp_path / "out")).to_pylist()}
-    assert errors["clip20-deadly.wav"] == "kills the process that recognises it, or needs too much memory"
+    assert errors["clip20-deadly.wav"] == "kills the process that recognizes it, or needs too much memory"
 
 
 def test_a_run_of_other_settings_or_of_another_input_is_refused(
@@ -244,25 +244,25 @@ def test_a_run_of_other_settings_or_of_another_input_is_refused(
     out = shutil.copytree(finished, tmp_path / "out")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=r"was begun with another threshold \(0.86, not 0.5\); name another --out"):
-        recognise(cluster, clips, out=out, threshold=0.5)
+        recognize(cluster, clips, out=out, threshold=0.5)
     with pytest.raises(ConfigError, match=r"was begun with another clips \(40, not 1\), input"):
-        recognise(cluster, clips / "clip01.wav", out=out)
+        recognize(cluster, clips / "clip01.wav", out=out)
     assert all(path.read_bytes() == content for path, content in before.items())
     (out / "log" / "settings.json").unlink()
     with pytest.raises(ConfigError, match="holds rows, and nobody knows how they were made"):
-        recognise(cluster, clips, out=out)
+        recognize(cluster, clips, out=out)
 
 
 def test_where_nothing_can_be_written_or_read_is_said_in_a_line(cluster: Any, clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^s3://nowhere/out/rows: cannot be read \(there is no such bucket\)$"):
-        recognise(cluster, clips / "clip00.wav", out="s3://nowhere/out")
+        recognize(cluster, clips / "clip00.wav", out="s3://nowhere/out")
     with pytest.raises(ConfigError, match=r"^s3://speech/none.csv: cannot be read \("):
-        recognise(cluster, "s3://speech/none.csv", out=tmp_path / "a")
+        recognize(cluster, "s3://speech/none.csv", out=tmp_path / "a")
     with pytest.raises(ConfigError, match=r"^gopher:// is no file system"):
-        recognise(cluster, "gopher://x/y.wav", out=tmp_path / "b")
+        recognize(cluster, "gopher://x/y.wav", out=tmp_path / "b")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file/log/settings.json: cannot be read \(Not a directory\)"):
-        recognise(cluster, clips / "clip00.wav", out=tmp_path / "file")
+        recognize(cluster, clips / "clip00.wav", out=tmp_path / "file")
 
 
 @pytest.fixture
@@ -353,7 +353,7 @@ def test_a_full_disk_is_said_in_a_line_and_loses_nothing(
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # files of this process cannot grow beyond
     try:
         with pytest.raises(ConfigError, match=r"part-0000000\d.parquet: cannot be written \(File too large\)"):
-            recognise(cluster, clips, out=out)
+            recognize(cluster, clips, out=out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)

@@ -165,19 +165,19 @@ def test_a_part_of_a_corpus_is_read_and_the_difference_said(tmp_path: Path, caps
     assert capsys.readouterr().err.splitlines() == [
         "ravdess: 15 of 1440 utterances",
         "ravdess: 1 of 24 speakers",
-        "ravdess: 1 of 96 utterances labelled neutral",
+        "ravdess: 1 of 96 utterances labeled neutral",
         "ravdess: ... and 7 more: emofocus corpora check",
     ]
 
 
 def test_differences_name_every_count_that_is_not_the_owners(tmp_path: Path) -> None:
     table = CORPORA["emodb"].read(TREES["emodb"](tmp_path))
-    relabelled = table.with_columns(
+    relabeled = table.with_columns(
         emotion=pl.when(table["key"] == "03a01Na").then(pl.lit("bored")).otherwise(table["emotion"])
     )
-    assert differences(relabelled, CORPORA["emodb"]) == [
-        "78 of 79 utterances labelled neutral",
-        "82 utterances labelled bored, its owner says 81",
+    assert differences(relabeled, CORPORA["emodb"]) == [
+        "78 of 79 utterances labeled neutral",
+        "82 utterances labeled bored, its owner says 81",
     ]
     two_more = pl.concat([table, table.head(2)])
     assert differences(two_more, CORPORA["emodb"])[0] == "537 utterances, its owner says 535"

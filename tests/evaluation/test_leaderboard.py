@@ -40,13 +40,13 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A run that recognises half of the utterances."""
+    """A run that recognizes half of the utterances."""
     return write_result(tmp_path, "speaker", "bmhsa", right=0.5)
 
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    """Another network on the same folds, which recognises most."""
+    """Another network on the same folds, which recognizes most."""
     return write_result(tmp_path, "speaker", "mhsa-faca", right=0.8)
 
 

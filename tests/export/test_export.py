@@ -120,7 +120,7 @@ def test_rows_that_fill_no_segment_are_refused_with_padding(directory: Path) -> 
         engine.run(np.zeros((2, engine.whole + 1), np.float32), np.array([engine.whole - 1, engine.whole + 1]))
 
 
-def test_a_long_recording_is_recognised_block_by_block_as_if_it_were_one(directory: Path) -> None:
+def test_a_long_recording_is_recognized_block_by_block_as_if_it_were_one(directory: Path) -> None:
     noise = np.random.default_rng(3).normal(0, 0.1, 37 * 16_000).astype(np.float32)
     recognizer = Recognizer.from_pretrained(directory)
     whole = recognizer.engine.run(noise[None], np.array([len(noise)])).logits[0]
@@ -145,7 +145,7 @@ def test_torch_and_onnx_agree_on_real_clips_of_any_length(ravdess: Path, seconds
     np.testing.assert_allclose(found.level, expected.level, atol=1e-2)
 
 
-def test_recognising_equals_training_sides_scores(ravdess: Path) -> None:
+def test_recognizing_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
     from emofocus.data.datasets import SegmentDataset
     from emofocus.data.feature_store import Speech
@@ -248,6 +248,6 @@ def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
 def test_an_unknown_key_in_config_json_is_named_beside_the_valid_ones(tmp_path: Path) -> None:
     folder = trained(tmp_path, "bmhsa")
     text = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(text.replace('"license"', '"licence"'))
-    with pytest.raises(ConfigError, match=r"config.json.*unknown field `licence`.*valid: format, model, id2label"):
+    (folder / "config.json").write_text(text.replace('"license"', '"license"'))
+    with pytest.raises(ConfigError, match=r"config.json.*unknown field `license`.*valid: format, model, id2label"):
         load_network(folder)

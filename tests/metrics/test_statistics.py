@@ -29,7 +29,7 @@ def system(
 def made(
     generator: np.random.Generator, speakers: int, each: int, spread: float, middle: float = 0.0
 ) -> tuple[Predictions, np.ndarray]:
-    """Speakers whose chance of being recognised differs: logit ~ N(middle, spread²)."""
+    """Speakers whose chance of being recognized differs: logit ~ N(middle, spread²)."""
     chances = 1 / (1 + np.exp(-generator.normal(middle, spread, speakers)))
     names = [f"{number:03d}" for number in range(speakers) for _ in range(each)]
     labels = np.tile(np.arange(3), speakers * each)[: speakers * each]

@@ -47,7 +47,7 @@ def network_of(name: str, **settings: object) -> SpeechNetwork:
 
 
 def features_of(network: SpeechNetwork, rows: int, frames: int = FRAMES) -> torch.Tensor:
-    """Frames as they are after normalisation."""
+    """Frames as they are after normalization."""
     return torch.randn(rows, frames, len(network.normalize.mean))
 
 

@@ -16,7 +16,7 @@ import soundfile
 from emofocus import Recognizer, audio
 from emofocus.cli.predict import predict_files
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.bulk import BATCH, Item, items_of, read_manifest, recognise
+from emofocus.recognition.bulk import BATCH, Item, items_of, read_manifest, recognize
 from emofocus.recognition.prediction import Prediction
 
 RATE = audio.SAMPLING_RATE
@@ -48,7 +48,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_results_come_in_order_and_equal_those_of_each_clip_alone(recognizer: Recognizer, folder: Path) -> None:
     items = list(items_of([folder], pytest.fail))
-    found = [result for batch in recognise(recognizer, items, workers=3) for result in batch]
+    found = [result for batch in recognize(recognizer, items, workers=3) for result in batch]
     assert [item for item, _ in found] == items
     for item, told in found:
         if item.name.endswith("clip20.wav"):
@@ -61,10 +61,10 @@ def test_results_come_in_order_and_equal_those_of_each_clip_alone(recognizer: Re
         np.testing.assert_allclose(told.timeline.probabilities, alone.timeline.probabilities, atol=1e-5)
 
 
-def test_long_clips_are_recognised_by_themselves(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_long_clips_are_recognized_by_themselves(recognizer: Recognizer, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(31, 0), RATE)
     soundfile.write(tmp_path / "b.wav", noise(1, 0), RATE)
-    ((_, long), (_, short)) = next(iter(recognise(recognizer, items_of([tmp_path], pytest.fail))))
+    ((_, long), (_, short)) = next(iter(recognize(recognizer, items_of([tmp_path], pytest.fail))))
     assert long.duration == 31
     assert short.duration == 1
     assert long.scores == recognizer(tmp_path / "a.wav").scores
@@ -171,7 +171,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, name: str, text: str
         list(read_manifest(tmp_path / name))
 
 
-def test_what_is_recognised_too_early_is_bounded(recognizer: Recognizer, folder: Path) -> None:
+def test_what_is_recognized_too_early_is_bounded(recognizer: Recognizer, folder: Path) -> None:
     """The items of a million files are not taken while the first results wait."""
     taken = []
 
@@ -180,7 +180,7 @@ def test_what_is_recognised_too_early_is_bounded(recognizer: Recognizer, folder:
             taken.append(1)
             yield Item("clip00.wav", folder / "clip00.wav")
 
-    results = recognise(recognizer, endless(), workers=2)
+    results = recognize(recognizer, endless(), workers=2)
     next(results)
     assert len(taken) <= BATCH * 6
     results.close()

@@ -23,7 +23,7 @@ from emofocus.export.quantization import FIXED, write_fixed, write_fp16, write_i
 from emofocus.export.to_onnx import export
 from emofocus.models import MODELS, build
 from emofocus.models.checkpoint import save_config, save_tensors
-from emofocus.recognition.engine import DEVICES, ENGINES, Engine
+from emofocus.recognition.engine import DEVICES, PRECISION_FILES, Engine
 from emofocus.recognition.recognizer import model_folder
 from emofocus.splits.protocols import make_folds
 from helpers.paths import EXAMPLES
@@ -76,7 +76,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
 
 def test_no_large_weight_of_a_network_is_left_in_float(model: Path) -> None:
     for engine, size in (("int8", 1), ("fp16", 2)):
-        graph = onnx.load(model / ENGINES[engine])
+        graph = onnx.load(model / PRECISION_FILES[engine])
         there = {item.name: item for item in graph.graph.initializer}
         weights = [
             there[node.input[1]]
@@ -89,7 +89,7 @@ def test_no_large_weight_of_a_network_is_left_in_float(model: Path) -> None:
 
 
 def test_fewer_bits_are_fewer_bytes(model: Path) -> None:
-    sizes = {engine: (model / file).stat().st_size for engine, file in ENGINES.items()}
+    sizes = {engine: (model / file).stat().st_size for engine, file in PRECISION_FILES.items()}
     assert max(sizes["int8"], sizes["fp16"]) < 0.75 * sizes["fp32"]
     name = load_model_config(model / "config.json").model
     assert sizes["int8"] < 1e6 * HEAVY.get(name, 20.0)
@@ -108,9 +108,9 @@ def test_a_fixed_graph_has_numbers_for_shapes_and_one_input(model: Path) -> None
     np.testing.assert_allclose(session.run(["logits"], {"waveform": waveform})[0], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("file", [*ENGINES.values(), FIXED])
+@pytest.mark.parametrize("file", [*PRECISION_FILES.values(), FIXED])
 def test_a_graph_alone_says_what_it_is(model: Path, file: str) -> None:
-    """Class names, licence and all settings are in the file, for hosts that have nothing else."""
+    """Class names, license and all settings are in the file, for hosts that have nothing else."""
     config = load_model_config(model / "config.json")
     told = onnxruntime.InferenceSession(model / file, providers=["CPUExecutionProvider"]).get_modelmeta()
     properties = told.custom_metadata_map
@@ -120,13 +120,13 @@ def test_a_graph_alone_says_what_it_is(model: Path, file: str) -> None:
     assert [item.version for item in onnx.load(model / file).opset_import if not item.domain] == [17]
 
 
-@pytest.mark.parametrize("engine", list(ENGINES))
-def test_every_engine_recognises_and_streams_alike(shipped: Path, speech: Path, engine: str) -> None:
-    whole, other = Recognizer.from_pretrained(shipped), Recognizer.from_pretrained(shipped, engine=engine)
+@pytest.mark.parametrize("engine", list(PRECISION_FILES))
+def test_every_engine_recognizes_and_streams_alike(shipped: Path, speech: Path, engine: str) -> None:
+    whole, other = Recognizer.from_pretrained(shipped), Recognizer.from_pretrained(shipped, precision=engine)
     far = {"fp32": 1e-6, "int8": 0.1, "fp16": 1e-2}[engine]
     np.testing.assert_allclose(list(other(speech).scores.values()), list(whole(speech).scores.values()), atol=far)
     # What a stream scores is what this engine gives offline, but for bytes, which are rounded at other places.
-    listener = Recognizer.from_pretrained(shipped, engine=engine, hop=0.5)
+    listener = Recognizer.from_pretrained(shipped, precision=engine, hop=0.5)
     stream = StreamingRecognizer(listener)
     found = np.array([event.scores for event in stream.feed(audio.load(speech))])
     expected = np.array([list(segment.scores.values()) for segment in listener(speech).timeline])[: len(found)]
@@ -155,9 +155,9 @@ def test_export_makes_what_it_is_asked_for_and_says_how_near_it_is(
     monkeypatch.setattr("emofocus.export.quantization.LEAST_AGREEMENT", 0.0)  # tones are nothing to tell apart for it
     out = tmp_path / "out"
     export_model(model_folder(None), out, int8=True, fp16=True, fixed=True, corpus="emodb", root=small_corpus)
-    assert {*ENGINES.values(), FIXED} <= {path.name for path in out.iterdir()}
+    assert {*PRECISION_FILES.values(), FIXED} <= {path.name for path in out.iterdir()}
     told = capsys.readouterr().err
-    size = f"{(out / ENGINES['int8']).stat().st_size / 1e6:.1f} MB"
+    size = f"{(out / PRECISION_FILES['int8']).stat().st_size / 1e6:.1f} MB"
     assert f"model-int8.onnx: {size}; of segments of" in told
     assert f"`model-int8.onnx`: {size}" in (out / "README.md").read_text()
     export_model(model_folder(None), out, fixed=True)  # the other graphs may be of other weights: gone, and not named
@@ -187,8 +187,8 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--engine", "int4"], r"unknown engine 'int4' \(valid: fp32, int8, fp16\)"),
-        (["--engine", "int8"], r"has no model-int8\.onnx \(it has fp32\); emofocus export --int8 makes it"),
+        (["--precision", "int4"], r"unknown precision 'int4' \(valid: fp32, int8, fp16\)"),
+        (["--precision", "int8"], r"has no model-int8\.onnx \(it has fp32\); emofocus export --int8 makes it"),
         (["--device", "tpu"], r"unknown device 'tpu' \(valid: auto, cuda, directml, coreml, cpu\)"),
     ],
 )
@@ -222,9 +222,9 @@ def test_bench_measures_every_engine_that_a_model_has(shipped: Path, tmp_path: P
     result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0
     rows = json.loads(out.read_text())
-    assert [row["engine"] for row in rows] == list(ENGINES)
+    assert [row["precision"] for row in rows] == list(PRECISION_FILES)
     for row in rows:
-        assert row["size"] == pytest.approx((shipped / ENGINES[row["engine"]]).stat().st_size / 1e6)
+        assert row["size"] == pytest.approx((shipped / PRECISION_FILES[row["precision"]]).stat().st_size / 1e6)
         assert row["single"] > 1
         assert 0 < row["median"] <= row["worst"]
         assert 30 < row["memory"] < 500  # of that process, not of this one, which holds torch

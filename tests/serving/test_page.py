@@ -66,7 +66,7 @@ class Visit:
         self.page.set_input_files("#file", path)
         self.page.wait_for_function(
             "before => { const now = document.getElementById('status').innerText;"
-            " return now !== before && now.startsWith('Recognised'); }",
+            " return now !== before && now.startsWith('Recognized'); }",
             arg=before,
         )
         return self.page.inner_text("#answer strong"), self.scores()
@@ -155,7 +155,7 @@ BOTH = """async ([bytes]) => {
     const file = new Blob([new Uint8Array(bytes)]);
     const { browser, server, decode } = window.emofocus;
     const clip = { name: "clip", file, samples: await decode(file) };
-    return [await browser.recognise(clip), await server.recognise(clip)];
+    return [await browser.recognize(clip), await server.recognize(clip)];
 }"""
 
 
@@ -276,7 +276,7 @@ def test_it_can_be_used_with_the_keyboard_and_read_aloud(visit: Visit) -> None:
     assert {"file", "record", "live", "plain"} <= set(names)
     page.get_by_role("button", name="plain").focus()
     page.keyboard.press("Enter")
-    page.get_by_role("status").filter(has_text="Recognised plain").wait_for()
+    page.get_by_role("status").filter(has_text="Recognized plain").wait_for()
     assert page.get_by_role("img").count() >= 4
     assert page.get_by_role("table").first.is_visible()
     unnamed = "[...document.querySelectorAll('button, input')].filter(e => !(e.labels?.length || e.innerText)).length"

@@ -100,7 +100,7 @@ def test_clients_share_batches_and_get_their_own_answers(service: Service, recog
         assert scores == pytest.approx(recognizer(io.BytesIO(body)).scores, abs=1e-5)
 
 
-def test_a_long_recording_is_recognised_in_blocks(client: httpx.Client, recognizer: Recognizer) -> None:
+def test_a_long_recording_is_recognized_in_blocks(client: httpx.Client, recognizer: Recognizer) -> None:
     body = wav(75.0, format="FLAC")
     told = client.post("/v1/recognize", content=body, headers={"Content-Type": "audio/flac"}).json()
     assert told["scores"] == pytest.approx(recognizer(io.BytesIO(body)).scores, abs=1e-5)
@@ -267,10 +267,10 @@ def test_what_is_no_audio_is_refused_with_its_reason(client: httpx.Client) -> No
     assert post(b"") == (400, "no_file")
     assert post(b"no audio") == (422, "not_audio")
     assert post(wav()[:1000]) == (422, "not_audio")
-    assert post(wav(0.01)) == (422, "nothing_to_recognise")
-    assert post(wav(level=0.0)) == (422, "nothing_to_recognise")
+    assert post(wav(0.01)) == (422, "nothing_to_recognize")
+    assert post(wav(level=0.0)) == (422, "nothing_to_recognize")
     silence = client.post("/v1/recognize", content=wav(level=0.0), headers=WAV, params={"explain": True})
-    assert code_of(silence) == (422, "nothing_to_recognise")
+    assert code_of(silence) == (422, "nothing_to_recognize")
     assert post(wav(), {"Content-Type": "text/html"}) == (415, "not_audio")
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     assert post(b"rubbish", form)[0] == 400

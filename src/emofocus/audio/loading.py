@@ -53,7 +53,7 @@ LARGEST = 1000.0
 """Samples above it, 60 dB over full scale, are no sound; their squares would overflow."""
 
 MINIMUM_SAMPLES = 400
-"""One analysis window of 25 ms; less cannot be recognised."""
+"""One analysis window of 25 ms; less cannot be recognized."""
 
 SILENCE_DB = -80.0
 """Full-scale level (dB) that some sample must pass for audio not to count as silent."""
@@ -137,7 +137,7 @@ def name_of(audio: AudioInput) -> str:
 
 
 def check(waveform: Waveform, name: str) -> None:
-    """Refuse what cannot be recognised.
+    """Refuse what cannot be recognized.
 
     Raises:
         AudioError: Shorter than one analysis window, or silent.

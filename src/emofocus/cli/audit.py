@@ -83,9 +83,9 @@ def show(found: Audit, title: str) -> None:
     table.add_column("how many", justify="right")
     table.add_column("for example")
     for folds, offences in _alike(found.offences):
-        colour = "red" if offences[0].fails else "yellow"
+        color = "red" if offences[0].fails else "yellow"
         where = "all" if len(folds) == found.folds > 1 else " ".join(map(str, folds))
-        what = f"[{colour}]{'leak' if offences[0].fails else 'warning'}[/]: {WORDS[offences[0].kind]}"
+        what = f"[{color}]{'leak' if offences[0].fails else 'warning'}[/]: {WORDS[offences[0].kind]}"
         table.add_row(where, what, str(len(offences)), _examples(offences))
     if found.offences:
         console.print(table)

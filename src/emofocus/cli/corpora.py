@@ -40,7 +40,7 @@ def list_() -> None:
 
     numbers = ("utter-\nances", "speak-\ners", "class-\nes")
     table = columns(
-        "name", "title", *numbers, "lang.", "licence", "to get", right=numbers, wrapped=("title", "licence")
+        "name", "title", *numbers, "lang.", "license", "to get", right=numbers, wrapped=("title", "license")
     )
     table.columns[1].max_width, table.padding = 9, (0, 0)  # so that 80 columns are enough
     for name, reader in CORPORA.items():
@@ -112,7 +112,7 @@ def manifest(corpus: str, root: Path | None, out: Path, labels: str | None, only
 @corpora.command()
 @click.argument("corpus")
 @click.option("--out", required=True, type=FOLDER, help="Folder of the corpus: its --root from then on.")
-@click.option("--accept-license", is_flag=True, help="You have read the corpus' licence and keep to it.")
+@click.option("--accept-license", is_flag=True, help="You have read the corpus' license and keep to it.")
 def download(corpus: str, out: Path, accept_license: bool) -> None:
     """Get a corpus that its owner offers freely; the same command goes on after an interruption."""
     from emofocus.corpora.download import download, license_of, offer_of
@@ -121,7 +121,7 @@ def download(corpus: str, out: Path, accept_license: bool) -> None:
     offer_of(corpus, reader)
     click.echo(license_of(reader))
     if not accept_license:
-        raise DownloadError(f"nothing was downloaded: if you keep to this licence of {corpus}, add --accept-license")
+        raise DownloadError(f"nothing was downloaded: if you keep to this license of {corpus}, add --accept-license")
     done = download(corpus, reader, out)
     if done.unverified:
         click.echo(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from emofocus.cli.options import FILE, FOLDER, device_option, engine_options, model_option, with_options
+from emofocus.cli.options import FILE, FOLDER, device_option, model_option, precision_options, with_options
 
 
 @click.command()
@@ -89,7 +89,7 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 
 @click.command()
 @click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several: their mean is shown.")
-@with_options(engine_options())
+@with_options(precision_options())
 @click.option("--corpus", required=True, help="A corpus, or a manifest.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
 @click.option("--speaker", "speakers", multiple=True, show_default="each model's test speakers", help="Whose speech.")
@@ -105,11 +105,13 @@ def robustness(model: tuple[str, ...], **arguments: Any) -> None:
 
 @click.command()
 @model_option()
-@click.option("--engine", "engines", multiple=True, show_default="all that it has", help="fp32, int8, fp16.")
+@click.option("--precision", "precisions", multiple=True, show_default="all that it has", help="fp32, int8, fp16.")
 @device_option()
 @click.option("--seconds", default=3.7, help="Length of a clip.")
 @click.option("--streams", default=8, type=click.IntRange(min=1), help="Live streams at once, on one core.")
-@click.option("--rounds", default=3, type=click.IntRange(min=1), help="Times that all engines are measured, in turns.")
+@click.option(
+    "--rounds", default=3, type=click.IntRange(min=1), help="Times that all precisions are measured, in turns."
+)
 @click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
 def bench(**arguments: Any) -> None:
     """Measure speed, latency, memory and start of a model here, on one core."""

@@ -14,18 +14,25 @@ ANY_PATH = click.Path(path_type=Path)
 
 
 def model_option() -> Callable[[Command], Command]:
-    """The option that says which model recognises."""
+    """The option that says which model recognizes."""
     return click.option(
         "-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub."
     )
 
 
-def engine_options() -> list[Callable[[Command], Command]]:
-    """Options that say on what it recognises."""
+def precision_options() -> list[Callable[[Command], Command]]:
+    """Options that say on what it recognizes."""
     return [
-        click.option("--engine", default="fp32", help="Arithmetic, of those that the model has: fp32, int8, fp16."),
+        click.option(
+            "--precision", default="fp32", help="Arithmetic of the network: fp32, int8 or fp16, if the model has it."
+        ),
         device_option(),
     ]
+
+
+def smoothing_option(help: str) -> Callable[[Command], Command]:
+    """The option that sets the time constant of averaged scores."""
+    return click.option("--smoothing", "smoothing_seconds", default=1.0, metavar="SECONDS", help=help)
 
 
 def device_option() -> Callable[[Command], Command]:

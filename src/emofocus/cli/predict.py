@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TextIO
 
 import click
 
-from emofocus.cli.options import engine_options, model_option, ray_option, with_options
+from emofocus.cli.options import model_option, precision_options, ray_option, smoothing_option, with_options
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import BATCH, MANIFESTS, Item, items_of, recognise
-from emofocus.recognition.bulk import Result as Recognised
+from emofocus.recognition.bulk import BATCH, MANIFESTS, Item, items_of, recognize
+from emofocus.recognition.bulk import Result as Recognized
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.recognition.results_file import Appended, settings_of
 from emofocus.utils.atomic import replacing
@@ -38,12 +38,12 @@ def predict_files(
     threshold: float | None = None,
     hop: float | None = None,
     workers: int | None = None,
-    engine: str = "fp32",
+    precision: str = "fp32",
     device: str = "auto",
 ) -> int:
-    """Recognise files, folders and what manifests name, in parallel, and write the results in order.
+    """Recognize files, folders and what manifests name, in parallel, and write the results in order.
 
-    A file that cannot be recognised is named on stderr with its reason and does not stop the others. A file of csv or
+    A file that cannot be recognized is named on stderr with its reason and does not stop the others. A file of csv or
     jsonl is written row by row: the same command goes on where it was interrupted, and tries again what failed.
 
     Args:
@@ -53,8 +53,8 @@ def predict_files(
         out: File to write; stdout when None.
         threshold: As in `Recognizer.from_pretrained`.
         hop: As there.
-        workers: Clips recognised side by side; as many as there are cores by default.
-        engine: As in `Recognizer.from_pretrained`.
+        workers: Clips recognized side by side; as many as there are cores by default.
+        precision: As in `Recognizer.from_pretrained`.
         device: As there.
 
     Returns:
@@ -69,17 +69,17 @@ def predict_files(
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
     one = len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in MANIFESTS
     threads = None if one else 1
-    recognizer = Recognizer.from_pretrained(model, threads, threshold, hop, engine, device, lasting=not one)
+    recognizer = Recognizer.from_pretrained(model, threads, threshold, hop, precision, device, optimize_graph=not one)
     failures: list[str] = []
     items = items_of(paths, lambda error: _report(error, failures))
     rows = rows_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
     if out is not None and format in ("csv", "jsonl"):
         with Appended(out, format, settings_of(recognizer), rows.header) as file:
-            for batch in _watched(recognise(recognizer, items, workers, done=file.holds), out):
+            for batch in _watched(recognize(recognizer, items, workers, done=file.holds), out):
                 new = [(item, told) for item, told in _good(batch, failures) if not file.holds(item)]
                 file.append([(item, rows.row(item, told)) for item, told in new])
         return len(failures)
-    results = (result for batch in recognise(recognizer, items, workers, 1 if one else BATCH) for result in batch)
+    results = (result for batch in recognize(recognizer, items, workers, 1 if one else BATCH) for result in batch)
     named = ((item.name, told) for item, told in _good(results, failures))
     with _output(out) as stream:
         if format == "table":
@@ -91,7 +91,7 @@ def predict_files(
     return len(failures)
 
 
-def _good(results: Iterable[Recognised], failures: list[str]) -> Iterator[tuple[Item, Prediction]]:
+def _good(results: Iterable[Recognized], failures: list[str]) -> Iterator[tuple[Item, Prediction]]:
     for item, told in results:
         if isinstance(told, AudioError):
             _report(told, failures)
@@ -99,18 +99,18 @@ def _good(results: Iterable[Recognised], failures: list[str]) -> Iterator[tuple[
             yield item, told
 
 
-def _watched(batches: Iterable[list[Recognised]], out: Path) -> Iterator[list[Recognised]]:
+def _watched(batches: Iterable[list[Recognized]], out: Path) -> Iterator[list[Recognized]]:
     """Say now and then how far it is."""
     files, heard = 0, 0.0
 
-    def counted() -> Iterator[list[Recognised]]:
+    def counted() -> Iterator[list[Recognized]]:
         nonlocal files, heard
         for batch in batches:
             files += len(batch)
             heard += sum(told.duration for _, told in batch if isinstance(told, Prediction))
             yield batch
 
-    def line(_: list[Recognised], spent: float) -> str:
+    def line(_: list[Recognized], spent: float) -> str:
         return f"{out}: {files} files, {files / spent:.1f} a second, {heard / spent:.0f} times as fast as they last"
 
     return telling(counted(), line)
@@ -229,7 +229,7 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
 @model_option()
-@with_options(engine_options())
+@with_options(precision_options())
 @click.option(
     "-f",
     "--format",
@@ -238,17 +238,17 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 )
 @click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
-@click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognised side by side.")
+@click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognized side by side.")
 @click.option("--timeline", is_flag=True, help="From when to when which emotion is heard, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="From segment to segment.")
-@click.option("--calm", default=1.0, metavar="SECONDS", help="With --timeline: over how long scores are averaged.")
+@smoothing_option("With --timeline: time of averaging.")
 @ray_option()
 @click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips of a task, and of a file of results.")
 def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) -> None:
-    """Recognise the emotion in audio files.
+    """Recognize the emotion in audio files.
 
     PATHS are audio files, folders that are searched for some, and lists of files (.csv or .jsonl with a column, or key,
-    file). A file that cannot be recognised is named on stderr and makes the exit code 1; the others are recognised all
+    file). A file that cannot be recognized is named on stderr and makes the exit code 1; the others are recognized all
     the same. With --out and csv or jsonl, the same command goes on where it was interrupted.
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
@@ -267,7 +267,12 @@ def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) 
 
 
 def _predict_here(
-    sources: tuple[str, ...], timeline: bool, calm: float, workers: int | None, out: str | None, **options: Any
+    sources: tuple[str, ...],
+    timeline: bool,
+    smoothing_seconds: float,
+    workers: int | None,
+    out: str | None,
+    **options: Any,
 ) -> int:
     for text in (*sources, out or ""):
         if "://" in text and not Path(text).exists():
@@ -277,11 +282,11 @@ def _predict_here(
     if timeline:
         from emofocus.cli.timeline import write_timelines
 
-        return write_timelines(paths, calm=calm, out=file, **options)
+        return write_timelines(paths, smoothing_seconds=smoothing_seconds, out=file, **options)
     return predict_files(paths, workers=workers, out=file, **options)
 
 
-def _for_ray(timeline: bool, calm: float, format: str, out: str | None, **options: Any) -> dict[str, Any]:
+def _for_ray(timeline: bool, smoothing_seconds: float, format: str, out: str | None, **options: Any) -> dict[str, Any]:
     """What a cluster does not do is refused."""
     if timeline or format not in ("table", "parquet"):
         raise ConfigError("--ray writes Parquet: --timeline and other formats are for the local command")

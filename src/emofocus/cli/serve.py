@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from emofocus.cli.options import ANY_PATH, engine_options, with_options
+from emofocus.cli.options import ANY_PATH, precision_options, with_options
 from emofocus.config import parse
 from emofocus.serving.limits import Limits
 
@@ -40,11 +40,11 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tokens", type=ANY_PATH, help="File of tokens (emofocus tokens); without it, everybody may ask.")
 @click.option("--origin", "origins", multiple=True, help="Another page that may use it, as https://example.org.")
 @click.option("--name", "names", multiple=True, help="Another name that it goes by, beside this machine's.")
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="That recognise.")
-@with_options(engine_options())
+@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="That recognize.")
+@with_options(precision_options())
 @limit_options
 def serve(**arguments: Any) -> None:
-    """Recognise over HTTP and a socket: POST /v1/recognize, WebSocket /v1/stream.
+    """Recognize over HTTP and a socket: POST /v1/recognize, WebSocket /v1/stream.
 
     Without --host it answers this machine alone. Audio is neither stored nor logged.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.cli.options import engine_options, model_option, with_options
+from emofocus.cli.options import model_option, precision_options, smoothing_option, with_options
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
@@ -45,29 +45,29 @@ def run_stream(
     model: str | None,
     format: str | None,
     hop: float = STREAM_HOP,
-    calm: float = 1.0,
+    smoothing_seconds: float = 1.0,
     threshold: float | None = None,
     rate: int = 16_000,
     samples: str = "s16le",
     channels: int = 1,
     fast: bool = False,
-    engine: str = "fp32",
+    precision: str = "fp32",
     device: str = "auto",
 ) -> None:
-    """Recognise a stream until it ends, or until Ctrl-C.
+    """Recognize a stream until it ends, or until Ctrl-C.
 
     Args:
         source: A file's path, ``-`` for raw samples on standard input, or None for the microphone.
         model: As in `Recognizer.from_pretrained`.
         format: One of `VIEWS`; a live view on a terminal, otherwise a line for each change.
         hop: Seconds from event to event.
-        calm: Time constant of the averaged scores in seconds.
+        smoothing_seconds: Time constant of the averaged scores in seconds.
         threshold: As in `Recognizer.from_pretrained`.
         rate: Of raw samples and of the microphone, in hertz.
         samples: How raw samples are spelled, one of `SAMPLES`.
         channels: Of raw samples.
         fast: Do not wait for a file's time to pass.
-        engine: As in `Recognizer.from_pretrained`.
+        precision: As in `Recognizer.from_pretrained`.
         device: As there.
 
     Raises:
@@ -83,7 +83,7 @@ def run_stream(
     file = source not in (None, "-")
     rate = audio.SAMPLING_RATE if file else rate
     recognizer = StreamingRecognizer.from_pretrained(
-        model, rate, hop, Smoothing(seconds=calm), threshold=threshold, engine=engine, device=device
+        model, rate, hop, Smoothing(seconds=smoothing_seconds), threshold=threshold, precision=precision, device=device
     )
     if source is None:
         chunks = microphone(rate)
@@ -246,17 +246,17 @@ VIEWS: dict[str, Callable[[], Any]] = {
 @click.command()
 @click.argument("source", required=False)
 @model_option()
-@with_options(engine_options())
+@with_options(precision_options())
 @click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
 @click.option("--hop", default=0.1, metavar="SECONDS", help="From event to event.")
-@click.option("--calm", default=1.0, metavar="SECONDS", help="Over how long scores are averaged.")
+@smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--rate", default=16_000, metavar="HERTZ", help="Of raw samples, or of the microphone.")
 @click.option("--samples", default="s16le", help="Of raw samples: s16le, s32le or f32le.")
 @click.option("--channels", default=1, type=click.IntRange(min=1), help="Of raw samples.")
 @click.option("--fast", is_flag=True, help="Do not wait for a file's time to pass.")
 def stream(**arguments: Any) -> None:
-    """Recognise live speech, until it ends or Ctrl-C.
+    """Recognize live speech, until it ends or Ctrl-C.
 
     SOURCE is an audio file, played at its own speed, or - for raw samples on standard input, such as
     `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without one, the microphone is heard.

@@ -33,13 +33,13 @@ def write_timelines(
     out: Path | None,
     threshold: float | None = None,
     hop: float | None = None,
-    calm: float = 1.0,
-    engine: str = "fp32",
+    smoothing_seconds: float = 1.0,
+    precision: str = "fp32",
     device: str = "auto",
 ) -> int:
-    """Recognise recordings of any length, and write their timelines.
+    """Recognize recordings of any length, and write their timelines.
 
-    A file that cannot be recognised is named on stderr with its reason and does not stop the others.
+    A file that cannot be recognized is named on stderr with its reason and does not stop the others.
 
     Args:
         paths: Files, and folders that are walked.
@@ -48,8 +48,8 @@ def write_timelines(
         out: File to write, or folder for several recordings or for audformat; stdout when None.
         threshold: As in `Recognizer.from_pretrained`.
         hop: As there.
-        calm: Time constant of the averaged scores in seconds.
-        engine: As in `Recognizer.from_pretrained`.
+        smoothing_seconds: Time constant of the averaged scores in seconds.
+        precision: As in `Recognizer.from_pretrained`.
         device: As there.
 
     Returns:
@@ -62,8 +62,8 @@ def write_timelines(
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
-    smoothing = Smoothing(seconds=calm)
-    recognizer = Recognizer.from_pretrained(model, None, threshold, hop, engine, device)
+    smoothing = Smoothing(seconds=smoothing_seconds)
+    recognizer = Recognizer.from_pretrained(model, None, threshold, hop, precision, device)
     files = audio.find(paths)
     _refuse_output(format, out, len(files))
     failed = 0
@@ -134,7 +134,7 @@ def _lines(found: Iterable[Span], name: str) -> Iterator[str]:
 
 
 def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> None:
-    """A figure of a recording: spans in the colours of their emotions, as high as they are probable.
+    """A figure of a recording: spans in the colors of their emotions, as high as they are probable.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -144,11 +144,11 @@ def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> 
         size = min(max(ROW_SECONDS, end / MOST_ROWS), max(end, 1.0))
         rows = max(1, -int(-end // size))
         figure = blank(1.5 + 0.75 * rows, 9.0)
-        colours = {label: EMOTIONS[number % len(EMOTIONS)] for number, label in enumerate(labels)}
+        colors = {label: EMOTIONS[number % len(EMOTIONS)] for number, label in enumerate(labels)}
         for number, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
-            _draw_row(axes, found, number * size, size, colours)
+            _draw_row(axes, found, number * size, size, colors)
         axes.set_xlabel("seconds" if end <= 600 else "minutes")
-        _scale(figure, found, labels, colours)
+        _scale(figure, found, labels, colors)
         add_title(
             figure, f"{name}: what is heard, and when", "as high as it is probable; pale: unsure; empty: no speech"
         )
@@ -156,14 +156,14 @@ def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> 
             figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
 
 
-def _draw_row(axes: Any, found: Sequence[Span], start: float, size: float, colours: dict[str, str]) -> None:
+def _draw_row(axes: Any, found: Sequence[Span], start: float, size: float, colors: dict[str, str]) -> None:
     unit = 60.0 if found[-1].end > 600 else 1.0
     for span in found:
         if span.emotion is None or span.end <= start or span.start >= start + size:
             continue
         left, right = max(span.start, start), min(span.end, start + size)
         height, pale = 100 * span.probability, 1.0 if span.confident else 0.45
-        axes.bar(left / unit, height, (right - left) / unit, align="edge", color=colours[span.emotion], alpha=pale)
+        axes.bar(left / unit, height, (right - left) / unit, align="edge", color=colors[span.emotion], alpha=pale)
         if (right - left) / size * ROW_SECONDS * LETTERS_A_SECOND > len(span.emotion):
             axes.text((left + right) / 2 / unit, 4, span.emotion, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(start / unit, (start + size) / unit), ylim=(0, 100), yticks=(0, 100))
@@ -171,10 +171,10 @@ def _draw_row(axes: Any, found: Sequence[Span], start: float, size: float, colou
     axes.spines["bottom"].set_color(GREY)
 
 
-def _scale(figure: Any, found: Sequence[Span], labels: Sequence[str], colours: dict[str, str]) -> None:
+def _scale(figure: Any, found: Sequence[Span], labels: Sequence[str], colors: dict[str, str]) -> None:
     from matplotlib.patches import Patch
 
     there = {span.emotion for span in found}
-    handles = [Patch(color=colours[label], label=label) for label in labels if label in there]
+    handles = [Patch(color=colors[label], label=label) for label in labels if label in there]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8)

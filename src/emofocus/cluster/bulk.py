@@ -50,11 +50,11 @@ def predict_on_ray(
     threshold: float | None = None,
     hop: float | None = None,
     workers: int | None = None,
-    engine: str = "fp32",
+    precision: str = "fp32",
     device: str = "auto",
     part: int = PART,
 ) -> int:
-    """Recognise files, folders and what manifests name on a cluster.
+    """Recognize files, folders and what manifests name on a cluster.
 
     A clip has the same company as with the local command, and so the same bits. The same command goes on where it was
     interrupted, and tries again what failed.
@@ -68,12 +68,12 @@ def predict_on_ray(
         hop: As there.
         workers: Actors at most, of one core or GPU each; by default as many as the cluster has now. A cluster that
             grows when it is asked to is asked for as many.
-        engine: As in `Recognizer.from_pretrained`.
+        precision: As in `Recognizer.from_pretrained`.
         device: One of `DEVICES`.
         part: Clips of a task and of a file; a multiple of `BATCH`.
 
     Returns:
-        How many could not be recognised.
+        How many could not be recognized.
 
     Raises:
         ConfigError: No such device, manifest, cluster or place to write, or ``out`` holds results of another model, of
@@ -85,8 +85,8 @@ def predict_on_ray(
         raise ConfigError(f"workers of a cluster have no device {device!r} ({one_of(DEVICES)})")
     if part < 1 or part % BATCH:
         raise ConfigError(f"a part of {part} clips: it must be a multiple of {BATCH}, the clips of a batch")
-    recognizer = Recognizer.from_pretrained(model, 1, threshold, hop, engine, "cpu")
-    sent = Model.of(model, engine, "cuda" if device == "cuda" else "cpu", threshold, hop)
+    recognizer = Recognizer.from_pretrained(model, 1, threshold, hop, precision, "cpu")
+    sent = Model.of(model, precision, "cuda" if device == "cuda" else "cpu", threshold, hop)
     failures: list[str] = []
     with connected(address) as ray:
         listing = listing_of(clips_of(sources, lambda error: _report(error, failures)), part, ray.put)
@@ -94,11 +94,11 @@ def predict_on_ray(
         output.begin(settings_of(recognizer) | {"part": part, "clips": listing.clips, "input": listing.digest})
         wanted, todo = _left(listing, output, part)
         if todo:
-            tables = _recognised(ray, sent, wanted, [listing.parts[number] for number in todo], workers, device)
+            tables = _recognized(ray, sent, wanted, [listing.parts[number] for number in todo], workers, device)
             for _ in _watched(_committed(output, tables, part), output.name, min(part * len(todo), listing.clips)):
                 pass
-    recognised, failed = output.finish()
-    say(f"{output.name}: {recognised} recognised" + f", {failed} could not be: see {output.name}/errors" * bool(failed))
+    recognized, failed = output.finish()
+    say(f"{output.name}: {recognized} recognized" + f", {failed} could not be: see {output.name}/errors" * bool(failed))
     return failed + len(failures)
 
 
@@ -119,7 +119,7 @@ def _left(listing: Listing, output: Output, size: int) -> tuple[Wanted, list[int
     return wanted, [number for number in left if any(map(wanted.__contains__, clips[number * size :][:size]))]
 
 
-def _recognised(
+def _recognized(
     ray: Ray, model: Model, wanted: Wanted, parts: Sequence[Any], workers: int | None, device: str
 ) -> Iterator[pa.Table]:
     """Results of parts, as they come."""
@@ -133,7 +133,7 @@ def _recognised(
     if not most:
         raise ConfigError(f"the cluster has no {unit}")
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=max(1, min(most, there)))
-    # Ray Data starts actors again without end: a part that kills its workers is soon recognised in a process apart.
+    # Ray Data starts actors again without end: a part that kills its workers is soon recognized in a process apart.
     dataset = ray.data.from_arrow_refs(list(parts)).map_batches(
         Worker,
         batch_size=None,

@@ -19,25 +19,25 @@ from emofocus.cluster.coordinator import Model
 from emofocus.cluster.inputs import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.bulk import BATCH, Item, Result, recognise_batch
+from emofocus.recognition.bulk import BATCH, Item, Result, recognize_batch
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.storage import LOCAL, reason_of
 
 TRIES = 2
-"""Workers that a part may cost. From then on it is recognised in a process apart, which may die alone."""
+"""Workers that a part may cost. From then on it is recognized in a process apart, which may die alone."""
 
 APART_BYTES = 8 << 30
 """Memory of the process apart: what asks for more fails there, and does not take the node along."""
 
-Recognise = Callable[[Sequence[Item]], list[Result]]
+Recognize = Callable[[Sequence[Item]], list[Result]]
 """Some clips together → their results, in order."""
 
 Row = dict[str, Any]
 
 
 class Worker:
-    """Recognises parts; Ray Data makes an actor of it.
+    """Recognizes parts; Ray Data makes an actor of it.
 
     Args:
         ask: Calls a method of `Desk`, by its name.
@@ -53,7 +53,7 @@ class Worker:
         self._recognizer = self._model.load()
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Recognise one part.
+        """Recognize one part.
 
         Args:
             table: Of `listing.CLIPS`.
@@ -62,9 +62,9 @@ class Worker:
             Rows and errors; those have a ``reason``.
         """
         rows = []
-        with self._recognise(table["position"][0].as_py() // self._wanted.size) as recognise:
+        with self._recognize(table["position"][0].as_py() // self._wanted.size) as recognize:
             for batch, items in _fetched(self._batches(table)):
-                told = recognise_all(recognise, items)
+                told = recognize_all(recognize, items)
                 rows += [
                     as_row(row, item) for row, item in zip(batch, told, strict=True) if row["position"] in self._wanted
                 ]
@@ -72,9 +72,9 @@ class Worker:
         return pa.Table.from_pylist(rows, schema=schema)
 
     @contextmanager
-    def _recognise(self, part: int) -> Iterator[Recognise]:
+    def _recognize(self, part: int) -> Iterator[Recognize]:
         if self._ask("begin", part) <= TRIES:
-            yield partial(recognise_batch, self._recognizer)
+            yield partial(recognize_batch, self._recognizer)
             return
         apart = Apart(self._model)
         try:
@@ -92,7 +92,7 @@ class Worker:
 
 
 class Apart:
-    """Recognises in a process of its own; another takes its place when it dies."""
+    """Recognizes in a process of its own; another takes its place when it dies."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -108,7 +108,7 @@ class Apart:
             BrokenProcessPool: They killed the process.
         """
         try:
-            return self._pool.submit(_recognise_there, items).result()
+            return self._pool.submit(_recognize_there, items).result()
         except BrokenProcessPool:
             self.close()
             self._pool = self._begin()
@@ -131,18 +131,18 @@ def _load(model: Model) -> None:
     _there.append(model.load())
 
 
-def _recognise_there(items: Sequence[Item]) -> list[Result]:
-    return recognise_batch(_there[0], items)
+def _recognize_there(items: Sequence[Item]) -> list[Result]:
+    return recognize_batch(_there[0], items)
 
 
-def recognise_all(recognise: Recognise, items: Sequence[Item | AudioError]) -> list[Prediction | AudioError]:
-    """Recognise a batch, whatever is in it.
+def recognize_all(recognize: Recognize, items: Sequence[Item | AudioError]) -> list[Prediction | AudioError]:
+    """Recognize a batch, whatever is in it.
 
     A clip that raises something unforeseen, or kills the process, is left out as a damaged one is: its company keeps
     its bits.
 
     Args:
-        recognise: Recognises clips together.
+        recognize: Recognizes clips together.
         items: Clips, and what is known of those that could not be had.
     """
     clips = {number: item for number, item in enumerate(items) if isinstance(item, Item)}
@@ -150,23 +150,23 @@ def recognise_all(recognise: Recognise, items: Sequence[Item | AudioError]) -> l
         number: item for number, item in enumerate(items) if isinstance(item, AudioError)
     }
     try:
-        results = recognise(list(clips.values()))
+        results = recognize(list(clips.values()))
     except Exception:
-        bad = {number: error for number, item in clips.items() if (error := _failure(recognise, [item]))}
+        bad = {number: error for number, item in clips.items() if (error := _failure(recognize, [item]))}
         found |= bad
         clips = {number: item for number, item in clips.items() if number not in bad}
-        if together := _failure(recognise, list(clips.values())):
+        if together := _failure(recognize, list(clips.values())):
             return [found.get(number, together) for number in range(len(items))]
-        results = recognise(list(clips.values()))
+        results = recognize(list(clips.values()))
     told = dict(zip(clips, (result for _, result in results), strict=True))
     return [_plain(told[number], clips[number]) if number in told else found[number] for number in range(len(items))]
 
 
-def _failure(recognise: Recognise, items: Sequence[Item]) -> AudioError | None:
+def _failure(recognize: Recognize, items: Sequence[Item]) -> AudioError | None:
     try:
-        recognise(items)
+        recognize(items)
     except BrokenProcessPool:
-        return AudioError("kills the process that recognises it, or needs too much memory")
+        return AudioError("kills the process that recognizes it, or needs too much memory")
     except Exception as error:
         return AudioError(f"{type(error).__name__}: {error}")
     return None
@@ -194,7 +194,7 @@ def as_row(row: Row, told: Prediction | AudioError) -> Row:
 
 
 def _fetched(batches: Iterator[list[Row]]) -> Iterator[tuple[list[Row], list[Item | AudioError]]]:
-    """Batches with their files on this disk: the next one is fetched while one is recognised."""
+    """Batches with their files on this disk: the next one is fetched while one is recognized."""
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(BATCH) as pool, tempfile.TemporaryDirectory() as folder:
 
         def fetch(number: int, batch: list[Row]) -> tuple[list[Row], list[Item | AudioError], Path]:

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofocus.recognition.engine import ENGINES
+from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.recognition.recognizer import Recognizer, model_folder
 
 
@@ -13,29 +13,29 @@ class Model:
     """A model as it is sent to workers, who need no copy of their own.
 
     Attributes:
-        files: The graph of one engine, and `config.json`.
-        engine: As in `Recognizer.from_pretrained`, like the rest.
+        files: The graph of one precision, and `config.json`.
+        precision: As in `Recognizer.from_pretrained`, like the rest.
     """
 
     files: dict[str, bytes]
-    engine: str
+    precision: str
     device: str
     threshold: float | None
     hop: float | None
 
     @classmethod
-    def of(cls, source: str | None, engine: str, device: str, threshold: float | None, hop: float | None) -> "Model":
+    def of(cls, source: str | None, precision: str, device: str, threshold: float | None, hop: float | None) -> "Model":
         """Read what `Recognizer.from_pretrained` can load."""
         folder = model_folder(source)
-        files = {name: (folder / name).read_bytes() for name in (ENGINES[engine], "config.json")}
-        return cls(files, engine, device, threshold, hop)
+        files = {name: (folder / name).read_bytes() for name in (PRECISION_FILES[precision], "config.json")}
+        return cls(files, precision, device, threshold, hop)
 
     def load(self) -> Recognizer:
         """The recognizer that the local command's workers have: of one thread."""
         with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
             for name, content in self.files.items():
                 Path(folder, name).write_bytes(content)
-            return Recognizer.from_pretrained(folder, 1, self.threshold, self.hop, self.engine, self.device)
+            return Recognizer.from_pretrained(folder, 1, self.threshold, self.hop, self.precision, self.device)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Desk:
     """Where workers learn what to do, as often as they are started. It is an actor beside the one who asked.
 
     Args:
-        model: What recognises.
+        model: What recognizes.
         wanted: Which clips get a row.
         asked: What `version_and_host` said where the work was asked for.
     """

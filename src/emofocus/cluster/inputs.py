@@ -1,4 +1,4 @@
-"""What is to be recognised: files, folders and lists, here or behind URIs, cut into parts at fixed places."""
+"""What is to be recognized: files, folders and lists, here or behind URIs, cut into parts at fixed places."""
 
 import hashlib
 import io

@@ -4,11 +4,11 @@
 
     OUT/log/settings.json          what rows depend on; written first, and never again
     OUT/rows/part-00000012.parquet     rows of part 12: there when it is done, and not before
-    OUT/errors/part-00000012.parquet   what could not be recognised of it, and why
+    OUT/errors/part-00000012.parquet   what could not be recognized of it, and why
     OUT/log/complete.json          written last: how many of each
 
 Which part a clip belongs to is fixed by the input, a part's file has one name and appears whole, and the one process
-that writes is the one that asked. So a clip has one row however often its part was recognised.
+that writes is the one that asked. So a clip has one row however often its part was recognized.
 """
 
 import json
@@ -27,11 +27,11 @@ from emofocus.utils.storage import Place, delete_file, files_below, place_of, re
 
 PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
 ERRORS = pa.schema([*PLACE_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])
-"""One row a clip that could not be recognised."""
+"""One row a clip that could not be recognized."""
 
 
 def rows_schema(labels: Sequence[str]) -> pa.Schema:
-    """Columns of a recognised clip: those of the local command's CSV, and its position in the input."""
+    """Columns of a recognized clip: those of the local command's CSV, and its position in the input."""
     told = [("label", pa.string()), ("confident", pa.bool_()), ("warnings", pa.string()), ("duration", pa.float64())]
     scores = [(f"p_{label}", pa.float64()) for label in labels]
     return pa.schema([*PLACE_COLUMNS, *told, *scores, ("position", pa.int64())])
@@ -112,7 +112,7 @@ class Output:
     def finish(self) -> tuple[int, int]:
         """Count rows and errors, and write them down: the log's last entry."""
         counts = tuple(self._count(kind) for kind in ("rows", "errors"))
-        entry = json.dumps({"recognised": counts[0], "errors": counts[1]}) + "\n"
+        entry = json.dumps({"recognized": counts[0], "errors": counts[1]}) + "\n"
         write_file(self.place.below("log").below("complete.json"), entry.encode())
         return counts[0], counts[1]
 
@@ -146,7 +146,7 @@ def read(out: str) -> pa.Table:
 
 
 def read_errors(out: str) -> pa.Table:
-    """What a run could not recognise: file, start, end, reason, position; empty if there is nothing.
+    """What a run could not recognize: file, start, end, reason, position; empty if there is nothing.
 
     Raises:
         ConfigError: There is no run.

@@ -123,7 +123,7 @@ def _timedeltas(text: pl.Series) -> pl.Series:
 
 
 def _from_nanoseconds(times: pl.Series) -> pl.Series:
-    # NumPy divides; polars multiplies by 1e-9, which may give a neighbour of the number that was meant.
+    # NumPy divides; polars multiplies by 1e-9, which may give a neighbor of the number that was meant.
     seconds = pl.Series(times.fill_null(0).to_numpy() / 1e9)
     return pl.select(pl.when(times.is_not_null()).then(seconds)).to_series()
 

@@ -78,7 +78,7 @@ class Copies(msgspec.Struct, frozen=True):
 
     Attributes:
         keys: The utterances.
-        labels: How they are labelled; more than one label is a contradiction.
+        labels: How they are labeled; more than one label is a contradiction.
         known: Whether the corpus' reader says of them that they are copies.
     """
 

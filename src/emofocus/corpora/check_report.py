@@ -123,7 +123,7 @@ def _finding(what: str, names: list[str]) -> Iterator[str]:
 
 
 def _contradiction(labels: list[str]) -> str:
-    return f" (labelled {' and '.join(labels)})" if len(labels) > 1 else ""
+    return f" (labeled {' and '.join(labels)})" if len(labels) > 1 else ""
 
 
 def _beside(n: Count) -> str:

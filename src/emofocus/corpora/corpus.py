@@ -17,7 +17,7 @@ SUFFIXES = (".wav", ".flac")
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled stretch of speech; what is not known is empty.
+    """One labeled stretch of speech; what is not known is empty.
 
     Attributes:
         file: Path below the corpus' root, with forward slashes.
@@ -236,7 +236,7 @@ def differences(table: pl.DataFrame, reader: Reader) -> list[str]:
         _difference(len(table), expected.utterances, "utterances"),
         _difference(table["speaker"].n_unique(), expected.speakers, "speakers"),
         *_session_differences(table, reader),
-        *(_difference(n, expected.labels.get(label, 0), f"utterances labelled {label}") for label, n in labels.items()),
+        *(_difference(n, expected.labels.get(label, 0), f"utterances labeled {label}") for label, n in labels.items()),
     ]
     return [line for line in lines if line]
 

@@ -87,7 +87,7 @@ TERMS: Mapping[str, str] = {
     "CC-BY-NC-ND-4.0": "name the authors, no commercial use, pass nothing on that is changed",
     "ODbL-1.0": "name the source, pass on a changed database only under the same terms",
 }
-"""What licences ask for, in short."""
+"""What licenses ask for, in short."""
 
 PARALLEL = 8
 """Files that are fetched at a time, where each has its own address."""
@@ -125,7 +125,7 @@ def offer_of(name: str, reader: Reader) -> Archive | Files:
 
 
 def license_of(reader: Reader) -> str:
-    """The licence and what it asks for, in one line."""
+    """The license and what it asks for, in one line."""
     terms = TERMS.get(reader.license)
     return f"{reader.title}: {reader.license}{f' ({terms})' if terms else ''}; cite {reader.citation}"
 

@@ -27,10 +27,10 @@ BINS = 50
 """Of a histogram of lengths."""
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
-"""Of Okabe and Ito's colours, which everybody can tell apart."""
+"""Of Okabe and Ito's colors, which everybody can tell apart."""
 
 MAP = "cividis_r"
-"""Equal to eyes with and without colour blindness, and from light to dark in print."""
+"""Equal to eyes with and without color blindness, and from light to dark in print."""
 
 GENDERS = {"female": "women", "male": "men", "": "not known"}
 

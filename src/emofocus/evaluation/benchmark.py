@@ -1,4 +1,4 @@
-"""What `emofocus bench` does: how fast a model is here, on one core, engine by engine."""
+"""What `emofocus bench` does: how fast a model is here, on one core, precision by precision."""
 
 import json
 import statistics
@@ -15,8 +15,8 @@ import numpy as np
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.errors import ConfigError, one_of
-from emofocus.recognition.bulk import recognise_together
-from emofocus.recognition.engine import ENGINES
+from emofocus.recognition.bulk import recognize_together
+from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.recognition.streaming import STREAM_HOP, StreamingRecognizer
 from emofocus.utils.atomic import write_text
@@ -44,7 +44,7 @@ except ImportError:
 """
 
 HEAD = (
-    "engine",
+    "precision",
     "MB",
     "one by one, × real time",
     f"batches of {BATCH}, × real time",
@@ -57,12 +57,12 @@ HEAD = (
 
 
 class Speed(NamedTuple):
-    """How fast one engine is, on one core.
+    """How fast one precision is, on one core.
 
     Attributes:
-        engine: A key of `ENGINES`.
+        precision: A key of `PRECISION_FILES`.
         size: Of its file, in MB.
-        single: Seconds of audio recognised in a second, clip by clip.
+        single: Seconds of audio recognized in a second, clip by clip.
         batch: The same in batches of `BATCH`.
         median: From the last sample of a stream's hop to its event, in milliseconds.
         worst: The same, in 99 % of hops.
@@ -71,7 +71,7 @@ class Speed(NamedTuple):
         memory: The most that this process has held, in MB; None where nobody says.
     """
 
-    engine: str
+    precision: str
     size: float
     single: float
     batch: float
@@ -84,20 +84,20 @@ class Speed(NamedTuple):
 
 def bench_model(
     model: str | None = None,
-    engines: Sequence[str] = (),
+    precisions: Sequence[str] = (),
     device: str = "auto",
     seconds: float = 3.7,
     streams: int = 8,
     rounds: int = 3,
     out: Path | None = None,
 ) -> list[Speed]:
-    """Measure all engines of a model in turns, so that what else the machine does hits all alike; medians of rounds.
+    """Measure all precisions of a model in turns, so that what else the machine does hits all alike; medians of rounds.
 
-    Noise is recognised: what it is makes no difference to the time.
+    Noise is recognized: what it is makes no difference to the time.
 
     Args:
         model: As in `Recognizer.from_pretrained`.
-        engines: Which; all that the model has by default.
+        precisions: Which; all that the model has by default.
         device: As in `Recognizer.from_pretrained`.
         seconds: Length of a clip.
         streams: Live streams at once.
@@ -105,17 +105,17 @@ def bench_model(
         out: File to write, one of `FORMATS`; printed when None.
 
     Raises:
-        ConfigError: Unknown engine or format, or clips of no length.
-        ModelError: The model has no such engine.
+        ConfigError: Unknown precision or format, or clips of no length.
+        ModelError: The model has no such precision.
     """
     if out is not None and out.suffix not in FORMATS:
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
     if not seconds > 0:
-        raise ConfigError(f"clips of {seconds:g} s cannot be recognised (valid: above 0)")
+        raise ConfigError(f"clips of {seconds:g} s cannot be recognized (valid: above 0)")
     folder = model_folder(model)
-    chosen = list(engines) or [name for name, file in ENGINES.items() if (folder / file).is_file()]
+    chosen = list(precisions) or [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]
     load = partial(Recognizer.from_pretrained, model, threads=1, device=device)
-    ready = {name: (load(engine=name), load(engine=name, hop=STREAM_HOP)) for name in chosen}
+    ready = {name: (load(precision=name), load(precision=name, hop=STREAM_HOP)) for name in chosen}
     clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
     for number in range(rounds + 1):
@@ -134,16 +134,16 @@ def bench_model(
     for name, rows in taken.items():
         figures: list[Any] = [statistics.median(column) for column in zip(*rows, strict=True)]
         figures[-1] = None if np.isnan(figures[-1]) else figures[-1]
-        found.append(Speed(name, (folder / ENGINES[name]).stat().st_size / 1e6, *figures))
+        found.append(Speed(name, (folder / PRECISION_FILES[name]).stat().st_size / 1e6, *figures))
     _give(found, out)
     return found
 
 
 def _real_time(recognizer: Recognizer, batches: Sequence[list[Waveform]]) -> float:
-    """Seconds of audio recognised in a second."""
+    """Seconds of audio recognized in a second."""
     began = time.perf_counter()
     for batch in batches:
-        recognise_together(recognizer, batch)
+        recognize_together(recognizer, batch)
     heard = sum(len(clip) for batch in batches for clip in batch) / SAMPLING_RATE
     return heard / (time.perf_counter() - began)
 
@@ -164,14 +164,14 @@ def _latencies(recognizer: Recognizer, count: int) -> tuple[float, float, float]
     return float(median), float(worst), share
 
 
-def _whole_process(model: str | None, engine: str, device: str, clip: Waveform) -> tuple[float, float]:
+def _whole_process(model: str | None, precision: str, device: str, clip: Waveform) -> tuple[float, float]:
     """Seconds of `emofocus predict` of one clip, and the most memory that it has held in MB, NaN where nobody says."""
     import soundfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
         soundfile.write(path, clip, SAMPLING_RATE)
-        arguments = ["predict", str(path), "--engine", engine, "--device", device]
+        arguments = ["predict", str(path), "--precision", precision, "--device", device]
         if model is not None:
             arguments += ["--model", model]
         return watched(arguments)
@@ -197,7 +197,7 @@ def _give(found: Sequence[Speed], out: Path | None) -> None:
 
 def _cells(item: Speed) -> list[str]:
     return [
-        item.engine,
+        item.precision,
         f"{item.size:.1f}",
         f"{item.single:.0f}",
         f"{item.batch:.0f}",

@@ -192,12 +192,12 @@ def draw(board: Leaderboard) -> Any:
     axes = figure.add_subplot()
     for place, item in zip(places, board.standings, strict=True):
         value, low, high = (100 * share for share in item.intervals["ua"])
-        colour = BLUE if item.difference else ORANGE
-        axes.hlines(place, low, high, color=colour, linewidth=2.4, alpha=0.5)
-        axes.scatter(value, place, s=40, color=colour, zorder=3)
-        axes.annotate(f"{value:.1f}", (1.01, place), xycoords=("axes fraction", "data"), va="center", color=colour)
+        color = BLUE if item.difference else ORANGE
+        axes.hlines(place, low, high, color=color, linewidth=2.4, alpha=0.5)
+        axes.scatter(value, place, s=40, color=color, zorder=3)
+        axes.annotate(f"{value:.1f}", (1.01, place), xycoords=("axes fraction", "data"), va="center", color=color)
         if not item.difference:
-            axes.axvline(value, color=colour, linewidth=1.2, linestyle="--", zorder=1)
+            axes.axvline(value, color=color, linewidth=1.2, linestyle="--", zorder=1)
     axes.set_yticks(places, [_line_name(board, item) for item in board.standings])
     axes.set(ylim=(len(places) - 0.5, -0.5), xlabel="UA %")
     axes.tick_params(axis="y", length=0)

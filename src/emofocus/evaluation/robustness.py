@@ -55,10 +55,10 @@ def measure_robustness(
     speakers: Sequence[str] = (),
     workers: int = 2,
     seed: int = 0,
-    engine: str = "fp32",
+    precision: str = "fp32",
     device: str = "auto",
 ) -> list[Heard]:
-    """Recognise test utterances under every distortion, and write the table.
+    """Recognize test utterances under every distortion, and write the table.
 
     Args:
         models: As in `Recognizer.from_pretrained`; of several, such as those of all folds, means are taken, each heard
@@ -69,7 +69,7 @@ def measure_robustness(
         speakers: Who speaks; by default those that each model's config names as its test speakers.
         workers: Threads.
         seed: Of noise and rooms.
-        engine: As in `Recognizer.from_pretrained`.
+        precision: As in `Recognizer.from_pretrained`.
         device: As there.
 
     Raises:
@@ -78,7 +78,7 @@ def measure_robustness(
     if out.suffix not in (".md", ".csv"):
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
     data = read_corpus(corpus, root)
-    load = partial(Recognizer.from_pretrained, threads=1, engine=engine, device=device)
+    load = partial(Recognizer.from_pretrained, threads=1, precision=precision, device=device)
     trials = [_trial(load(model), data, speakers) for model in models]
     found = [mean(each) for each in zip(*(_all(trial, workers, seed) for trial in trials), strict=True)]
     write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))

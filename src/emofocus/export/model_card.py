@@ -1,4 +1,4 @@
-"""The model card: what a model directory's README says of data, licence, protocol, figures and limits."""
+"""The model card: what a model directory's README says of data, license, protocol, figures and limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ tags: [speech-emotion-recognition, onnx]
 
 # {model} ({corpus})
 
-Recognises {labels} in speech. `model.onnx` takes 16 kHz waveforms and has the features inside;
+Recognizes {labels} in speech. `model.onnx` takes 16 kHz waveforms and has the features inside;
 `model.safetensors` holds the same weights for torch.
 
 ```python
@@ -26,7 +26,7 @@ from emofocus import Recognizer
 Recognizer.from_pretrained("this folder")("clip.wav").label
 ```
 
-## Licence
+## License
 
 Weights: **{license}**{license_note}. Code: Apache-2.0.
 
@@ -38,7 +38,7 @@ Weights: **{license}**{license_note}. Code: Apache-2.0.
 {calibration}
 ## What the numbers mean
 
-WA is the share of test utterances that are recognised. UA is the mean of the classes' recalls, so that rare classes
+WA is the share of test utterances that are recognized. UA is the mean of the classes' recalls, so that rare classes
 count as much as common ones; guessing gives {chance:.1%}. Both are shares of *acted* speech recorded in a studio.
 
 ## Limits

@@ -13,7 +13,7 @@ from emofocus.errors import ConfigError
 from emofocus.export.model_card import model_card
 from emofocus.export.quantization import FIXED, Agreement, write_fixed, write_fp16, write_int8
 from emofocus.export.to_onnx import export
-from emofocus.recognition.engine import ENGINES
+from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import say
@@ -64,7 +64,7 @@ def export_model(
         known = training_part(data, load_model_config(source / "config.json"))
         clips = [data.waveform(int(number)) for number in known[:: max(1, len(known) // CLIPS)][:CLIPS]]
     export(source, out, packed, embeddings)
-    asked = {ENGINES["int8"]: int8, ENGINES["fp16"]: fp16, FIXED: fixed}
+    asked = {PRECISION_FILES["int8"]: int8, PRECISION_FILES["fp16"]: fp16, FIXED: fixed}
     for file in (name for name, wanted in asked.items() if not wanted and (out / name).exists()):
         (out / file).unlink()  # of another export, whose weights may be others
         say(f"{out / file}: removed, as it was not asked for again")
@@ -76,15 +76,16 @@ def export_model(
         found["fp16"] = write_fp16(out, config, clips)
     if fixed:
         write_fixed(out, config)
-    for engine, agreement in found.items():
+    for precision, agreement in found.items():
+        file = PRECISION_FILES[precision]
         say(
-            f"{ENGINES[engine]}: {_megabytes(out / ENGINES[engine])}; of segments of {len(clips)} clips it answers "
+            f"{file}: {_megabytes(out / file)}; of segments of {len(clips)} clips it answers "
             f"{agreement.same:.1%} as model.onnx does; probabilities differ by {agreement.mean:.2g} on average, "
             f"{agreement.largest:.2g} at most"
         )
     sizes = {file: _megabytes(out / file) for file, wanted in asked.items() if wanted}
     if sizes:
-        write_text(out / "README.md", model_card(config, (out / ENGINES["fp32"]).stat().st_size, sizes))
+        write_text(out / "README.md", model_card(config, (out / PRECISION_FILES["fp32"]).stat().st_size, sizes))
     say(f"model directory: {out}")
 
 

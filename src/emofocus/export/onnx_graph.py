@@ -147,7 +147,7 @@ def weighted(graph: onnx.ModelProto, kinds: set[str]) -> list[onnx.NodeProto]:
 
 
 def split_gemms(graph: onnx.ModelProto) -> None:
-    """Write large layers `x · Wᵀ + b`, which are one node, as two: what quantises them cannot share W among nodes."""
+    """Write large layers `x · Wᵀ + b`, which are one node, as two: what quantizes them cannot share W among nodes."""
     values = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
     turned: set[str] = set()
     nodes = []

@@ -24,7 +24,7 @@ from emofocus.export.onnx_graph import (
     split_gemms,
     weighted,
 )
-from emofocus.recognition.engine import ENGINES, Engine, open_session, runtime
+from emofocus.recognition.engine import PRECISION_FILES, Engine, open_session, runtime
 from emofocus.segments import softmax
 from emofocus.utils.atomic import replacing
 
@@ -68,10 +68,10 @@ def write_int8(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agr
         ModelError: Its answers differ from those of `model.onnx` on more than a tenth of the clips' segments, or no
             layer is large enough to be worth it.
     """
-    source = folder / ENGINES["fp32"]
+    source = folder / PRECISION_FILES["fp32"]
     plain = _split(source)
     nodes = [node.name for node in weighted(plain, {"Conv", "MatMul"})]
-    with replacing(folder / ENGINES["int8"]) as out, _quietly():
+    with replacing(folder / PRECISION_FILES["int8"]) as out, _quietly():
         from onnxruntime.quantization import QuantType, quantize_static  # once `runtime` has seen to its silence
 
         onnx.save(plain, out)
@@ -107,10 +107,10 @@ def write_fp16(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agr
     Raises:
         ModelError: As for `write_int8`.
     """
-    source = folder / ENGINES["fp32"]
+    source = folder / PRECISION_FILES["fp32"]
     graph = _split(source)
     halve(graph)
-    with replacing(folder / ENGINES["fp16"]) as out:
+    with replacing(folder / PRECISION_FILES["fp16"]) as out:
         onnx.save(graph, out)
         return _checked(source, out, config, clips)
 
@@ -124,7 +124,7 @@ def write_fixed(folder: Path, config: ModelConfig) -> None:
     Raises:
         ModelError: A shape still depends on the input, or its logits differ from those of `model.onnx`.
     """
-    source = folder / ENGINES["fp32"]
+    source = folder / PRECISION_FILES["fp32"]
     samples = (config.segment.frames - 1) * config.features.hop
     graph = onnx.load(source)
     hold(graph, "lengths", np.array([samples], np.int64))

@@ -40,7 +40,7 @@ class WaveformOutput(NamedTuple):
     Attributes:
         logits: (B, S, C).
         level: (B, n), in dB.
-        features: (B, n, F), as they are before they are normalised.
+        features: (B, n, F), as they are before they are normalized.
         encoded: (B, n, D), what the network makes of each frame by itself.
         maps: (B, S, h, …), if asked for.
     """
@@ -60,7 +60,7 @@ class WaveformClassifier(nn.Module):
 
     Shape: waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → see `WaveformOutput`. Rows are padded
     with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count, and these are whole,
-    so that nothing need be masked. A row that is shorter than a segment has one of n frames; it is recognised by
+    so that nothing need be masked. A row that is shorter than a segment has one of n frames; it is recognized by
     itself, or with others of its length. The hop, in frames, is the config's unless another one is given.
     """
 
@@ -119,7 +119,7 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
         out: Where `model.onnx`, `model.safetensors`, `config.json` and `README.md` go.
         packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
         extractor: ONNX file that made the embeddings in training, if there were some; goes into `model.onnx`. It then
-            sees at most as much of a recording as is recognised at a time
+            sees at most as much of a recording as is recognized at a time
             (`emofocus.recognition.block_scorer.BLOCK_SAMPLES`).
 
     Raises:

@@ -152,7 +152,7 @@ class Prosody(nn.Module):
 
     ===== =============================================================
     0     level, dB full scale
-    1     share of neighbouring samples whose signs differ
+    1     share of neighboring samples whose signs differ
     2     voicing: the peak's height, 0 … 1
     3     harmonics-to-noise ratio, ± 20 dB at most
     4     pitch, octaves above 100 Hz

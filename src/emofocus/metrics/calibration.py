@@ -43,7 +43,7 @@ class Selection(NamedTuple):
 
     Attributes:
         coverage: Share of the utterances whose top probability reaches the threshold: those that are answered.
-        accuracy: Share of the answered utterances that are recognised; None when none is answered.
+        accuracy: Share of the answered utterances that are recognized; None when none is answered.
     """
 
     coverage: float
@@ -102,7 +102,7 @@ def probabilities(logits: Array, temperature: float = 1.0) -> NDArray[np.float64
 
 
 def uncalibrated(calibrated: Array, temperature: float) -> NDArray[np.float64]:
-    """Probabilities of T = 1 out of those of T, without the logits: softmax(z) is softmax(z / T) ** T, normalised.
+    """Probabilities of T = 1 out of those of T, without the logits: softmax(z) is softmax(z / T) ** T, normalized.
 
     Args:
         calibrated: (U, C).
@@ -158,7 +158,7 @@ def expected_calibration_error(confidence: Array, correct: Truths, bins: int = B
     B_b are the utterances whose top probability is in ((b − 1) / bins, b / bins], b = 1 … bins (Naeini, Cooper and
     Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*, AAAI 2015; Guo et al. 2017, equation
     3). It sums absolute values of noisy differences, so that it is above 0 even if calibration is perfect: about 0.06
-    for 300 utterances of eight classes, of which four in ten are recognised.
+    for 300 utterances of eight classes, of which four in ten are recognized.
 
     Args:
         confidence: Probability of the predicted class (U,), in [0, 1].

@@ -64,7 +64,7 @@ class Predictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each utterance was recognised (U,)."""
+        """Whether each utterance was recognized (U,)."""
         return np.asarray(self.labels == self.predictions)
 
 
@@ -86,7 +86,7 @@ class Difference(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Utterances that only the first or only the second system recognised, and the exact p-value."""
+    """Utterances that only the first or only the second system recognized, and the exact p-value."""
 
     only_first: int
     only_second: int

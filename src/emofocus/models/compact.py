@@ -8,7 +8,7 @@ deviation over time beside its mean (statistics pooling: Snyder et al., *X-vecto
 =================== ======================= ==========================================
 stage               shape                   note
 =================== ======================= ==========================================
-features            (B, m, F)               normalised
+features            (B, m, F)               normalized
 convolution 5 × 5   (B, 32, F / 2, m / 2)   stride 2; batch norm, ReLU
 convolution 3 × 3   (B, 64, F / 4, m / 4)   batch norm, max-pool 2 × 2, ReLU
 convolution 3 × 3   (B, 96, F / 8, m / 4)   batch norm, max-pool 2 × 1, ReLU

@@ -16,14 +16,14 @@ SECONDS = 10
 """Of audio that is counted and timed, long enough for its ends not to matter."""
 
 REPEATS = 5
-"""Times that it is recognised; the median counts."""
+"""Times that it is recognized; the median counts."""
 
 
 def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
     """Multiply-accumulates of the matrix products and convolutions in one forward pass.
 
     Nothing is computed: on torch's meta device, which has shapes alone, an LSTM comes apart into the products that it
-    is made of. On a CPU it is one operation, which torch's counter passes over. Sums, normalisations, pools and
+    is made of. On a CPU it is one operation, which torch's counter passes over. Sums, normalizations, pools and
     activations are not counted.
 
     Args:

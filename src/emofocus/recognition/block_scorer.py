@@ -13,9 +13,9 @@ from emofocus.recognition.engine import Engine, EngineOutput
 from emofocus.segments import segment_count
 
 BLOCK_SAMPLES = 10 * SAMPLING_RATE
-"""Samples recognised at a time."""
+"""Samples recognized at a time."""
 
-DELTA_NEIGHBOURS = 4
+DELTA_NEIGHBORS = 4
 """Frames on either side that a delta is made of."""
 
 BY_FRAME = ("level", "features")
@@ -79,11 +79,11 @@ class BlockScorer:
 
 def frames_around(settings: FeatureSettings) -> int:
     """Frames on either side that a frame's window and its deltas reach over."""
-    return ceil(settings.reach / 2 / settings.hop) + _neighbours(settings)
+    return ceil(settings.reach / 2 / settings.hop) + _neighbors(settings)
 
 
-def _neighbours(settings: FeatureSettings) -> int:
-    return DELTA_NEIGHBOURS if settings.deltas else 0
+def _neighbors(settings: FeatureSettings) -> int:
+    return DELTA_NEIGHBORS if settings.deltas else 0
 
 
 def finished(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
@@ -92,7 +92,7 @@ def finished(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
     if last:
         frames = 1 + samples // features.hop
         return frames, segment_count(frames, segment)
-    frames = max(0, 1 + (samples - features.reach // 2) // features.hop - _neighbours(features))
+    frames = max(0, 1 + (samples - features.reach // 2) // features.hop - _neighbors(features))
     return frames, segment_count(frames, segment) if frames >= segment.frames else 0
 
 

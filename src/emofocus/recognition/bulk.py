@@ -1,4 +1,4 @@
-"""Many clips through one model: decoded and recognised in parallel, several clips in a batch, in the order given."""
+"""Many clips through one model: decoded and recognized in parallel, several clips in a batch, in the order given."""
 
 import csv
 import json
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 BATCH = 8
-"""Clips decoded and recognised as one piece of work. They are cut at fixed places of the input, so that a clip has the
+"""Clips decoded and recognized as one piece of work. They are cut at fixed places of the input, so that a clip has the
 same company, and the same bits, whatever was done before."""
 
 LONGEST_SECONDS = 30.0
-"""Of a clip in a batch; longer ones are recognised by themselves, block by block."""
+"""Of a clip in a batch; longer ones are recognized by themselves, block by block."""
 
 MANIFESTS = (".csv", ".jsonl")
 """Lists of clips: a column, or key, `file`, and where a clip is a part of it `start` and `end` in seconds."""
@@ -37,7 +37,7 @@ MANIFESTS = (".csv", ".jsonl")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One clip to recognise: a file, or a part of it.
+    """One clip to recognize: a file, or a part of it.
 
     Attributes:
         name: How results call it.
@@ -117,21 +117,21 @@ def entries_of(stream: TextIO, source: str) -> Iterator[tuple[str, float | None,
         raise ConfigError(f"{source}: cannot be read as a list of clips ({error})") from error
 
 
-def recognise(
+def recognize(
     recognizer: Recognizer,
     items: Iterable[Item],
     workers: int | None = None,
     batch: int = BATCH,
     done: Callable[[Item], bool] = lambda _: False,
 ) -> Iterator[list[Result]]:
-    """Recognise clips in parallel, and give the results of each batch, in order.
+    """Recognize clips in parallel, and give the results of each batch, in order.
 
     Args:
         recognizer: Its engine should have one thread when there are several workers.
         items: Taken a little ahead of the results.
         workers: Threads; as many as there are cores by default.
-        batch: Clips recognised together.
-        done: Which clips have been recognised before: a batch of them alone is passed over.
+        batch: Clips recognized together.
+        done: Which clips have been recognized before: a batch of them alone is passed over.
     """
     from concurrent.futures import ThreadPoolExecutor  # here: one clip's start need not wait for it
 
@@ -143,8 +143,8 @@ def recognise(
             while group := tuple(islice(source, batch)):
                 if all(map(done, group)):
                     continue
-                waiting.append(pool.submit(recognise_batch, recognizer, group))
-                if len(waiting) > 2 * count:  # the memory of what was recognised too early is bounded
+                waiting.append(pool.submit(recognize_batch, recognizer, group))
+                if len(waiting) > 2 * count:  # the memory of what was recognized too early is bounded
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -153,8 +153,8 @@ def recognise(
                 future.cancel()
 
 
-def recognise_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Result]:
-    """Recognise some clips together."""
+def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Result]:
+    """Recognize some clips together."""
     found: dict[int, Prediction | AudioError] = {}
     short: dict[int, Waveform] = {}
     for number, item in enumerate(items):
@@ -166,7 +166,7 @@ def recognise_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Resul
                 short[number] = waveform
         except AudioError as error:
             found[number] = error
-    found |= dict(zip(short, recognise_together(recognizer, list(short.values())), strict=True))
+    found |= dict(zip(short, recognize_together(recognizer, list(short.values())), strict=True))
     return [(item, found[number]) for number, item in enumerate(items)]
 
 
@@ -185,10 +185,10 @@ def _load(item: Item) -> Waveform | None:
     return waveform
 
 
-def recognise_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
-    """Recognise waveforms in batches of as many as the engine likes, of similar lengths, so that little is padding.
+def recognize_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
+    """Recognize waveforms in batches of as many as the engine likes, of similar lengths, so that little is padding.
 
-    Those that fill no segment are recognised one by one.
+    Those that fill no segment are recognized one by one.
     """
     engine = recognizer.engine
     order = sorted(range(len(waveforms)), key=lambda number: len(waveforms[number]))
@@ -197,12 +197,12 @@ def recognise_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) ->
     groups += [order[start : start + engine.batch] for start in range(short, len(order), engine.batch)]
     found: dict[int, Prediction] = {}
     for group in groups:
-        predictions = _recognise_batch(recognizer, [waveforms[number] for number in group])
+        predictions = _recognize_batch(recognizer, [waveforms[number] for number in group])
         found |= dict(zip(group, predictions, strict=True))
     return [found[number] for number in range(len(waveforms))]
 
 
-def _recognise_batch(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
+def _recognize_batch(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
     lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
     rows = np.zeros((len(waveforms), int(lengths.max())), np.float32)
     for row, waveform in zip(rows, waveforms, strict=True):

@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 STEP = "frames_a_step"
 """Entry of the file's metadata: frames of features that one position of the attention maps stands for."""
 
-ENGINES = {"fp32": "model.onnx", "int8": "model-int8.onnx", "fp16": "model-fp16.onnx"}
+PRECISION_FILES = {"fp32": "model.onnx", "int8": "model-int8.onnx", "fp16": "model-fp16.onnx"}
 """Arithmetic of the network → file of a model directory, which always has the first."""
 
 DEVICES = {
@@ -32,7 +32,7 @@ DEVICES = {
 """Device → onnxruntime's name of what runs graphs on it, the one that is taken first when several are there first."""
 
 CPU_BATCH, DEVICE_BATCH = 4, 32
-"""Clips of a few seconds that are best recognised together. On a CPU what is between layers of more of them falls out
+"""Clips of a few seconds that are best recognized together. On a CPU what is between layers of more of them falls out
 of its cache: 32 at once take a sixth longer each than four."""
 
 
@@ -42,7 +42,7 @@ class EngineOutput(NamedTuple):
     Attributes:
         logits: (B, S, C).
         level: (B, n), level of each frame in dB full scale.
-        features: (B, n, F), what the network hears of each frame, before it is normalised, or None when not asked for.
+        features: (B, n, F), what the network hears of each frame, before it is normalized, or None when not asked for.
         attention: (B, S, h, m, m), before calibration, or None.
         centre: (B, S, h, m), in positions 1 … m, or None.
         scope: (B, S, h, m), in positions, or None.
@@ -65,26 +65,28 @@ class Engine:
         path: The file.
         threads: CPU threads; as many as there are cores by default.
         device: A key of `DEVICES`, or auto for the first of them that is there.
-        lasting: Whether it will recognise more than a few clips: then a while at the start, in which onnxruntime
+        optimize_graph: Whether it will recognize more than a few clips: then a while at the start, in which onnxruntime
             arranges the graph, saves a tenth of each one's time.
 
     Attributes:
         step: Frames that one position of the attention maps stands for.
         attends: Whether there are attention maps.
         streams: Whether frames and segments can be had one by one: not of a model that is told who speaks.
-        batch: Clips of a few seconds that are best recognised together.
-        whole: Samples that fill a segment. Shorter clips are recognised each by itself: the graph masks nothing.
+        batch: Clips of a few seconds that are best recognized together.
+        whole: Samples that fill a segment. Shorter clips are recognized each by itself: the graph masks nothing.
 
     Raises:
         ModelError: The file is missing or damaged.
         ConfigError: No such device, here or at all.
     """
 
-    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu", lasting: bool = True) -> None:
+    def __init__(
+        self, path: Path, threads: int | None = None, device: str = "cpu", optimize_graph: bool = True
+    ) -> None:
         if not path.is_file():
             raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
         self.path = path
-        self._session = open_session(path, threads, device, lasting)
+        self._session = open_session(path, threads, device, optimize_graph)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
         spare = {item.name for item in self._session.get_overridable_initializers()}
@@ -107,7 +109,7 @@ class Engine:
     def run(
         self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False, hop: int | None = None
     ) -> EngineOutput:
-        """Recognise a batch: rows that are at least as long as a segment, or all of one length.
+        """Recognize a batch: rows that are at least as long as a segment, or all of one length.
 
         Args:
             waveform: (B, T), 16 kHz, rows padded with zeros.
@@ -119,7 +121,7 @@ class Engine:
             ValueError: A row is shorter than a segment, and padded.
         """
         if lengths.min() < min(self.whole, waveform.shape[1]):
-            raise ValueError(f"rows of less than {self.whole} samples are recognised by themselves, without padding")
+            raise ValueError(f"rows of less than {self.whole} samples are recognized by themselves, without padding")
         wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
         names = [name for name in wanted if name in self._names]
         feeds = {"waveform": waveform, "lengths": lengths}
@@ -149,20 +151,22 @@ class Engine:
         return logits
 
 
-def engine_file(folder: Path, engine: str) -> Path:
-    """Where a model directory keeps the graph of an engine.
+def graph_file(folder: Path, precision: str) -> Path:
+    """Where a model directory keeps the graph of a precision.
 
     Raises:
-        ConfigError: No such engine.
+        ConfigError: No such precision.
         ModelError: The directory has none of it.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"unknown engine {engine!r} ({one_of(ENGINES)})")
-    path = folder / ENGINES[engine]
-    if path.is_file() or engine == "fp32":  # of which `Engine` says more
+    if precision not in PRECISION_FILES:
+        raise ConfigError(f"unknown precision {precision!r} ({one_of(PRECISION_FILES)})")
+    path = folder / PRECISION_FILES[precision]
+    if path.is_file() or precision == "fp32":  # of which `Engine` says more
         return path
-    there = [name for name, file in ENGINES.items() if (folder / file).is_file()]
-    raise ModelError(f"{folder}: has no {path.name} (it has {', '.join(there)}); emofocus export --{engine} makes it")
+    there = [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]
+    raise ModelError(
+        f"{folder}: has no {path.name} (it has {', '.join(there)}); emofocus export --{precision} makes it"
+    )
 
 
 def runtime() -> ModuleType:
@@ -178,7 +182,7 @@ def runtime() -> ModuleType:
 
 
 def open_session(
-    path: Path, threads: int | None = None, device: str = "cpu", lasting: bool = True
+    path: Path, threads: int | None = None, device: str = "cpu", optimize_graph: bool = True
 ) -> "InferenceSession":
     """Open an ONNX file with onnxruntime; arguments are those of `Engine`.
 
@@ -194,7 +198,7 @@ def open_session(
     # Other layouts of convolutions, and products of bytes, are of the highest level; what is cheap to arrange is so in
     # the file already.
     level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if lasting else level.ORT_DISABLE_ALL
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize_graph else level.ORT_DISABLE_ALL
     if threads:
         options.intra_op_num_threads = threads
     providers = _providers(device, onnxruntime.get_available_providers())

@@ -14,7 +14,7 @@ from emofocus.audio.quality import Quality
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.errors import ConfigError, ModelError
 from emofocus.recognition.block_scorer import BlockScorer
-from emofocus.recognition.engine import Engine, EngineOutput, engine_file
+from emofocus.recognition.engine import Engine, EngineOutput, graph_file
 from emofocus.recognition.prediction import Prediction, Segment, Timeline, predict
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Prediction", "Recognizer", "Segment", "Timeline", "model_folder"]
 
 
 class Recognizer:
-    """Recognises the emotion in speech.
+    """Recognizes the emotion in speech.
 
     >>> recognizer = Recognizer.from_pretrained()  # doctest: +SKIP
     >>> recognizer("clip.wav").label  # doctest: +SKIP
@@ -58,9 +58,9 @@ class Recognizer:
         threads: int | None = None,
         threshold: float | None = None,
         hop: float | None = None,
-        engine: str = "fp32",
+        precision: str = "fp32",
         device: str = "auto",
-        lasting: bool = True,
+        optimize_graph: bool = True,
     ) -> "Recognizer":
         """Load a model.
 
@@ -69,29 +69,29 @@ class Recognizer:
             threads: CPU threads; as many as there are cores by default.
             threshold: Top probability from which on a prediction is confident; the model's by default.
             hop: Seconds from segment to segment; the model's by default.
-            engine: The network's arithmetic: fp32, int8 or fp16, of which a model directory may have any.
+            precision: Arithmetic of the network: fp32, int8 or fp16. A model directory may have any of them.
             device: cpu, cuda, coreml or directml; auto takes what there is.
-            lasting: As in `Engine`.
+            optimize_graph: As in `Engine`.
 
         Raises:
             ModelError: No such model, or a file of it is missing or damaged.
             ConfigError: Its `config.json` has unknown keys or bad values, the threshold is no probability, or there
-                is no such engine or device.
+                is no such precision or device.
         """
         folder = model_folder(source)
-        path = engine_file(folder, engine)
+        path = graph_file(folder, precision)
         config = load_model_config(folder / "config.json")
-        return cls(Engine(path, threads, device, lasting), config, threshold, hop)
+        return cls(Engine(path, threads, device, optimize_graph), config, threshold, hop)
 
     def __call__(self, audio_input: AudioInput) -> Prediction:
-        """Recognise one clip of any length.
+        """Recognize one clip of any length.
 
         Args:
             audio_input: A file's path, a file open for reading bytes, or
                 ``{"array": samples, "sampling_rate": hertz}``.
 
         Raises:
-            AudioError: The audio cannot be read, or holds nothing that can be recognised.
+            AudioError: The audio cannot be read, or holds nothing that can be recognized.
         """
         return predict(*self._score(audio_input), self.config, self.threshold)
 

@@ -20,7 +20,7 @@ from emofocus.version import __version__
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """What a row depends on, beside its clip."""
-    import hashlib  # here: OpenSSL takes longer to load than a clip to be recognised
+    import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
 
     graph = recognizer.engine.path.read_bytes()
     return {

@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """How calm a timeline is.
+    """How scores are smoothed over time.
 
     Attributes:
         seconds: Time constant of the average of the scores; 0 for none.
@@ -38,7 +38,7 @@ class Smoother:
     """The average and the emotion that it stands for, segment by segment.
 
     Args:
-        settings: How calm.
+        settings: How scores are smoothed.
         hop: Seconds from segment to segment.
 
     Attributes:

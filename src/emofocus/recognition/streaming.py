@@ -85,7 +85,7 @@ class StreamEngine(Protocol):
 
 
 class StreamingRecognizer:
-    """Recognises speech while it is spoken.
+    """Recognizes speech while it is spoken.
 
     >>> stream = StreamingRecognizer.from_pretrained(sampling_rate=48_000)  # doctest: +SKIP
     >>> for event in stream.feed(chunk):  # doctest: +SKIP
@@ -94,7 +94,7 @@ class StreamingRecognizer:
     Args:
         recognizer: Whose model; its hop is that of the events.
         sampling_rate: Of all chunks, in hertz.
-        smoothing: How calm the emotion is.
+        smoothing: How scores are smoothed over time.
         engine: What runs the model, the recognizer's own by default.
 
     Raises:
@@ -130,11 +130,11 @@ class StreamingRecognizer:
         smoothing: Smoothing | None = None,
         threads: int | None = 1,
         threshold: float | None = None,
-        engine: str = "fp32",
+        precision: str = "fp32",
         device: str = "auto",
     ) -> "StreamingRecognizer":
         """Load a model as `Recognizer.from_pretrained` does, with an event every ``hop`` seconds."""
-        recognizer = Recognizer.from_pretrained(source, threads, threshold, hop, engine, device)
+        recognizer = Recognizer.from_pretrained(source, threads, threshold, hop, precision, device)
         return cls(recognizer, sampling_rate, smoothing)
 
     def reset(self) -> None:

@@ -57,7 +57,7 @@ def spans(recognizer: Recognizer, audio_input: AudioInput, smoothing: Smoothing 
     Args:
         recognizer: Its hop is the resolution.
         audio_input: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
-        smoothing: How calm the timeline is.
+        smoothing: How scores are smoothed over time.
 
     Raises:
         AudioError: The audio cannot be read, or is too short; what comes before the damage is yielded.

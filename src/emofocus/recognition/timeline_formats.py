@@ -118,7 +118,7 @@ def write_audformat(spans: Spans, file: str, folder: Path, labels: Sequence[str]
     import pandas as pd
 
     heard = [span for span in spans if span.emotion is not None]
-    database = audformat.Database("emofocus", description=f"Emotions of {file}, recognised by emofocus.")
+    database = audformat.Database("emofocus", description=f"Emotions of {file}, recognized by emofocus.")
     database.schemes["emotion"] = audformat.Scheme(labels=list(labels))
     database.schemes["probability"] = audformat.Scheme("float", minimum=0, maximum=1)
     index = audformat.segmented_index(

@@ -89,7 +89,7 @@ def create_app(
         tokens: Who may ask; None lets everybody.
         hosts: Names that the service goes by; none for any.
         origins: Of other pages that may use it.
-        threads: That recognise; one a core by default.
+        threads: That recognize; one a core by default.
         decoders: Processes that decode; as many as threads by default.
     """
     limits = limits or Limits()
@@ -240,7 +240,7 @@ def _add_routes(app: FastAPI, served: Served, going: Going) -> None:
         if explain:
             prediction, listening = await _explained(served, recognizer, waveform)
         else:
-            prediction = await served.batcher.recognise(recognizer, waveform)
+            prediction = await served.batcher.recognize(recognizer, waveform)
         served.observer.audio.labels("clip").inc(prediction.duration)
         found = {"model": name} | prediction.to_dict()
         if not timeline:
@@ -290,7 +290,7 @@ async def _explained(served: Served, recognizer: Recognizer, waveform: Waveform)
     try:
         found = await served.batcher.run(len(waveform) / SAMPLING_RATE, recognizer.explain, source)
     except AudioError as error:
-        raise Refusal(422, "nothing_to_recognise", str(error)) from error
+        raise Refusal(422, "nothing_to_recognize", str(error)) from error
     except ModelError as error:
         raise Refusal(422, "nothing_to_explain", str(error)) from error
     return found.prediction, {

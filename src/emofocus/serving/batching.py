@@ -1,4 +1,4 @@
-"""Requests of all clients share the engine: what waits while it is busy is recognised together."""
+"""Requests of all clients share the engine: what waits while it is busy is recognized together."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform, check
 from emofocus.errors import AudioError
-from emofocus.recognition.bulk import LONGEST_SECONDS, recognise_together
+from emofocus.recognition.bulk import LONGEST_SECONDS, recognize_together
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.serving.limits import Limits, Refusal
@@ -33,36 +33,36 @@ class _Job:
 
     @property
     def short(self) -> bool:
-        """Whether it is recognised together with others."""
+        """Whether it is recognized together with others."""
         return self.seconds <= LONGEST_SECONDS
 
 
 class Batcher:
-    """Recognises on a few threads; a clip's answer does not depend on its company, but for rounding.
+    """Recognizes on a few threads; a clip's answer does not depend on its company, but for rounding.
 
     Nothing waits for others to come: a batch is what has gathered while the threads were busy.
 
     Args:
         limits: How much may wait.
-        threads: That recognise; one a core by default.
+        threads: That recognize; one a core by default.
 
     Attributes:
-        waiting: Seconds of audio that wait or are being recognised.
+        waiting: Seconds of audio that wait or are being recognized.
         speed: Seconds of audio a second, all threads together, as of late.
     """
 
     def __init__(self, limits: Limits, threads: int | None = None) -> None:
         self.limits, self.threads = limits, threads or os.cpu_count() or 1
         self.waiting, self.speed = 0.0, FIRST_SPEED
-        self._pool = ThreadPoolExecutor(self.threads, "recognise")
+        self._pool = ThreadPoolExecutor(self.threads, "recognize")
         self._jobs: deque[_Job] = deque()
         self._idle = self.threads
 
-    async def recognise(self, recognizer: Recognizer, waveform: Waveform) -> Prediction:
+    async def recognize(self, recognizer: Recognizer, waveform: Waveform) -> Prediction:
         """What `Recognizer` makes of samples.
 
         Raises:
-            Refusal: Too much waits (503), or there is nothing to recognise (422).
+            Refusal: Too much waits (503), or there is nothing to recognize (422).
         """
         seconds = len(waveform) / SAMPLING_RATE
         self.admit(seconds)
@@ -99,11 +99,11 @@ class Batcher:
         """Start threads on what waits."""
         while self._idle and (batch := self._next()):
             self._idle -= 1
-            done = asyncio.get_running_loop().run_in_executor(self._pool, _recognise, batch)
+            done = asyncio.get_running_loop().run_in_executor(self._pool, _recognize, batch)
             done.add_done_callback(partial(self._done, batch, time.perf_counter()))
 
     def _next(self) -> list[_Job]:
-        """The longest waiting job, and those behind it that can be recognised with it."""
+        """The longest waiting job, and those behind it that can be recognized with it."""
         batch: list[_Job] = []
         while self._jobs:
             job = self._jobs[0]
@@ -132,7 +132,7 @@ class Batcher:
                 continue
             result = future.result()[number]
             if isinstance(result, AudioError):
-                job.answer.set_exception(Refusal(422, "nothing_to_recognise", str(result)))
+                job.answer.set_exception(Refusal(422, "nothing_to_recognize", str(result)))
             else:
                 job.answer.set_result(result)
         self._wake()
@@ -145,7 +145,7 @@ class Batcher:
         self.speed += 0.1 * (self.threads * audio / max(taken, 1e-6) - self.speed)
 
 
-def _recognise(batch: list[_Job]) -> list[Prediction | AudioError]:
+def _recognize(batch: list[_Job]) -> list[Prediction | AudioError]:
     """Each job's answer, or why there is none."""
     found: list[Prediction | AudioError | None] = [_refusal(job.waveform) for job in batch]
     good = [number for number, error in enumerate(found) if error is None]
@@ -153,7 +153,7 @@ def _recognise(batch: list[_Job]) -> list[Prediction | AudioError]:
         recognizer = batch[0].recognizer
         waveforms = [batch[number].waveform for number in good]
         whole = [recognizer({"array": waveforms[0], "sampling_rate": SAMPLING_RATE})] if not batch[0].short else None
-        for number, prediction in zip(good, whole or recognise_together(recognizer, waveforms), strict=True):
+        for number, prediction in zip(good, whole or recognize_together(recognizer, waveforms), strict=True):
             found[number] = prediction
     return [item for item in found if item is not None]
 

@@ -19,7 +19,7 @@ class Limits(Settings, frozen=True, kw_only=True):
         body_seconds: In which a body must have come.
         decode_seconds: Of processor time to decode a request, and twice as much of a clock's.
         decode_megabytes: Of memory to decode it, beyond what the decoder holds itself.
-        waiting_seconds: Of audio that may wait to be recognised; further requests are told to come again.
+        waiting_seconds: Of audio that may wait to be recognized; further requests are told to come again.
         requests: That may be under way at a time, from being received to being answered.
         connections: At a time.
         rate: Requests a minute from one client, on average; a tenth of it may come at once.

@@ -24,10 +24,10 @@ class Observer:
         self.seconds = Histogram(
             "emofocus_request_seconds", "From head to answer.", ["route"], registry=registry, buckets=SECONDS
         )
-        self.audio = Counter("emofocus_audio_seconds", "Audio that was recognised.", ["kind"], registry=registry)
+        self.audio = Counter("emofocus_audio_seconds", "Audio that was recognized.", ["kind"], registry=registry)
         self.events = Counter("emofocus_stream_events", "Events of streams.", registry=registry)
         for name, text, read in (
-            ("emofocus_waiting_audio_seconds", "Audio that waits or is being recognised.", waiting),
+            ("emofocus_waiting_audio_seconds", "Audio that waits or is being recognized.", waiting),
             ("emofocus_streams", "Open streams.", streams),
             ("emofocus_decoders_lost", "Decoders that files have ended.", lost),
         ):

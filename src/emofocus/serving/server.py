@@ -37,7 +37,7 @@ def run_service(
     names: Sequence[str],
     limits: Limits,
     threads: int | None = None,
-    engine: str = "fp32",
+    precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
     """Serve until the process is told to end; then let requests that are under way end, and no new ones in.
@@ -50,8 +50,8 @@ def run_service(
         origins: Of other pages that may use it.
         names: Further names that it goes by, besides ``host``.
         limits: What clients may ask for.
-        threads: That recognise; one a core by default.
-        engine: As in `Recognizer.from_pretrained`.
+        threads: That recognize; one a core by default.
+        precision: As in `Recognizer.from_pretrained`.
         device: As there.
 
     Raises:
@@ -64,7 +64,7 @@ def run_service(
             f"FILE), or listen on this machine alone ({', '.join(LOOPBACK)})"
         )
     app = create_app(
-        load_models(models, engine, device),
+        load_models(models, precision, device),
         limits,
         None if tokens is None else Tokens(tokens),
         (*LOOPBACK, *names) if local else tuple(names),
@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
             raise ConfigError(f"cannot listen on {self.config.host}:{self.config.port}: is it taken?")
 
 
-def load_models(given: Sequence[str], engine: str, device: str) -> dict[str, Recognizer]:
+def load_models(given: Sequence[str], precision: str, device: str) -> dict[str, Recognizer]:
     """Models by name, each for one thread.
 
     Raises:
@@ -122,7 +122,7 @@ def load_models(given: Sequence[str], engine: str, device: str) -> dict[str, Rec
             raise ConfigError(f"{name!r} is no name for a model (valid: letters, digits, '-' and '_')")
         if name in found:
             raise ConfigError(f"two models are called {name}; give each a name: --model NAME=DIR")
-        found[name] = Recognizer.from_pretrained(source or None, threads=1, engine=engine, device=device)
+        found[name] = Recognizer.from_pretrained(source or None, threads=1, precision=precision, device=device)
     return found
 
 

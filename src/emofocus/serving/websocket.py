@@ -43,7 +43,7 @@ class Streams:
 
     Args:
         limits: How many, and how long.
-        threads: That recognise.
+        threads: That recognize.
         observer: Is told of events.
 
     Attributes:

@@ -63,7 +63,7 @@ def measure_row_calibration(
 
 
 def recalls(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, float]:
-    """Share of each class' utterances that were recognised."""
+    """Share of each class' utterances that were recognized."""
     hits: dict[str, list[bool]] = {name: [] for name in classes}
     for row in rows:
         hits[row["label"]].append(row["label"] == row["prediction"])

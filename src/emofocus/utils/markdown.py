@@ -1,4 +1,4 @@
-"""A table as Markdown; needs nothing, so that whoever only recognises can have one."""
+"""A table as Markdown; needs nothing, so that whoever only recognizes can have one."""
 
 from collections.abc import Iterable, Sequence
 

@@ -14,13 +14,13 @@ WIDTH = 8.0
 """Inches; about what a page of GitHub shows without shrinking."""
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
-"""Of Okabe and Ito's colours, which everybody can tell apart."""
+"""Of Okabe and Ito's colors, which everybody can tell apart."""
 
 EMOTIONS = ("#bbbbbb", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#f0e442")
 """Of classes, in their order; the lightest for the mildest."""
 
 MAP = "Blues"
-"""One hue from light to dark: equal to eyes with and without colour blindness, and in print."""
+"""One hue from light to dark: equal to eyes with and without color blindness, and in print."""
 
 STYLE = {
     "font.size": 10,

@@ -196,7 +196,7 @@ def test_counts_that_are_not_the_owners_are_said_of_each_session(
     assert differences(table.filter(table["key"] != lost.name), IEMOCAP) == [
         "10038 of 10039 utterances",
         "Session 2 has 361 neutral utterances, its owner says 362",
-        "1707 of 1708 utterances labelled neu",
+        "1707 of 1708 utterances labeled neu",
     ]
     read_corpus("iemocap", iemocap_tree(tmp_path, [turn for turn in iemocap_turns() if turn != lost]))
     assert "iemocap: Session 2 has 361 neutral utterances, its owner says 362" in capsys.readouterr().err.splitlines()

@@ -100,7 +100,7 @@ def test_attention_forced_to_a_position_is_found_there_and_nowhere_else() -> Non
 
 def test_reach_of_seconds() -> None:
     assert Reach.of(0.03, 0.1, 0.01) == (3, 10)
-    assert Reach.of(0.03, 0.1, 0.128) == (0, 1)  # positions of 128 ms: the peak's own, and its neighbours
+    assert Reach.of(0.03, 0.1, 0.128) == (0, 1)  # positions of 128 ms: the peak's own, and its neighbors
 
 
 def test_window_sums_end_at_the_ends() -> None:

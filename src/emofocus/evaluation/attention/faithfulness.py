@@ -36,7 +36,7 @@ class Utterance(NamedTuple):
     """One utterance as a network hears it.
 
     Attributes:
-        frames: (n, F), not normalised.
+        frames: (n, F), not normalized.
         starts: First frame of each segment that counts (S,).
         label: Number of the class whose probability is looked at.
     """

@@ -18,7 +18,7 @@ NAMES = {
 }
 """How tables and figures call rankings."""
 
-COLOURS = dict(zip(RANKINGS, (BLUE, GREY, ORANGE, EMOTIONS[5], EMOTIONS[6]), strict=True))
+COLORS = dict(zip(RANKINGS, (BLUE, GREY, ORANGE, EMOTIONS[5], EMOTIONS[6]), strict=True))
 
 
 def draw_heads(models: Sequence[Measured]) -> Any:
@@ -45,8 +45,8 @@ def draw_heads(models: Sequence[Measured]) -> Any:
         ("d", ORANGE, 7, "loudness turned in time"),
     )
     handles = [
-        Line2D([], [], marker=marker, color=colour, markersize=size, linestyle="", label=label)
-        for marker, colour, size, label in kinds
+        Line2D([], [], marker=marker, color=color, markersize=size, linestyle="", label=label)
+        for marker, color, size, label in kinds
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
@@ -61,7 +61,7 @@ def draw_curves(models: Sequence[Measured]) -> Any:
         for axes, kind, words in zip(column, ("deletion", "insertion"), ("taken away", "given back"), strict=True):
             for ranking in RANKINGS:
                 curve = 100 * item.curves(ranking, kind).mean(axis=0)
-                axes.plot(shares, curve, color=COLOURS[ranking], linewidth=1.8, label=NAMES[ranking])
+                axes.plot(shares, curve, color=COLORS[ranking], linewidth=1.8, label=NAMES[ranking])
             axes.set_xlabel(f"frames {words}, %")
         column[0].set_title(item.name)
     for row in grid:

@@ -53,7 +53,7 @@ class Measured:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each utterance was recognised (U,)."""
+        """Whether each utterance was recognized (U,)."""
         return np.array([row["label"] == row["prediction"] for row in self.utterances])
 
     @cached_property

@@ -18,7 +18,7 @@ classifier              (B, C)
 
 Published: raw audio, a SincNet layer and a deep CNN; 250 ms windows and 80 filters of 251 samples (from memory). The
 number, sizes and order of the layers up to the flattening are those of SincNet's own code for speakers. Our stand-ins:
-layer norms over channels and time together, where that code normalises each channel over time alone; filters that pass
+layer norms over channels and time together, where that code normalizes each channel over time alone; filters that pass
 their band with gain 1, where it scales their middle sample to 1; no layer norm behind the flattening; two dense layers
 with dropout 0.5 for its three of 2048; an utterance's score is the mean of its windows', one behind the
 other, instead of an attention over them; AdamW for RMSprop; 8 epochs of a cosine schedule, because a CPU takes four

@@ -6,7 +6,7 @@ Yoon, Byun, Dey and Jung, *Speech Emotion Recognition Using Multi-hop Attention 
 =================== ============= ==============================================================
 stage               shape         note
 =================== ============= ==============================================================
-features            (B, m, 135)   40 MFCCs and 5 of prosody, their slopes and curvatures; normalised
+features            (B, m, 135)   40 MFCCs and 5 of prosody, their slopes and curvatures; normalized
 between silences    (B, m', 135)  from the first to the last frame within 40 dB of the loudest
 BiLSTM, 200 a way   (B, m, 400)   of the 120 that are MFCCs; dropout before it
 final states        (B, 400)      of both ways
@@ -15,9 +15,9 @@ classifier          (B, C)
 =================== ============= ==============================================================
 
 Published, in its authors' related code: one layer of 200 units, final states beside 35 prosodic values,
-keep-probability 0.7, orthogonal and ± 0.25 uniform initialisation, Adam 1e-3, batch 128, gradients cut to norm 1; about
+keep-probability 0.7, orthogonal and ± 0.25 uniform initialization, Adam 1e-3, batch 128, gradients cut to norm 1; about
 0.52 M parameters, which leaves no room for the residual connection with a projection that the code has and switches
-off, so there is none. Our stand-ins: functionals of our contours for openSMILE's 35 values (whose licence forbids
+off, so there is none. Our stand-ins: functionals of our contours for openSMILE's 35 values (whose license forbids
 commercial use); the silence at both ends is cut off, of which IEMOCAP, that code's corpus, has little: with a second of
 it, as on RAVDESS, the final states knew 83 % of the training part and guessed the rest (validation UA 17 %, `random`,
 fold 0); Hann windows; all gradients together are cut, not each tensor's; 60 epochs at most, until seven in a row are no

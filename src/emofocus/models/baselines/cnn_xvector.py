@@ -6,7 +6,7 @@ its acoustic branch, with or without an embedding of the speaker (the paper's x-
 ========================= ================ =====================================================
 stage                     shape            note
 ========================= ================ =====================================================
-features                  (B, 96, m)       32 MFCCs, slopes, curvatures; normalised
+features                  (B, 96, m)       32 MFCCs, slopes, curvatures; normalized
 convolutions 5, 7, 9, 11  (B, 64, m / 2)   side by side, stride 2, ReLU
 statistics                (B, 12 · 64)     mean, maximum, deviation of each
 embedding                 (B, 12 · 64 + D) appended, at the length √D; or D = 0
@@ -64,7 +64,7 @@ class CNNXVector(SpeechNetwork):
         )
 
     def encode_frames(self, features: Tensor) -> Tensor:
-        """(B, n, F + D) → (B, n, F + D): features normalised, embeddings not; some numbers of theirs hardly vary."""
+        """(B, n, F + D) → (B, n, F + D): features normalized, embeddings not; some numbers of theirs hardly vary."""
         count = features.shape[2] - self.embedded
         return torch.cat([self.normalize(features)[..., :count], features[..., count:]], dim=2)
 

@@ -6,7 +6,7 @@ Processing and Control 59, 2020.
 =================== =============== ======================================================
 stage               shape           note
 =================== =============== ======================================================
-features            (B, m, 193)     40 MFCCs, 12 chroma, 128 mels, 7 contrast, 6 tonnetz; normalised
+features            (B, m, 193)     40 MFCCs, 12 chroma, 128 mels, 7 contrast, 6 tonnetz; normalized
 mean over time      (B, 1, 193)
 convolution 5       (B, 256, 193)   batch norm, ReLU
 convolution 5       (B, 128, 193)   ReLU, dropout 0.1, batch norm
@@ -20,7 +20,7 @@ classifier          (B, C)          batch norm
 =================== =============== ======================================================
 
 Published: the network for RAVDESS (its figure's 3,072 means that convolutions pad), the features and their order; batch
-32. Our stand-ins: 16 kHz; normalised features; tonnetz of the short-time transform's chroma and not of a constant-Q
+32. Our stand-ins: 16 kHz; normalized features; tonnetz of the short-time transform's chroma and not of a constant-Q
 transform's; AdamW at 3e-4 and 60 epochs of a cosine schedule instead of RMSprop at 1e-5 and 700.
 """
 

@@ -5,7 +5,7 @@ Li et al., *Dilated Residual Network with Multi-head Self-attention for Speech E
 =========================== ================= =======================================================
 stage                       shape             note
 =========================== ================= =======================================================
-features                    (B, 34, m)        12 MFCCs, 5 of prosody, their slopes; normalised
+features                    (B, 34, m)        12 MFCCs, 5 of prosody, their slopes; normalized
 convolution 10              (B, 32, m)
 convolution 2               (B, 64, m / 2)    stride 2
 2 residual blocks, 5        (B, 64, m / 2)    see `ResidualBlock`

@@ -6,7 +6,7 @@ and RAVDESS Dataset*, IEEE Access 2021.
 ====================== =================== ==================================================
 stage                  shape               note
 ====================== =================== ==================================================
-features               (B, 1, 26, 63)      26 MFCCs, normalised; 2 s, hop of 32 ms
+features               (B, 1, 26, 63)      26 MFCCs, normalized; 2 s, hop of 32 ms
 convolution 10 × 2     (B, 8, 25, 62)      along coefficients; batch norm, ReLU
 convolution 2 × 8      (B, 8, 25, 62)      along time, beside it; batch norm, ReLU
 3 × 3, max-pool 2      (B, 32, 12, 31)     of both together; batch norm, ReLU, as below
@@ -19,8 +19,8 @@ classifier             (B, C)
 ====================== =================== ==================================================
 
 Published, in its authors' code: all of the network, with 155,896 parameters at 8 classes, the softmax over channels
-included; learning rate 1e-3, weight decay 1e-6, batch 32, 50 epochs. Our stand-ins: normalised features; segments every
-second for training and for recognising (the original recognises every 0.4 s); short utterances are padded, not
+included; learning rate 1e-3, weight decay 1e-6, batch 32, 50 epochs. Our stand-ins: normalized features; segments every
+second for training and for recognizing (the original recognizes every 0.4 s); short utterances are padded, not
 discarded; a cosine schedule instead of steps; AdamW.
 """
 

@@ -1,4 +1,4 @@
-"""QCNN: a mel spectrogram as a coloured picture, whose colours are quaternions.
+"""QCNN: a mel spectrogram as a colored picture, whose colors are quaternions.
 
 Muppidi and Radfar, *Speech Emotion Recognition Using Quaternion Convolutional Neural Networks*, ICASSP 2021 (arXiv
 2111.00404).
@@ -8,7 +8,7 @@ stage                     shape                 note
 ========================= ===================== ========================================================
 features                  (B, 256, 128)         128 mels in decibels, as they are
 picture                   (B, 4, 128, 128)      0 … 1 from 80 dB below the loudest; pairs of frames averaged;
-                                                jet colours; quaternions 0 + R i + G j + B k
+                                                jet colors; quaternions 0 + R i + G j + B k
 quaternion convolution    (B, 64, 64, 64)       3 × 3; batch norm, max-pool 2, ReLU, as below
 quaternion convolution    (B, 128, 32, 32)
 quaternion convolution    (B, 128, 16, 16)
@@ -18,7 +18,7 @@ quaternion dense          (B, 256)              ReLU, dropout
 classifier                (B, C)                real
 ========================= ===================== ========================================================
 
-Published: mel spectrograms, colours as quaternions, quaternion convolutions, smaller than real ones. Its layers are not
+Published: mel spectrograms, colors as quaternions, quaternion convolutions, smaller than real ones. Its layers are not
 known: their number, widths and all of the training are our stand-ins (learning rate 1e-3, batch 32, dropout 0.3, 15
 epochs of a cosine schedule, AdamW).
 """
@@ -97,5 +97,5 @@ class QCNN(SpeechNetwork):
 
 def jet(light: Tensor) -> Tensor:
     """Brightness 0 … 1 → quaternions whose imaginary parts are red, green and blue: (B, H, W) → (B, 4, H, W)."""
-    colours = [(1.5 - (4.0 * light - middle).abs()).clamp(0.0, 1.0) for middle in (3.0, 2.0, 1.0)]
-    return torch.stack([torch.zeros_like(light), *colours], dim=1)
+    colors = [(1.5 - (4.0 * light - middle).abs()).clamp(0.0, 1.0) for middle in (3.0, 2.0, 1.0)]
+    return torch.stack([torch.zeros_like(light), *colors], dim=1)

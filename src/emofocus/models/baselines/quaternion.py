@@ -1,7 +1,7 @@
 """Layers over quaternions: channels come in four groups, the real and the three imaginary parts.
 
 Gaudet and Maida, *Deep Quaternion Networks*, IJCNN 2018; Parcollet et al., *Quaternion Recurrent Neural Networks*, ICLR
-2019, for the initialisation. A layer's weights are a quarter of a real layer's: the same four multiply all four parts.
+2019, for the initialization. A layer's weights are a quarter of a real layer's: the same four multiply all four parts.
 """
 
 import math

@@ -5,7 +5,7 @@ Krasnoproshin and Vashkevich, *ResLSTM-SA*, DSPA 2026 (arXiv 2606.03359).
 ==================== ============ ===================================================
 stage                shape        note
 ==================== ============ ===================================================
-features             (B, m, 46)   34 MFCCs and 12 chroma, normalised
+features             (B, m, 46)   34 MFCCs and 12 chroma, normalized
 LSTM                 (B, m, 46)   its output is added to its input
 batch norm           (B, m, 46)   over true frames
 LSTM                 (B, m, 64)
@@ -14,7 +14,7 @@ batch norm           (B, 64)      dropout behind it
 classifier           (B, C)
 ==================== ============ ===================================================
 
-Published: all of the network, with 46,772 parameters at 8 classes, and its initialisation; weight decay 1.6e-3. Not
+Published: all of the network, with 46,772 parameters at 8 classes, and its initialization; weight decay 1.6e-3. Not
 taken over: a weight of one number behind the attention, which that count leaves out, and statistics of the whole
 corpus (here they are the training part's). Our stand-ins: 16 kHz with windows of the same length instead of 48 kHz,
 AdamW with a cosine schedule instead of warm restarts, and learning rate, batch and dropout, which were searched for on
@@ -61,7 +61,7 @@ class ResLSTM(SpeechNetwork):
         self.norm = nn.BatchNorm1d(HIDDEN)
         self.classifier = nn.Sequential(nn.Dropout(config.network.dropout), nn.Linear(HIDDEN, len(config.labels)))
         for lstm in (self.first, self.second):
-            initialise(lstm)
+            initialize(lstm)
 
     def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
         """Normalised features (B, m, F) → logits (B, C)."""
@@ -77,7 +77,7 @@ class ResLSTM(SpeechNetwork):
         return NetworkOutput(self.classifier(self.norm(pooled)), None)
 
 
-def initialise(lstm: nn.LSTM) -> None:
+def initialize(lstm: nn.LSTM) -> None:
     """Xavier for inputs, orthogonal for recurrence, and forget gates that start open: 1 in both bias vectors."""
     for name, parameter in lstm.named_parameters():
         if name.startswith("weight_ih"):

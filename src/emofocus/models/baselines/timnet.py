@@ -6,7 +6,7 @@ ICASSP 2023 (arXiv 2211.08233).
 =================== =================== ==========================================================
 stage               shape               note
 =================== =================== ==========================================================
-features            (B, m, 39)          39 MFCCs, normalised
+features            (B, m, 39)          39 MFCCs, normalized
 convolution 1 × 1   (B, 39, m)          one for each direction; the backward one hears reversed time
 8 aware blocks      (B, 39, m)          dilations 1, 2, 4 … 128; see `TemporalAwareBlock`
 mean over time      (B, 39), 8 times    of forward plus backward output, after each block

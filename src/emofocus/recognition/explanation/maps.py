@@ -81,23 +81,23 @@ def choose_heads(explanation: Explanation, segments: Sequence[int], heads: Seque
 
 
 def _draw_clip(axes: Any, explanation: Explanation, segments: Sequence[int]) -> None:
-    """The waveform, and each segment as a coloured bar above it."""
+    """The waveform, and each segment as a colored bar above it."""
     draw_waveform(explanation, axes)
     reach = axes.get_ylim()[1]
     timeline = explanation.prediction.timeline
     for row, number in enumerate(segments):
         index = int(explanation.mapped[number])
         begins, ends = float(timeline.starts[index]), float(timeline.ends[index])
-        colour = SEGMENTS[row % len(SEGMENTS)]
+        color = SEGMENTS[row % len(SEGMENTS)]
         floor = reach * (1.05 + 0.25 * (len(segments) - 1 - row))
-        axes.broken_barh([(begins, ends - begins)], (floor, 0.2 * reach), color=colour)
-        axes.axvspan(begins, ends, color=colour, alpha=0.18, linewidth=0)
+        axes.broken_barh([(begins, ends - begins)], (floor, 0.2 * reach), color=color)
+        axes.axvspan(begins, ends, color=color, alpha=0.18, linewidth=0)
     axes.set_ylim(-reach, reach * (1.1 + 0.25 * len(segments)))
     axes.set_xlim(explanation.start, explanation.end)
     axes.set(xlabel="seconds; bars are the segments below, the line is the loudest moment")
 
 
-def _draw_map(axes: Any, explanation: Explanation, segment: int, head: int, colour: str) -> None:
+def _draw_map(axes: Any, explanation: Explanation, segment: int, head: int, color: str) -> None:
     """One head's map."""
     position = explanation.position_seconds
     index = int(explanation.mapped[segment])
@@ -110,6 +110,6 @@ def _draw_map(axes: Any, explanation: Explanation, segment: int, head: int, colo
     axes.set(xlim=(0, edges[-1]), ylim=(edges[-1], 0), aspect="equal")
     axes.tick_params(labelsize=7, length=2, color=GREY)
     axes.spines[:].set_visible(True)
-    axes.spines[:].set(color=colour, linewidth=2.0)
+    axes.spines[:].set(color=color, linewidth=2.0)
     gate = "" if explanation.gates is None else f", gate {explanation.gates[index, head]:.2f}"
     axes.set_title(f"{explanation.model}\nhead {head + 1}{gate}, to {weights.max():.2f}", fontsize=8)

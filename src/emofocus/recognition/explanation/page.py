@@ -37,7 +37,7 @@ def write_page(explanations: Sequence[Explanation], path: Path) -> None:
         "end": first.end,
         "loudest": first.loudest,
         "labels": first.prediction.timeline.labels,
-        "colours": EMOTIONS,
+        "colors": EMOTIONS,
         "envelope": envelope(first.waveform),
         "audio": f"data:audio/flac;base64,{_flac(first.waveform)}",
         "models": [_model(item) for item in explanations],

@@ -19,7 +19,7 @@ ENVELOPE_FROM = 20_000
 """Samples from which on a waveform is drawn as an envelope: more points than any paper has."""
 
 SPREAD = 2.5
-"""Standard deviations of a feature, up and down, that colours tell apart."""
+"""Standard deviations of a feature, up and down, that colors tell apart."""
 
 ROW_AIR = 0.12
 """Share of a head's row that is left free above and below."""
@@ -112,7 +112,7 @@ def _waveform(explanation: Explanation, axes: Any, side: Any) -> None:
 
 
 def _attention(explanation: Explanation, axes: Any, side: Any) -> None:
-    """A heat strip; grey where no segment counts."""
+    """A heat strip; gray where no segment counts."""
     values = explanation.attention[None]
     edges = edges_of(explanation.frames, explanation.start, explanation.end)
     axes.set_facecolor("#dddddd")
@@ -145,8 +145,8 @@ def _probabilities(explanation: Explanation, axes: Any, side: Any) -> None:
     floor = np.zeros(len(timeline))
     for number, label in enumerate(timeline.labels):
         top = floor + 100 * timeline.probabilities[:, number]
-        colour = EMOTIONS[number % len(EMOTIONS)]
-        axes.stairs(top, edges, baseline=floor, fill=True, color=colour, label=label)
+        color = EMOTIONS[number % len(EMOTIONS)]
+        axes.stairs(top, edges, baseline=floor, fill=True, color=color, label=label)
         floor = top
     for first, last in runs(~timeline.speech):
         axes.axvspan(edges[first], edges[last + 1], facecolor="white", alpha=0.75, hatch="///", edgecolor=GREY, lw=0)
@@ -213,13 +213,13 @@ def edges_of(middles: NDArray[np.float64], start: float, end: float) -> NDArray[
     return np.concatenate([[start], between, [max(end, float(middles[-1]))]])
 
 
-def note(side: Any, text: str, colour: str = "#333333") -> None:
+def note(side: Any, text: str, color: str = "#333333") -> None:
     """Words beside a panel."""
-    side.text(0, 0.5, text, transform=side.transAxes, va="center", ha="left", fontsize=8, color=colour)
+    side.text(0, 0.5, text, transform=side.transAxes, va="center", ha="left", fontsize=8, color=color)
 
 
 def scale(side: Any, mesh: Any, title: str) -> None:
-    """A colour scale beside a panel."""
+    """A color scale beside a panel."""
     inner = side.inset_axes((0.0, 0.3, 0.9, 0.25))
     bar = side.figure.colorbar(mesh, cax=inner, orientation="horizontal")
     bar.ax.tick_params(labelsize=7, length=2)

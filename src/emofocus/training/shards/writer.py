@@ -100,7 +100,7 @@ def _head(experiment: Experiment, number: int, half: bool, size: int) -> dict[st
 
 
 def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of each shard, drawn: neighbours of a corpus share speakers, and no buffer would part them."""
+    """Positions of each shard, drawn: neighbors of a corpus share speakers, and no buffer would part them."""
     order = np.random.default_rng([seed, len(part)]).permutation(part)
     for start in range(0, len(order), size):
         yield order[start : start + size]
