@@ -476,6 +476,22 @@ def test_when_too_much_waits_requests_are_told_to_come_again(recognizer: Recogni
         assert ask(0).status_code == 200
 
 
+def test_a_taken_port_is_refused_and_nothing_claims_to_listen(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{port} \(Address already in use\)$"):
+            run_service("127.0.0.1", port, [], None, [], [], Limits())
+    assert "listens" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models"])
+def test_head_is_answered_like_get_without_a_body(client: httpx.Client, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_told_to_end_it_lets_requests_end(tmp_path: Path) -> None:
     with socket.socket() as free:

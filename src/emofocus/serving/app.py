@@ -155,6 +155,8 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # the answer to GET, whose body the server leaves out
+            scope = {**scope, "method": "GET"}
         began, status, under_way = time.perf_counter(), 500, 1
 
         async def answer(message: Message) -> None:

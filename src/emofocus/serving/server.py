@@ -1,8 +1,12 @@
-"""What `emofocus serve` does: models in, a process that listens."""
+"""The command `emofocus serve`: it loads the models and listens until the process is told to end."""
 
 import asyncio
+import errno
+import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,10 @@ DEFAULT = "default"
 """Name of a model that was given none."""
 
 FRAME_BYTES = 1 << 20
-"""Of one message on a socket."""
+"""Bytes that one message on a socket may have."""
+
+ABSENT_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""Codes of an address that this machine does not have, such as ::1 where IPv6 is off."""
 
 
 def run_service(
@@ -63,16 +70,54 @@ def run_service(
             f"--host {host} lets other machines ask: say who may, with --tokens FILE (emofocus tokens add NAME --file "
             f"FILE), or listen on this machine alone ({', '.join(LOOPBACK)})"
         )
-    app = create_app(
-        load_models(models, precision, device),
-        limits,
-        None if tokens is None else Tokens(tokens),
-        (*LOOPBACK, *names) if local else tuple(names),
-        tuple(origins),
-        threads,
-    )
-    print(f"emofocus listens on http://{_shown(host)}:{port} (API: /openapi.json)", file=sys.stderr, flush=True)
-    Server(config_of(app, host, port, limits)).run()
+    with listening_sockets(host, port) as sockets:
+        app = create_app(
+            load_models(models, precision, device),
+            limits,
+            None if tokens is None else Tokens(tokens),
+            (*LOOPBACK, *names) if local else tuple(names),
+            tuple(origins),
+            threads,
+        )
+        Server(config_of(app, host, port, limits)).run(sockets)
+
+
+@contextmanager
+def listening_sockets(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Open a socket on each address of a host, and close them at the end of the block.
+
+    Raises:
+        ConfigError: The host is unknown, the address is not this machine's, or the port is taken.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            sockets += _socket_of(family, address)
+        if not sockets:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    except OSError as error:
+        _close(sockets)
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise ConfigError(f"cannot listen on {_shown(host)}:{port} ({reason})") from error
+    try:
+        yield sockets
+    finally:
+        _close(sockets)
+
+
+def _socket_of(family: int, address: Any) -> list[socket.socket]:
+    """One listening socket, or none where this machine does not have the address."""
+    try:
+        return [socket.create_server(address[:2], family=family)]
+    except OSError as error:
+        if error.errno in ABSENT_ADDRESS:
+            return []
+        raise
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for item in sockets:
+        item.close()
 
 
 def config_of(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Config:
@@ -95,16 +140,19 @@ def config_of(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """Ends with 0 when it was told to end."""
+    """Uvicorn's server, which prints its address once it listens and ends with 0 when it is told to end."""
 
     def run(self, sockets: Any = None) -> None:
-        """Serve."""
-        try:
+        """Serve until a signal ends the process."""
+        with suppress(KeyboardInterrupt):
             super().run(sockets)
-        except KeyboardInterrupt:
-            return
-        if not self.started:
-            raise ConfigError(f"cannot listen on {self.config.host}:{self.config.port}: is it taken?")
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, then print the address."""
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        url = f"http://{_shown(self.config.host)}:{port}"
+        print(f"emofocus listens on {url} (API: /openapi.json)", file=sys.stderr, flush=True)
 
 
 def load_models(given: Sequence[str], precision: str, device: str) -> dict[str, Recognizer]:
