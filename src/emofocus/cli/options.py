@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,40 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 ANY_PATH = click.Path(path_type=Path)
+
+
+class ListingOption(click.Option):
+    """An option whose help lists the valid names, which are looked up when the help is printed.
+
+    Args:
+        names: Returns the valid names. What it imports may be missing; the help then lists none.
+    """
+
+    def __init__(self, *arguments: Any, names: Callable[[], Iterable[str]], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.names = names
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option and its help, with the names at the end."""
+        plain = self.help
+        with suppress(ModuleNotFoundError):  # of an optional part
+            self.help = f"{plain or ''} {', '.join(self.names())}.".lstrip()
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.help = plain
+
+
+def network_names() -> Iterable[str]:
+    """Names of all networks."""
+    from emofocus.models import MODELS
+
+    return MODELS
+
+
+def network_option(help: str = "Network to train:") -> Callable[[Command], Command]:
+    """The option that names a network to train."""
+    return click.option("--model", cls=ListingOption, names=network_names, default="compact-faca", help=help)
 
 
 def model_option() -> Callable[[Command], Command]:
@@ -66,7 +101,7 @@ def embedding_option() -> Callable[[Command], Command]:
         "--embeddings",
         metavar="SOURCE",
         show_default="none",
-        help="Who speaks, for cnn-xvector: an extractor's .onnx file, or manifest, for its column embedding.",
+        help="Who speaks, for networks that take it: an extractor's .onnx file, or manifest, for its column embedding.",
     )
 
 

@@ -9,11 +9,14 @@ from emofocus.cli.options import (
     FILE,
     FOLDER,
     Command,
+    ListingOption,
     corpus_options,
     embedding_option,
+    network_option,
     ray_option,
     with_options,
 )
+from emofocus.config import recipe_names
 
 
 def experiment_options(command: Command) -> Command:
@@ -23,14 +26,13 @@ def experiment_options(command: Command) -> Command:
         embedding_option(),
         click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote."),
         click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
+        network_option(),
         click.option(
-            "--model",
-            default="compact-faca",
-            help="compact-faca, -bmhsa, -fa, -ca; mhsa-faca, -fa, -ca, bmhsa; timnet, reslstm, head-fusion, deep-cnn, "
-            "qcnn, adcnn, cnn-xvector, drn-mhsa, audio-bre.",
-        ),
-        click.option(
-            "--recipe", default="emofocus", help="emofocus, quick, paper (the model's own), paper-short, a .yaml."
+            "--recipe",
+            cls=ListingOption,
+            names=recipe_names,
+            default="emofocus",
+            help="A .yaml file, or a recipe by name, of which paper is the model's own:",
         ),
         click.option(
             "--protocol",

@@ -1,13 +1,12 @@
 """Networks by name. A new one is a file here and a line in `MODELS`."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from emofocus.config import ModelConfig, Recipe
 from emofocus.errors import ModelError, one_of
 from emofocus.features.front_end import FrontEnd
 from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
-from emofocus.models.base import NetworkOutput, SpeechNetwork, append_embedding
+from emofocus.models.base import NetworkFactory, NetworkOutput, SpeechNetwork, append_embedding
 from emofocus.models.baselines import (
     adcnn,
     audio_bre,
@@ -24,32 +23,33 @@ from emofocus.models.mhsa import bmhsa, mhsa_ca, mhsa_fa, mhsa_faca
 
 
 class Model(NamedTuple):
-    """What is known of a network by its name.
+    """A registered network, and all that the rest of the package needs to know about it.
 
     Attributes:
         make: Config and number of features of a frame → the network, with fresh weights.
-        recipe: The features, segments and training of its publication, as far as they are known (its module says how
-            far): what ``--recipe paper`` means for it. None for networks of our paper's family, whose setting is the
-            recipe of that name.
-        embeds: Whether it can be told who speaks, by an embedding at the end of each frame.
+        recipe: Features, segments and training of its publication, which ``--recipe paper`` selects. None for networks
+            of the paper's family, whose setting is the recipe of that name.
+        attends: Whether it returns attention maps.
+        embeds: Whether it takes an embedding of the speaker at the end of each frame.
     """
 
-    make: Callable[[ModelConfig, int], SpeechNetwork]
+    make: NetworkFactory
     recipe: Recipe | None = None
+    attends: bool = False
     embeds: bool = False
 
 
 MODELS: dict[str, Model] = {
-    "bmhsa": Model(bmhsa),
-    "mhsa-fa": Model(mhsa_fa),
-    "mhsa-ca": Model(mhsa_ca),
-    "mhsa-faca": Model(mhsa_faca),
-    "compact-bmhsa": Model(compact_bmhsa),
-    "compact-fa": Model(compact_fa),
-    "compact-ca": Model(compact_ca),
-    "compact-faca": Model(compact_faca),
+    "bmhsa": Model(bmhsa, attends=True),
+    "mhsa-fa": Model(mhsa_fa, attends=True),
+    "mhsa-ca": Model(mhsa_ca, attends=True),
+    "mhsa-faca": Model(mhsa_faca, attends=True),
+    "compact-bmhsa": Model(compact_bmhsa, attends=True),
+    "compact-fa": Model(compact_fa, attends=True),
+    "compact-ca": Model(compact_ca, attends=True),
+    "compact-faca": Model(compact_faca, attends=True),
     "audio-bre": Model(audio_bre.AudioBRE, audio_bre.RECIPE),
-    "drn-mhsa": Model(drn_mhsa.DRN, drn_mhsa.RECIPE),
+    "drn-mhsa": Model(drn_mhsa.DRN, drn_mhsa.RECIPE, attends=True),
     "adcnn": Model(adcnn.ADCNN, adcnn.RECIPE),
     "cnn-xvector": Model(cnn_xvector.CNNXVector, cnn_xvector.RECIPE, embeds=True),
     "deep-cnn": Model(deep_cnn.DeepCNN, deep_cnn.RECIPE),

@@ -1,11 +1,13 @@
 """The one shape of all networks: frames of an utterance in, one row of logits for each segment out."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from emofocus.models.attention import AttentionMaps
+from emofocus.config import ModelConfig
+from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
 
 
 class NetworkOutput(NamedTuple):
@@ -44,6 +46,39 @@ class SpeechNetwork(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
         """Segments (B, m, F) and their true lengths (B,) → logits (B, C)."""
         return self.classify(self.encode_frames(features), lengths, need_maps)
+
+
+NetworkFactory = Callable[[ModelConfig, int], SpeechNetwork]
+"""Makes a network with fresh weights from its config and the number of features of a frame."""
+
+
+def with_attention(
+    network: Callable[[ModelConfig, int, MultiHeadSelfAttention], SpeechNetwork],
+    width: int,
+    heads: int,
+    focus: type[FocusBias] | None = None,
+    calibration: type[HeadCalibration] | None = None,
+) -> NetworkFactory:
+    """Compose a network with self-attention that has the given mechanisms.
+
+    Args:
+        network: The class; its third argument is the attention.
+        width: Channels of the attention.
+        heads: Heads of the attention.
+        focus: Focus mechanism, if the variant has it.
+        calibration: Calibration of heads, if the variant has it.
+    """
+
+    def make(config: ModelConfig, size: int) -> SpeechNetwork:
+        attention = MultiHeadSelfAttention(
+            width,
+            heads,
+            focus=focus(width, heads) if focus else None,
+            calibration=calibration(heads) if calibration else None,
+        )
+        return network(config, size, attention)
+
+    return make
 
 
 def append_embedding(features: Tensor, embedding: Tensor | None) -> Tensor:

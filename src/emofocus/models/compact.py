@@ -29,33 +29,12 @@ from torch.nn import functional as F
 
 from emofocus.config import ModelConfig
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, valid_frames
-from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.base import NetworkOutput, SpeechNetwork, with_attention
 from emofocus.models.masking import mean_and_deviation, shorter
 from emofocus.models.mhsa import BiLSTM
 
 WIDTH, HEADS = 128, 4
 SPECTRUM_CHANNELS, PITCH_CHANNELS = (32, 64, 96), (16, 32, 32)
-
-
-def compact_bmhsa(config: ModelConfig, size: int) -> "Compact":
-    """Plain multi-head self-attention."""
-    return Compact(config, size, MultiHeadSelfAttention(WIDTH, HEADS))
-
-
-def compact_fa(config: ModelConfig, size: int) -> "Compact":
-    """With focus."""
-    return Compact(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
-
-
-def compact_ca(config: ModelConfig, size: int) -> "Compact":
-    """With calibration."""
-    return Compact(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
-
-
-def compact_faca(config: ModelConfig, size: int) -> "Compact":
-    """With focus and calibration."""
-    attention = MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS))
-    return Compact(config, size, attention)
 
 
 class Compact(SpeechNetwork):
@@ -160,3 +139,9 @@ def kept(x: Tensor, true: Tensor | None) -> Tensor:
 def every(true: Tensor | None, step: int) -> Tensor | None:
     """Which frames are true (B, m) when one in ``step`` is left: (B, ⌈m / step⌉)."""
     return true if true is None or step == 1 else true[:, ::step]
+
+
+compact_bmhsa = with_attention(Compact, WIDTH, HEADS)
+compact_fa = with_attention(Compact, WIDTH, HEADS, focus=FocusBias)
+compact_ca = with_attention(Compact, WIDTH, HEADS, calibration=HeadCalibration)
+compact_faca = with_attention(Compact, WIDTH, HEADS, focus=FocusBias, calibration=HeadCalibration)

@@ -20,31 +20,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from emofocus.config import ModelConfig
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, masked_mean
-from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.base import NetworkOutput, SpeechNetwork, with_attention
 from emofocus.models.masking import at_end, blank, fixed, reversal
 
 WIDTH, HEADS = 512, 8
-
-
-def bmhsa(config: ModelConfig, size: int) -> "CLDNN":
-    """Plain multi-head self-attention."""
-    return CLDNN(config, size, MultiHeadSelfAttention(WIDTH, HEADS))
-
-
-def mhsa_fa(config: ModelConfig, size: int) -> "CLDNN":
-    """With focus."""
-    return CLDNN(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
-
-
-def mhsa_ca(config: ModelConfig, size: int) -> "CLDNN":
-    """With calibration."""
-    return CLDNN(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
-
-
-def mhsa_faca(config: ModelConfig, size: int) -> "CLDNN":
-    """With focus and calibration: the paper's proposal."""
-    attention = MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS))
-    return CLDNN(config, size, attention)
 
 
 class CLDNN(SpeechNetwork):
@@ -162,3 +141,9 @@ class BiLSTM(nn.Module):
         # As nn.LSTM calls it: with biases, one layer, no dropout, training, one way, batch first.
         output: Tensor = torch.lstm(x, (state, state), weights, True, 1, 0.0, True, False, True)[0]
         return output
+
+
+bmhsa = with_attention(CLDNN, WIDTH, HEADS)
+mhsa_fa = with_attention(CLDNN, WIDTH, HEADS, focus=FocusBias)
+mhsa_ca = with_attention(CLDNN, WIDTH, HEADS, calibration=HeadCalibration)
+mhsa_faca = with_attention(CLDNN, WIDTH, HEADS, focus=FocusBias, calibration=HeadCalibration)

@@ -291,7 +291,7 @@ def test_models_without_attention_are_refused(small_corpus: Path, tmp_path: Path
     recipe.write_text("epochs: 1\nbatch_size: 32\n")
     corpus = ["--corpus", "emodb", "--root", small_corpus, "--cache", tmp_path / "cache"]
     run("crossval", *corpus, "--protocol", "random", "--recipe", recipe, "--model", "timnet", "--out", tmp_path / "run")
-    with pytest.raises(ModelError, match=r"timnet has no attention to measure \(models that have it: compact-faca"):
+    with pytest.raises(ModelError, match=r"timnet has no attention to measure \(models that have it: bmhsa"):
         run("alignment", tmp_path / "run", *corpus, "--out", tmp_path / "out")
 
 

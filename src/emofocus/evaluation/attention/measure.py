@@ -22,9 +22,9 @@ from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, ModelError
 from emofocus.evaluation.attention.alignment import MEASURES, Alignment, Reach, measure, turned_peaks
 from emofocus.evaluation.attention.faithfulness import RANKINGS, SHARES, Listener, Utterance, curves
-from emofocus.models import SpeechNetwork
+from emofocus.models import MODELS, SpeechNetwork
 from emofocus.models.checkpoint import load_network
-from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, over_time, peaks_of, received
+from emofocus.recognition.explanation.explainer import frame_amplitude, over_time, peaks_of, received
 from emofocus.splits.folds import Fold
 from emofocus.training.predictions import csv_text, identity
 from emofocus.utils.atomic import write_text
@@ -94,8 +94,9 @@ def measure_fold(
         ModelError: The folder holds no model, or one without attention.
     """
     network, config = load_network(model)
-    if config.model not in ATTENDING:
-        raise ModelError(f"{config.model} has no attention to measure (models that have it: {', '.join(ATTENDING)})")
+    if not MODELS[config.model].attends:
+        attending = ", ".join(name for name, model in MODELS.items() if model.attends)
+        raise ModelError(f"{config.model} has no attention to measure (models that have it: {attending})")
     part = SegmentDataset(speech, corpus.labels(), config.segment, fold.test)
     chosen = np.random.default_rng(settings.seed).permutation(len(fold.test))[: settings.faithful]
     faithful = set(chosen.tolist())
