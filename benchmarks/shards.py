@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from manifest import EMOTIONS, made
 
-from emofocus.audio.fingerprint import Sound
+from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings
 from emofocus.corpora import Corpus
 from emofocus.data.datasets import ALONE, Pass, Rank, SegmentDataset, Step
@@ -31,7 +31,7 @@ from emofocus.training.experiment import Experiment
 from emofocus.training.loop import fit
 from emofocus.training.shards.reader import Shards, StreamedTraining
 from emofocus.training.shards.writer import write_shards
-from emofocus.utils.storage import place_of
+from emofocus.utils.storage import parse_location
 
 RECIPE = Recipe(
     epochs=2,
@@ -64,7 +64,7 @@ class MadeSpeech(Sequence[Speech]):
         """See `emofocus.data.feature_store.SpeechSource`."""
         return [self]
 
-    def sounds(self) -> list[Sound]:
+    def fingerprints(self) -> list[AudioFingerprint]:
         """There are none."""
         raise NotImplementedError("there is no audio to listen to")
 
@@ -101,7 +101,7 @@ def write(folder: str, rows: int) -> dict[str, float]:
     imported = peak()
     of = experiment(rows)
     table, began = peak(), time.perf_counter()
-    write_shards(of, 0, MadeSpeech(of.corpus), place_of(folder), listen=False)
+    write_shards(of, 0, MadeSpeech(of.corpus), parse_location(folder), listen=False)
     size = sum(file.stat().st_size for file in Path(folder).iterdir())
     return {
         "imported": imported,

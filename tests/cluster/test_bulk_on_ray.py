@@ -28,7 +28,7 @@ pytest.importorskip("moto", reason="moto, which plays an object store, is not in
 from emofocus.cluster import read, read_errors
 from emofocus.cluster.bulk import predict_on_ray
 from emofocus.cluster.connection import import_ray
-from emofocus.utils.storage import files_below, place_of
+from emofocus.utils.storage import list_files, parse_location
 
 RATE = audio.SAMPLING_RATE
 PART = 16
@@ -329,14 +329,14 @@ def test_wrong_credentials_are_said_in_a_line_that_does_not_repeat_them_and_noth
     assert predict(uri(guarded["writer"], "nowhere", "in"), tmp_path / "out") == f"emofocus: s3://nowhere/in: {nowhere}"
     told = predict(clips / "clip00.wav", uri(guarded["writer"], "speech", "guarded", server="http://127.0.0.1:1"))
     assert told == "emofocus: s3://speech/guarded/log/settings.json: cannot be read (nothing answers there)"
-    assert files_below(place_of(uri(guarded["writer"], "speech", "guarded"))) == []  # who may look finds nothing
+    assert list_files(parse_location(uri(guarded["writer"], "speech", "guarded"))) == []  # who may look finds nothing
     assert not (tmp_path / "out").exists()
 
 
 def test_a_uri_whose_secret_cannot_be_told_from_its_path_is_refused_without_it(clips: Path, tmp_path: Path) -> None:
     for text in ("s3://KEY:half/otherhalf@speech/out", "s3://KEY:half otherhalf@speech/out"):
         with pytest.raises(ConfigError, match=r"write .* as %2") as refused:
-            place_of(text).open()
+            parse_location(text).open()
         assert "half" not in str(refused.value)
         assert "KEY" not in str(refused.value)
     with pytest.raises(ConfigError, match=r"^s3://speech/in: a URI is read and written with --ray"):

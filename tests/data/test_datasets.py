@@ -15,7 +15,7 @@ from emofocus.config import FeatureSettings, SegmentSettings
 from emofocus.corpora import Corpus, Utterance, read_corpus
 from emofocus.data.cache import Cache, clear
 from emofocus.data.datasets import SegmentDataset
-from emofocus.data.feature_store import Speech, SpeechStore, sounds_of
+from emofocus.data.feature_store import Speech, SpeechStore, fingerprints_of
 from emofocus.errors import AudioError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
 
@@ -115,7 +115,7 @@ def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = store_of(root, cache)
     again.fill()
     assert again[0].frames.shape == (101, 40)
-    assert len(sounds_of(read_corpus("ravdess", root), cache)) == 4
+    assert len(fingerprints_of(read_corpus("ravdess", root), cache)) == 4
 
 
 def test_features_go_by_the_audio_not_by_its_name_and_by_the_settings(tmp_path: Path) -> None:

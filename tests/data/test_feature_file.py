@@ -36,7 +36,7 @@ def test_it_comes_back_as_it_was(source: CachedSpeech, tmp_path: Path) -> None:
     found = FeaturesFile(tmp_path / "made.safetensors")
     assert found.corpus.table.equals(source.corpus.table)
     assert (found.corpus.name, found.corpus.classes, found.corpus.license) == ("made", ("happy", "sad"), "none")
-    for one, two in zip(found.sounds(), source.sounds(), strict=True):
+    for one, two in zip(found.fingerprints(), source.fingerprints(), strict=True):
         assert one.digest == two.digest
         np.testing.assert_array_equal(one.prints, two.prints)
     for ours, theirs in zip(found.speech(RECIPE), source.speech(RECIPE), strict=True):

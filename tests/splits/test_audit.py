@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus.audio.fingerprint import Sound, altered_copies, fingerprint, sound_of
+from emofocus.audio.fingerprint import AudioFingerprint, altered_copies, fingerprint, fingerprint_of
 from emofocus.audio.loading import load
 from emofocus.corpora import Utterance, read_corpus
 from emofocus.corpora.corpus import to_table
@@ -58,19 +58,19 @@ def fold_of(parts: list[str]) -> Fold:
     return Fold.of(*([i for i, part in enumerate(parts) if part == name] for name in PARTS))
 
 
-def sounds_like(digests: list[str]) -> list[Sound]:
-    return [Sound(digest, QUIET) for digest in digests]
+def fingerprints_of_digests(digests: list[str]) -> list[AudioFingerprint]:
+    return [AudioFingerprint(digest, QUIET) for digest in digests]
 
 
-def failures(table: pl.DataFrame, fold: Fold, sounds: list[Sound] | None = None) -> set[str]:
-    return {offence.kind for offence in audit(table, [fold], sounds).offences if offence.fails}
+def failures(table: pl.DataFrame, fold: Fold, fingerprints: list[AudioFingerprint] | None = None) -> set[str]:
+    return {offence.kind for offence in audit(table, [fold], fingerprints).offences if offence.fails}
 
 
 @given(clean_splits())
 @settings(max_examples=1000, deadline=None)
 def test_a_clean_split_passes(split: tuple[list[Utterance], list[str], Fold]) -> None:
     rows, _, fold = split
-    found = audit(to_table(rows), [fold], sounds_like([str(n) for n in range(len(rows))]))
+    found = audit(to_table(rows), [fold], fingerprints_of_digests([str(n) for n in range(len(rows))]))
     assert found.passed, found.offences
 
 
@@ -113,7 +113,7 @@ def test_every_planted_leak_is_found_and_nothing_else(
         fold = fold_of(parts)
     if leak == "same row":
         fold = Fold.of(*(np.append(part, victim) for part in fold.parts().values()))
-    found = failures(to_table(rows), fold, sounds_like(digests))
+    found = failures(to_table(rows), fold, fingerprints_of_digests(digests))
     if leak == "same row":  # whatever an utterance has is then shared too
         assert found >= {"recording", "speaker", "audio"}
     elif leak == "session" and one.session:
@@ -184,15 +184,15 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
 )
 def test_an_altered_copy_is_heard(alter: Callable[..., np.ndarray], voices: list[np.ndarray]) -> None:
     changed = alter(voices[3], np.random.default_rng(0))
-    assert sound_of(changed).digest != sound_of(voices[3]).digest
+    assert fingerprint_of(changed).digest != fingerprint_of(voices[3]).digest
     pairs = altered_copies([*map(fingerprint, voices), fingerprint(changed)])
     assert [(pair.first, pair.second) for pair in pairs] == [(3, 9)]
 
 
 def test_an_altered_copy_in_another_part_is_a_leak(voices: list[np.ndarray]) -> None:
     rows = [Utterance(f"{part}{c}.wav", c, part) for part in PARTS for c in CLASSES]
-    sounds = [sound_of(0.5 * voices[0] if number == 8 else voices[number]) for number in range(9)]
-    found = audit(to_table(rows), [Fold.of([0, 1, 2], [3, 4, 5], [6, 7, 8])], sounds)
+    fingerprints = [fingerprint_of(0.5 * voices[0] if number == 8 else voices[number]) for number in range(9)]
+    found = audit(to_table(rows), [Fold.of([0, 1, 2], [3, 4, 5], [6, 7, 8])], fingerprints)
     assert [(item.kind, item.value, item.parts) for item in found.offences] == [
         ("altered", "trainneutral", {"train": 1, "test": 1})
     ]

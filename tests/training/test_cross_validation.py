@@ -18,7 +18,7 @@ from emofocus.config import NetworkSettings, Recipe, load_model_config
 from emofocus.corpora import read_corpus
 from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
-from emofocus.data.feature_store import CachedSpeech, sounds_of
+from emofocus.data.feature_store import CachedSpeech, fingerprints_of
 from emofocus.errors import ConfigError, SplitError
 from emofocus.export.model_card import model_card
 from emofocus.metrics.calibration import (
@@ -300,7 +300,7 @@ def test_crossval_refuses_a_leaking_split_unless_it_is_called_random(small_corpu
     experiment = Experiment(
         corpus, "bmhsa", "tiny", RECIPE, read_folds(tmp_path / "folds.json", corpus, "random", 0), 0
     )
-    assert not refuse_leaks(experiment, sounds_of(corpus, Cache(tmp_path / "cache"))).passed
+    assert not refuse_leaks(experiment, fingerprints_of(corpus, Cache(tmp_path / "cache"))).passed
 
 
 def test_equal_audio_under_two_speakers_is_refused(small_corpus: Path, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_equal_audio_under_two_speakers_is_refused(small_corpus: Path, tmp_path:
     corpus = read_corpus("emodb", small_corpus)
     experiment = Experiment(corpus, "bmhsa", "tiny", RECIPE, make_folds(corpus, "speaker", seed=0), 0)
     with pytest.raises(SplitError, match=r"audio \(1\)"):
-        refuse_leaks(experiment, sounds_of(corpus, Cache(tmp_path / "cache")))
+        refuse_leaks(experiment, fingerprints_of(corpus, Cache(tmp_path / "cache")))
 
 
 def untimed(path: Path) -> str:

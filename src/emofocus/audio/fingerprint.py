@@ -38,7 +38,7 @@ Prints = NDArray[np.uint32]
 """Bits of each frame (n,); 0 where it is quiet."""
 
 
-class Sound(NamedTuple):
+class AudioFingerprint(NamedTuple):
     """A hash of the decoded samples, and the fingerprint."""
 
     digest: str
@@ -53,10 +53,10 @@ class Pair(NamedTuple):
     difference: float
 
 
-def sound_of(waveform: Waveform) -> Sound:
+def fingerprint_of(waveform: Waveform) -> AudioFingerprint:
     """Describe decoded audio (T,) for comparison."""
     digest = hashlib.blake2b(np.ascontiguousarray(waveform, dtype="<f4").tobytes(), digest_size=16).hexdigest()
-    return Sound(digest, fingerprint(waveform))
+    return AudioFingerprint(digest, fingerprint(waveform))
 
 
 def fingerprint(waveform: Waveform) -> Prints:

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from emofocus.audio.fingerprint import Sound
+from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.cli.options import ANY_PATH, FOLDER, corpus_options, with_options
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.corpora.manifest import is_manifest
 from emofocus.data.cache import Cache
-from emofocus.data.feature_store import sounds_of
+from emofocus.data.feature_store import fingerprints_of
 from emofocus.errors import SplitError
 from emofocus.splits.audit import EXAMPLES, LEAKS, WARNINGS, Audit, Offence, audit
 from emofocus.splits.formats import read_split, told_by_names
@@ -55,17 +55,17 @@ def audit_split(
     else:
         read = read_corpus(corpus, root, labels, only)
         folds = split.within(read)
-        found = audit(read.table, folds, _sounds(read, cache) if listen else None)
+        found = audit(read.table, folds, _fingerprints(read, cache) if listen else None)
     show(found, f"{path.name}: {found.folds} {'fold' if found.folds == 1 else 'folds'}")
     if json_file:
         write_text(json_file, json.dumps({"split": path.name, **found.to_plain()}, indent=1) + "\n")
     return found.passed
 
 
-def _sounds(corpus: Corpus, cache: Path | None) -> list[Sound]:
+def _fingerprints(corpus: Corpus, cache: Path | None) -> list[AudioFingerprint]:
     store = Cache(cache)
     try:
-        return sounds_of(corpus, store)
+        return fingerprints_of(corpus, store)
     finally:
         store.close()
 

@@ -19,7 +19,7 @@ from emofocus.recognition.bulk import Result as Recognized
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.recognition.results_file import Appended, settings_of
 from emofocus.utils.atomic import replacing
-from emofocus.utils.progress import telling
+from emofocus.utils.progress import log_progress
 
 FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
@@ -113,7 +113,7 @@ def _watched(batches: Iterable[list[Recognized]], out: Path) -> Iterator[list[Re
     def line(_: list[Recognized], spent: float) -> str:
         return f"{out}: {files} files, {files / spent:.1f} a second, {heard / spent:.0f} times as fast as they last"
 
-    return telling(counted(), line)
+    return log_progress(counted(), line)
 
 
 def _report(error: AudioError, failures: list[str]) -> None:

@@ -18,7 +18,7 @@ from emofocus.cli.options import model_option, precision_options, smoothing_opti
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 SAMPLES = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 """How raw samples are spelled, as ffmpeg and sox name it."""
@@ -97,7 +97,7 @@ def run_stream(
                 for event in recognizer.skip(chunk.lost) + recognizer.feed(chunk.samples):
                     show(event)
         except KeyboardInterrupt:
-            say("stopped")
+            log_line("stopped")
         finally:
             for event in recognizer.finish():
                 show(event)
@@ -126,7 +126,7 @@ def raw(stream: BinaryIO, kind: np.dtype[Any], channels: int, rate: int) -> Chun
             yield Chunk(np.frombuffer(rest[:whole], kind).reshape(-1, channels).T)  # (T · channels,) → (channels, T)
             rest = rest[whole:]
     if rest:
-        say(f"the last {len(rest)} bytes are no whole sample, and were left out")
+        log_line(f"the last {len(rest)} bytes are no whole sample, and were left out")
 
 
 def microphone(rate: int) -> Chunks:

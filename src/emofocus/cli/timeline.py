@@ -14,7 +14,7 @@ from emofocus.recognition.timeline import Span, spans
 from emofocus.recognition.timeline_formats import FORMATS, TEXTS, clock
 from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
-from emofocus.utils.progress import telling
+from emofocus.utils.progress import log_progress
 
 SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
 
@@ -93,7 +93,7 @@ def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], nu
 
 
 def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoothing: Smoothing) -> None:
-    found = telling(spans(recognizer, file, smoothing), lambda span, spent: _how_far(file, span, spent))
+    found = log_progress(spans(recognizer, file, smoothing), lambda span, spent: _how_far(file, span, spent))
     if format == "table":
         _write_table(found, str(file), out)
         return

@@ -22,7 +22,7 @@ from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
-from emofocus.utils.progress import say, telling
+from emofocus.utils.progress import log_line, log_progress
 
 PART = 256
 """Clips of a part, which is one task and one file: what an interruption can cost a worker."""
@@ -98,13 +98,14 @@ def predict_on_ray(
             for _ in _watched(_committed(output, tables, part), output.name, min(part * len(todo), listing.clips)):
                 pass
     recognized, failed = output.finish()
-    say(f"{output.name}: {recognized} recognized" + f", {failed} could not be: see {output.name}/errors" * bool(failed))
+    failures_note = f", {failed} could not be: see {output.name}/errors" if failed else ""
+    log_line(f"{output.name}: {recognized} recognized{failures_note}")
     return failed + len(failures)
 
 
 def _report(error: AudioError, failures: list[str]) -> None:
     failures.append(str(error))
-    say(f"emofocus: {error}")
+    log_line(f"emofocus: {error}")
 
 
 def _left(listing: Listing, output: Output, size: int) -> tuple[Wanted, list[int]]:
@@ -112,7 +113,9 @@ def _left(listing: Listing, output: Output, size: int) -> tuple[Wanted, list[int
     done, failed = output.done(), output.failed()
     again = {number: frozenset(output.errors(number)["position"].to_pylist()) for number in sorted(done & failed)}
     if done:
-        say(f"{output.name}: {len(done)} of {len(listing.parts)} parts are there, {len(again)} of them with errors")
+        log_line(
+            f"{output.name}: {len(done)} of {len(listing.parts)} parts are there, {len(again)} of them with errors"
+        )
     wanted = Wanted(size, listing.repeated, again)
     left = (number for number in range(len(listing.parts)) if number not in done or number in again)
     clips = range(listing.clips)
@@ -188,4 +191,4 @@ def _watched(parts: Iterable[Committed], out: str, clips: int) -> Iterator[Commi
         speed = f"{files / spent:.1f} a second, {total.heard / spent:.0f} times as fast as they last"
         return f"{out}: {files} of at most {clips} files, {speed}, {total.errors} damaged"
 
-    return telling(counted(), line)
+    return log_progress(counted(), line)

@@ -221,13 +221,13 @@ def _handed_out(
 def _fetch(folder: Path, row: Row) -> Item | AudioError:
     """A clip whose file is on this disk."""
     clip = Clip.of(row)
-    item = Item(clip.name, Path(clip.place.path), clip.start, clip.end)
-    if clip.place.root == LOCAL:
+    item = Item(clip.name, Path(clip.location.path), clip.start, clip.end)
+    if clip.location.root == LOCAL:
         return item
     try:
         folder.mkdir(exist_ok=True)
-        path = folder / f"{row['position']}{clip.place.suffix}"
-        system, there = clip.place.open()
+        path = folder / f"{row['position']}{clip.location.suffix}"
+        system, there = clip.location.open()
         with system.open_input_stream(there) as source, path.open("wb") as target:
             shutil.copyfileobj(source, target)
     except (OSError, ConfigError) as error:

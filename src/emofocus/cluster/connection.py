@@ -14,7 +14,7 @@ from emofocus.config import recipe_names
 from emofocus.corpora import CORPORA
 from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError, MissingExtraError
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 from emofocus.version import __version__
 
 PATIENCE = 10.0
@@ -84,7 +84,7 @@ def _connection(ray: Ray, address: str, speaking: bool) -> Iterator[Ray]:
         ray.init(address=address, log_to_driver=speaking, logging_level=logging.CRITICAL, **_local_options(address))
     try:
         nodes, cores = sum(node["Alive"] for node in ray.nodes()), int(ray.cluster_resources().get("CPU", 0))
-        say(f"Ray: {nodes} node{'s' * (nodes != 1)}, {cores} cores")
+        log_line(f"Ray: {nodes} node{'s' * (nodes != 1)}, {cores} cores")
         yield ray
     except ray.exceptions.RayError as error:
         raise ConfigError(f"Ray at {address}: {reason_of(error)}") from error

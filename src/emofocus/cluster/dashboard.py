@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
@@ -66,7 +66,7 @@ class _Lines:
                 ended = sum(other.state in (DONE, FAILED) for other in cells.values())
                 note = f": {cell.note}" if cell.note else ""
                 where = f"{key[0]} fold {key[1]} {cell.state} on {cell.node or 'no node'}"
-                say(f"{where}{note} ({ended}/{len(cells)} ended)")
+                log_line(f"{where}{note} ({ended}/{len(cells)} ended)")
 
 
 def table_of(cells: dict[Key, Cell]) -> Any:

@@ -20,7 +20,7 @@ from emofocus.training.cross_validation import run_fold
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import ACCELERATORS, PRECISIONS, make_fabric
 from emofocus.training.predictions import Row
-from emofocus.utils.progress import plain
+from emofocus.utils.progress import use_plain_lines
 
 RETRIES = 5
 """Times that a fold is begun again, or goes on, after its process or node has died."""
@@ -101,7 +101,7 @@ def fold_there(
         What `run_fold` does, and the files that are to be written in the fold's folder.
     """
     refuse_another_version(asked)
-    plain()
+    use_plain_lines()
     tell = partial(board.tell.remote, (name, number))
     tell(state=RUNNING, node=platform.node(), note="")
     fabric = make_fabric(device["accelerator"], 1, device["precision"], device["threads"])

@@ -18,7 +18,7 @@ from emofocus.splits.folds import Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
 from emofocus.training.setup import describe, find_source, recipe_of, with_embedding
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 Name = Annotated[str, Meta(min_length=1)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1)]
@@ -66,7 +66,7 @@ def run_grid(
     """
     resources = Resources(accelerator, precision, threads)
     runs = runs_of(load_grid(file), file.parent, out, cache)
-    say(f"{file}: {len(runs)} runs, {sum(len(run.experiment.folds) for run in runs)} folds")
+    log_line(f"{file}: {len(runs)} runs, {sum(len(run.experiment.folds) for run in runs)} folds")
     found = run_all(address, runs, resources)
     _print(runs, found)
     failed = [told for told in found if isinstance(told, EmofocusError)]
@@ -124,7 +124,7 @@ def _source(settings: GridCorpus, beside: Path, cache: Path | None) -> tuple[Spe
         only=settings.only,
         embeddings=embeddings,
     )
-    say(describe(source.corpus))
+    log_line(describe(source.corpus))
     return source, embeddings
 
 

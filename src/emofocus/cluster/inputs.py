@@ -15,7 +15,7 @@ import pyarrow as pa
 from emofocus.audio.loading import EXTENSIONS
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import MANIFESTS, Item, entries_of, items_of
-from emofocus.utils.storage import LOCAL, Place, files_below, is_uri, place_of, reason_of
+from emofocus.utils.storage import LOCAL, Location, is_uri, list_files, parse_location, reason_of
 
 CLIPS = pa.schema(
     [
@@ -34,14 +34,14 @@ class Clip(NamedTuple):
     """One clip: how results call it, where it is, and which part of it is meant, in seconds."""
 
     name: str
-    place: Place
+    location: Location
     start: float | None = None
     end: float | None = None
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Clip":
         """Of a row of `CLIPS`."""
-        return cls(row["file"], Place(row["root"], os.fsdecode(row["path"])), row["start"], row["end"])
+        return cls(row["file"], Location(row["root"], os.fsdecode(row["path"])), row["start"], row["end"])
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -95,8 +95,8 @@ def _table(clips: Sequence[Clip], first: int) -> pa.Table:
         "file": [clip.name.encode("utf-8", "backslashreplace").decode() for clip in clips],
         "start": [clip.start for clip in clips],
         "end": [clip.end for clip in clips],
-        "root": [clip.place.root for clip in clips],
-        "path": [os.fsencode(clip.place.path) for clip in clips],
+        "root": [clip.location.root for clip in clips],
+        "path": [os.fsencode(clip.location.path) for clip in clips],
     }
     return pa.table(columns, schema=CLIPS)
 
@@ -112,33 +112,33 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
         ConfigError: A manifest cannot be read, or a file system does not answer.
     """
     for source in sources:
-        place = place_of(source)
-        if place.suffix in MANIFESTS and (is_uri(source) or Path(source).is_file()):
-            yield from _of_manifest(place)
+        location = parse_location(source)
+        if location.suffix in MANIFESTS and (is_uri(source) or Path(source).is_file()):
+            yield from _manifest_clips(location)
         elif is_uri(source):
-            yield from _of_uri(place, report)
+            yield from _uri_clips(location, report)
         else:
             found = items_of([Path(source)], report)
-            yield from (Clip(item.name, Place(LOCAL, str(item.path.absolute()))) for item in found)
+            yield from (Clip(item.name, Location(LOCAL, str(item.path.absolute()))) for item in found)
 
 
-def _of_manifest(place: Place) -> Iterator[Clip]:
-    system, path = place.open()
+def _manifest_clips(location: Location) -> Iterator[Clip]:
+    system, path = location.open()
     try:
         with system.open_input_stream(path) as stream:
             text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
-            for name, start, end in entries_of(text, place.name):
-                yield Clip(name, place.beside(name), start, end)
+            for name, start, end in entries_of(text, location.name):
+                yield Clip(name, location.sibling(name), start, end)
     except OSError as error:
-        raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
+        raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
 
 
-def _of_uri(place: Place, report: Callable[[AudioError], None]) -> Iterator[Clip]:
-    if place.suffix in EXTENSIONS:
-        place.open()  # is there such a file system?
-        yield Clip(place.name, place)
+def _uri_clips(location: Location, report: Callable[[AudioError], None]) -> Iterator[Clip]:
+    if location.suffix in EXTENSIONS:
+        location.open()  # is there such a file system?
+        yield Clip(location.name, location)
         return
-    found = [file for file in files_below(place) if file.suffix in EXTENSIONS]
+    found = [file for file in list_files(location) if file.suffix in EXTENSIONS]
     if not found:
-        report(AudioError(f"{place.name}: this folder holds no audio ({one_of(EXTENSIONS)})"))
+        report(AudioError(f"{location.name}: this folder holds no audio ({one_of(EXTENSIONS)})"))
     yield from (Clip(file.name, file) for file in found)

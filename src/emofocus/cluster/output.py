@@ -23,7 +23,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from emofocus.errors import ConfigError
-from emofocus.utils.storage import Place, delete_file, files_below, place_of, read_file, write_file
+from emofocus.utils.storage import Location, delete_file, list_files, parse_location, read_file, write_file
 
 PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
 ERRORS = pa.schema([*PLACE_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])
@@ -45,8 +45,8 @@ class Output:
     """
 
     def __init__(self, where: str) -> None:
-        self.place = place_of(where)
-        self.name = self.place.name
+        self.location = parse_location(where)
+        self.name = self.location.name
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write down what rows depend on, or see that it is the same as before.
@@ -54,12 +54,12 @@ class Output:
         Raises:
             ConfigError: It is not, or nobody knows, or nothing can be written there.
         """
-        log = self.place.below("log").below("settings.json")
+        log = self.location.child("log").child("settings.json")
         again = "name another --out, or remove it to begin again"
         try:
             there = json.loads(read_file(log))
         except FileNotFoundError:
-            if files_below(self.place.below("rows")):
+            if list_files(self.location.child("rows")):
                 raise ConfigError(f"{self.name} holds rows, and nobody knows how they were made; {again}") from None
             write_file(log, json.dumps(dict(settings), indent=1).encode() + b"\n")
             return
@@ -79,7 +79,7 @@ class Output:
         return self._numbers("errors")
 
     def _numbers(self, kind: str) -> set[int]:
-        found = (re.search(r"part-(\d+)\.parquet$", file.path) for file in files_below(self.place.below(kind)))
+        found = (re.search(r"part-(\d+)\.parquet$", file.path) for file in list_files(self.location.child(kind)))
         return {int(match[1]) for match in found if match}
 
     def errors(self, part: int) -> pa.Table:
@@ -113,14 +113,14 @@ class Output:
         """Count rows and errors, and write them down: the log's last entry."""
         counts = tuple(self._count(kind) for kind in ("rows", "errors"))
         entry = json.dumps({"recognized": counts[0], "errors": counts[1]}) + "\n"
-        write_file(self.place.below("log").below("complete.json"), entry.encode())
+        write_file(self.location.child("log").child("complete.json"), entry.encode())
         return counts[0], counts[1]
 
     def _count(self, kind: str) -> int:
-        return int(_dataset(self.place.below(kind)).count_rows())
+        return int(_dataset(self.location.child(kind)).count_rows())
 
-    def _file(self, kind: str, part: int) -> Place:
-        return self.place.below(kind).below(f"part-{part:08d}.parquet")
+    def _file(self, kind: str, part: int) -> Location:
+        return self.location.child(kind).child(f"part-{part:08d}.parquet")
 
     def _write(self, kind: str, part: int, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # whole before a byte of it is sent
@@ -155,15 +155,15 @@ def read_errors(out: str) -> pa.Table:
 
 
 def _table(out: str, kind: str) -> pa.Table:
-    place = place_of(out)
-    if not files_below(place.below("log")):
-        raise ConfigError(f"{place.name}: no results of emofocus predict --ray are here")
-    found = _dataset(place.below(kind)).to_table()
+    location = parse_location(out)
+    if not list_files(location.child("log")):
+        raise ConfigError(f"{location.name}: no results of emofocus predict --ray are here")
+    found = _dataset(location.child(kind)).to_table()
     return found.sort_by("position") if len(found) else found
 
 
-def _dataset(folder: Place) -> pyarrow.dataset.Dataset:
-    found = [file for file in files_below(folder) if file.suffix == ".parquet"]
+def _dataset(folder: Location) -> pyarrow.dataset.Dataset:
+    found = [file for file in list_files(folder) if file.suffix == ".parquet"]
     if not found:
         return pyarrow.dataset.dataset(ERRORS.empty_table())
     system = folder.open()[0]

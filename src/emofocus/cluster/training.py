@@ -10,7 +10,7 @@ from typing import Any
 
 from emofocus.cluster.connection import absolute_if_path, connected, import_ray
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 ray = import_ray()
 from ray import train as ray_train  # noqa: E402  (once it is known to be there)
@@ -50,7 +50,7 @@ def train(address: str, out: Path, devices: int | None, accelerator: str, **argu
         raise EmofocusError(f"{out}: Ray kept no checkpoint of this training")
     with result.checkpoint.as_directory() as folder:
         shutil.copytree(folder, out, dirs_exist_ok=True)
-    say(f"model directory: {out}")
+    log_line(f"model directory: {out}")
 
 
 def reason(error: Exception) -> str:

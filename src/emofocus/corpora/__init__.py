@@ -18,7 +18,7 @@ from emofocus.corpora.readers.savee import SAVEE
 from emofocus.corpora.readers.tess import TESS
 from emofocus.corpora.readers.urdu import URDU
 from emofocus.errors import CorpusError, one_of
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 CORPORA: dict[str, Reader] = {
     "ravdess": RAVDESS,
@@ -117,9 +117,9 @@ def filtered(table: pl.DataFrame, only: Iterable[str]) -> pl.DataFrame:
 
 def _say_differences(name: str, lines: list[str], at_most: int = 3) -> None:
     for line in lines[:at_most]:
-        say(f"{name}: {line}")
+        log_line(f"{name}: {line}")
     if len(lines) > at_most:
-        say(f"{name}: ... and {len(lines) - at_most} more: emofocus corpora check")
+        log_line(f"{name}: ... and {len(lines) - at_most} more: emofocus corpora check")
 
 
 def _refuse_unknown_labels(name: str, mapping: Mapping[str, str], known: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emofocus.errors import DownloadError
-from emofocus.utils.progress import LINE_EVERY, say
+from emofocus.utils.progress import LINE_EVERY, log_line
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a server is given up."""
@@ -61,7 +61,7 @@ def _take(answer: Any, part: Path, have: int, title: str) -> bool:
     if code not in (200, 206):
         raise DownloadError(f"{answer.url}: the server answers {code} {answer.reason}{_kept(part)}")
     if have and code == 200:
-        say(f"{answer.url}: this server cannot go on where it ended; from the beginning")
+        log_line(f"{answer.url}: this server cannot go on where it ended; from the beginning")
         have = 0
     with part.open("ab" if have else "wb") as opened:
         for chunk in _shown(answer.iter_content(CHUNK), title, have, total):
@@ -102,7 +102,7 @@ def _shown(chunks: Iterable[bytes], title: str, have: int, total: int | None) ->
         yield chunk
         have += len(chunk)
         if title and time.monotonic() - shown > LINE_EVERY:
-            say(f"{title}: {size(have)}{f' of {size(total)}' if total else ''}")
+            log_line(f"{title}: {size(have)}{f' of {size(total)}' if total else ''}")
             shown = time.monotonic()
 
 

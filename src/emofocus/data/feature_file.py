@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emofocus.audio.fingerprint import Sound
+from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.corpora.corpus import SCHEMA
@@ -86,12 +86,12 @@ class FeaturesFile:
             raise ConfigError(f"{self.path} lacks speed {missing[0]} of the recipe ({one_of(self._speeds)})")
         return [self._held(1.0), *map(self._held, recipe.speeds)]
 
-    def sounds(self) -> list[Sound]:
-        """What each utterance sounds like."""
+    def fingerprints(self) -> list[AudioFingerprint]:
+        """Fingerprint of each utterance."""
         digests, edges = self._tensors["digests"].numpy(), self._tensors["prints.edges"].numpy()
         prints = self._tensors["prints"].numpy().view(np.uint32)
         return [
-            Sound(bytes(digest).hex(), prints[start:end])
+            AudioFingerprint(bytes(digest).hex(), prints[start:end])
             for digest, start, end in zip(digests, edges[:-1], edges[1:], strict=True)
         ]
 
@@ -112,15 +112,15 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
         half: Store the frames in float16, each feature at zero mean and unit variance: half the size, and errors of
             about a thousandth of a standard deviation.
     """
-    corpus, sounds, speeds = source.corpus, source.sounds(), (1.0, *recipe.speeds)
+    corpus, fingerprints, speeds = source.corpus, source.fingerprints(), (1.0, *recipe.speeds)
     tensors: dict[str, Tensor] = {}
     for speed, part in zip(speeds, source.speech(recipe), strict=True):
         tensors |= {f"{speed:g}.{name}": value for name, value in _packed(part, half).items()}
-    prints = np.concatenate([np.zeros(0, np.uint32), *(sound.prints for sound in sounds)])
+    prints = np.concatenate([np.zeros(0, np.uint32), *(fingerprint.prints for fingerprint in fingerprints)])
     tensors["prints"] = torch.from_numpy(prints.view(np.int32))
-    tensors["prints.edges"] = _edges([len(sound.prints) for sound in sounds])
-    digests = b"".join(bytes.fromhex(sound.digest) for sound in sounds)
-    tensors["digests"] = torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(len(sounds), -1)
+    tensors["prints.edges"] = _edges([len(fingerprint.prints) for fingerprint in fingerprints])
+    digests = b"".join(bytes.fromhex(fingerprint.digest) for fingerprint in fingerprints)
+    tensors["digests"] = torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(len(fingerprints), -1)
     head = {
         "name": corpus.name,
         "classes": list(corpus.classes),

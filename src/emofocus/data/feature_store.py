@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio.fingerprint import Sound, sound_of
+from emofocus.audio.fingerprint import AudioFingerprint, fingerprint_of
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.data.cache import Cache
@@ -97,7 +97,7 @@ class SpeechStore(Sequence[Speech]):
         features = (self._key(index), self._computed(waveform))
         if self._speed != 1.0:
             return [features]
-        return [(_sound_key(self._contents[index]), _packed_sound(sound_of(waveform))), features]
+        return [(_sound_key(self._contents[index]), _packed_fingerprint(fingerprint_of(waveform))), features]
 
     def _key(self, index: int) -> str:
         return f"{self._contents[index]}/{self._variant}"
@@ -106,8 +106,8 @@ class SpeechStore(Sequence[Speech]):
         return _packed(faster(waveform, self._speed), self._front_end)
 
 
-def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
-    """What each utterance sounds like, for comparison with others; through the cache.
+def fingerprints_of(corpus: Corpus, cache: Cache) -> list[AudioFingerprint]:
+    """Fingerprint of each utterance, through the cache.
 
     Raises:
         AudioError: A file cannot be read; what was computed before it stays in the cache.
@@ -117,9 +117,11 @@ def sounds_of(corpus: Corpus, cache: Cache) -> list[Sound]:
     todo = cache.missing(keys)
     for start in track(range(0, len(todo), COMMIT_EVERY), "listening", unit="batch"):
         batch = todo[start : start + COMMIT_EVERY]
-        keep(corpus, batch, cache, lambda index, waveform: [(keys[index], _packed_sound(sound_of(waveform)))])
+        keep(
+            corpus, batch, cache, lambda index, waveform: [(keys[index], _packed_fingerprint(fingerprint_of(waveform)))]
+        )
     values = [cache.read(key) or b"" for key in keys]
-    return [Sound(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
+    return [AudioFingerprint(value[:16].hex(), np.frombuffer(value[16:], dtype="<u4")) for value in values]
 
 
 def keep(corpus: Corpus, todo: Sequence[int], cache: Cache, entries: Entries) -> None:
@@ -136,8 +138,8 @@ def _sound_key(content: str) -> str:
     return f"{content}/sound"
 
 
-def _packed_sound(sound: Sound) -> bytes:
-    return bytes.fromhex(sound.digest) + sound.prints.astype("<u4").tobytes()
+def _packed_fingerprint(fingerprint: AudioFingerprint) -> bytes:
+    return bytes.fromhex(fingerprint.digest) + fingerprint.prints.astype("<u4").tobytes()
 
 
 class SpeechSource(Protocol):
@@ -157,8 +159,8 @@ class SpeechSource(Protocol):
         They are computed and kept first, or, ``passing``, each when it is looked at.
         """
 
-    def sounds(self) -> list[Sound]:
-        """What each utterance sounds like, for the audit."""
+    def fingerprints(self) -> list[AudioFingerprint]:
+        """Fingerprint of each utterance, for the audit."""
 
 
 class CachedSpeech:
@@ -183,9 +185,9 @@ class CachedSpeech:
             store.fill()
         return list(stores)
 
-    def sounds(self) -> list[Sound]:
+    def fingerprints(self) -> list[AudioFingerprint]:
         """See `SpeechSource`."""
-        return sounds_of(self.corpus, self._cache)
+        return fingerprints_of(self.corpus, self._cache)
 
 
 def faster(waveform: audio.Waveform, speed: float) -> audio.Waveform:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import compose, helper, version_converter
 
 from emofocus import audio
-from emofocus.audio.fingerprint import Sound
+from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import EmbeddingSettings, Recipe
 from emofocus.corpora import Corpus
 from emofocus.data.cache import Cache
@@ -83,9 +83,9 @@ class EmbeddedSpeech:
         vectors = self._read()
         return [_Appended(speech, vectors) for speech in self._source.speech(recipe, passing)]
 
-    def sounds(self) -> list[Sound]:
+    def fingerprints(self) -> list[AudioFingerprint]:
         """See `SpeechSource`."""
-        return self._source.sounds()
+        return self._source.fingerprints()
 
 
 class _Appended(Sequence[Speech]):

@@ -21,7 +21,7 @@ from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.recognition.streaming import STREAM_HOP, StreamingRecognizer
 from emofocus.utils.atomic import write_text
 from emofocus.utils.markdown import table
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 BATCH = 32
 CHUNK_SECONDS = 0.02
@@ -119,7 +119,7 @@ def bench_model(
     clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
     for number in range(rounds + 1):
-        say(f"round {number} of {rounds}" if number else "warming up")
+        log_line(f"round {number} of {rounds}" if number else "warming up")
         for name, (recognizer, listener) in ready.items():
             row = (
                 _real_time(recognizer, [[clip] for clip in clips[:4]]),

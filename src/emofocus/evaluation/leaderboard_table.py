@@ -15,7 +15,7 @@ from emofocus.evaluation.report.formatting import NAMES, NONE, chance, points
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.plotting import BLUE, ORANGE, add_title, blank, style
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 REFERENCE = "reference"
 
@@ -57,7 +57,7 @@ def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Pat
             write_board(board, path)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
-        say(f"written: {path}")
+        log_line(f"written: {path}")
 
 
 def _refuse_format(path: Path) -> None:

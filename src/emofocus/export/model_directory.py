@@ -16,7 +16,7 @@ from emofocus.export.to_onnx import export
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 CLIPS = 64
 """Of the corpus, spread over it, on which bytes are calibrated and graphs are checked."""
@@ -67,7 +67,7 @@ def export_model(
     asked = {PRECISION_FILES["int8"]: int8, PRECISION_FILES["fp16"]: fp16, FIXED: fixed}
     for file in (name for name, wanted in asked.items() if not wanted and (out / name).exists()):
         (out / file).unlink()  # of another export, whose weights may be others
-        say(f"{out / file}: removed, as it was not asked for again")
+        log_line(f"{out / file}: removed, as it was not asked for again")
     config = load_model_config(out / "config.json")
     found: dict[str, Agreement] = {}
     if int8:
@@ -78,7 +78,7 @@ def export_model(
         write_fixed(out, config)
     for precision, agreement in found.items():
         file = PRECISION_FILES[precision]
-        say(
+        log_line(
             f"{file}: {_megabytes(out / file)}; of segments of {len(clips)} clips it answers "
             f"{agreement.same:.1%} as model.onnx does; probabilities differ by {agreement.mean:.2g} on average, "
             f"{agreement.largest:.2g} at most"
@@ -86,7 +86,7 @@ def export_model(
     sizes = {file: _megabytes(out / file) for file, wanted in asked.items() if wanted}
     if sizes:
         write_text(out / "README.md", model_card(config, (out / PRECISION_FILES["fp32"]).stat().st_size, sizes))
-    say(f"model directory: {out}")
+    log_line(f"model directory: {out}")
 
 
 def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from emofocus.audio.fingerprint import Pair, Sound, altered_copies
+from emofocus.audio.fingerprint import AudioFingerprint, Pair, altered_copies
 from emofocus.splits.folds import PARTS, Fold
 from emofocus.splits.recordings import recordings
 
@@ -81,28 +81,28 @@ class Audit:
         return ", ".join(f"{kind} ({number})" for kind, number in found.items()) or "nothing"
 
 
-def audit(table: pl.DataFrame, folds: Sequence[Fold], sounds: Sequence[Sound] | None = None) -> Audit:
+def audit(table: pl.DataFrame, folds: Sequence[Fold], fingerprints: Sequence[AudioFingerprint] | None = None) -> Audit:
     """Look for leaks between the parts of each fold, for absent classes and for empty parts.
 
     Args:
         table: Utterances with the columns of `emofocus.corpora.corpus.SCHEMA`; what is empty there is not looked at.
         folds: Positions in the table.
-        sounds: What each utterance sounds like; without it, equal and altered audio go unseen.
+        fingerprints: Fingerprint of each utterance (U,); without them, equal and altered audio goes unseen.
     """
-    traits = _traits(table, sounds)
-    heard = () if sounds is None else ("audio", "altered")
+    traits = _traits(table, fingerprints)
+    heard = () if fingerprints is None else ("audio", "altered")
     unseen = [name for name in (*LEAKS, *WARNINGS) if name not in (*traits.columns, *heard)]
     offences = [offence for number, fold in enumerate(folds) for offence in _of_fold(traits, number, fold)]
     return Audit(len(folds), tuple(offences), tuple(unseen))
 
 
-def _traits(table: pl.DataFrame, sounds: Sequence[Sound] | None) -> pl.DataFrame:
+def _traits(table: pl.DataFrame, fingerprints: Sequence[AudioFingerprint] | None) -> pl.DataFrame:
     """What utterances may share: a categorical column for each trait that is known, null where it is not."""
     columns = {name: table[name] for name in ("speaker", "session", "text", "emotion")}
     columns["recording"] = recordings(table)
-    if sounds is not None:
-        columns["audio"] = pl.Series([sound.digest for sound in sounds], dtype=pl.String)
-        columns["altered"] = _clusters(table["key"], altered_copies([sound.prints for sound in sounds]))
+    if fingerprints is not None:
+        columns["audio"] = pl.Series([item.digest for item in fingerprints], dtype=pl.String)
+        columns["altered"] = _clusters(table["key"], altered_copies([item.prints for item in fingerprints]))
     traits = pl.DataFrame({name: column for name, column in columns.items() if (column != "").any()})
     names = pl.all().replace("", None)
     # Equal audio is called by the first utterance that has it, not by its hash.

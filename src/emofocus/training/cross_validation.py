@@ -25,7 +25,7 @@ from emofocus.training.predictions import Row, csv_text, measure_row_calibration
 from emofocus.training.scoring import mean_logits
 from emofocus.training.summary import averages, read_summary, refuse_difference
 from emofocus.utils.atomic import write_text
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 from emofocus.version import __version__
 
 FoldRunner = Callable[[Sequence[int]], Iterable[tuple[dict[str, Any], list[Row]]]]
@@ -62,8 +62,8 @@ def cross_validate(
     if not todo:
         return summary
     with first_of_machine(fabric):
-        speech, sounds = source.speech(experiment.recipe), source.sounds()
-    audited = refuse_leaks(experiment, sounds)
+        speech, fingerprints = source.speech(experiment.recipe), source.fingerprints()
+    audited = refuse_leaks(experiment, fingerprints)
     if fabric.is_global_zero:
         write_folds(experiment.folds, experiment.corpus, out / "folds.json")
         write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
@@ -120,7 +120,7 @@ def run_fold(
     rows = prediction_rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
     classes = experiment.corpus.classes
     found, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
-    say(
+    log_line(
         f"{title}: test WA {found.wa:.2%}, UA {found.ua:.2%} (epoch {fitted.best_epoch}); temperature "
         f"{calibration.temperature:.2f}: calibration error {calibrated.ece_before:.2%} → {calibrated.ece:.2%}"
     )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emofocus.audio.fingerprint import Sound
+from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.errors import SplitError
@@ -14,7 +14,7 @@ from emofocus.metrics.calibration import Calibration
 from emofocus.models import build
 from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 SELECTION = "best validation UA; test scored once"
 
@@ -100,13 +100,13 @@ def parameter_count(config: ModelConfig) -> int:
         return sum(parameter.numel() for parameter in build(config).parameters())
 
 
-def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound] | None) -> Audit:
+def refuse_leaks(experiment: Experiment, fingerprints: Sequence[AudioFingerprint] | None) -> Audit:
     """Audit the folds of an experiment, by what is known of its utterances and, unless it is None, by how they sound.
 
     Raises:
         SplitError: They leak, and their protocol does not say so by its name.
     """
-    found = audit(experiment.corpus.table, experiment.folds, sounds)
+    found = audit(experiment.corpus.table, experiment.folds, fingerprints)
     if found.passed:
         return found
     if not experiment.folds.speakers_shared:
@@ -116,5 +116,5 @@ def refuse_leaks(experiment: Experiment, sounds: Sequence[Sound] | None) -> Audi
             f"fold {worst.fold}: {worst.kind} {worst.value} {worst.parts or ''}. See it all with: emofocus audit; "
             "a split that is meant to be like this must be called --protocol random"
         )
-    say(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {found.summary()}")
+    log_line(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {found.summary()}")
     return found

@@ -23,7 +23,7 @@ from emofocus.training.augmentation import augment
 from emofocus.training.cuda_graphs import LogitsOf, logits_of
 from emofocus.training.distributed import by_first, own_draws, rank_of, share_statistics
 from emofocus.training.scoring import score
-from emofocus.utils.progress import say, track
+from emofocus.utils.progress import log_line, track
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
@@ -117,7 +117,7 @@ def fit(
     passing = logits_of(model, network, fabric)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         if recipe.patience and run.history and epoch - best_of(run.history).epoch > recipe.patience:
-            say(f"{title}: no better validation UA for {recipe.patience} epochs")
+            log_line(f"{title}: no better validation UA for {recipe.patience} epochs")
             break
         so_far = f", {run.history[-1]}" if run.history else ""
         shown = f"{title}: epoch {epoch}/{recipe.epochs}{so_far}"
@@ -130,7 +130,7 @@ def fit(
             if best_of(run.history).epoch == epoch:
                 save_tensors(folder / "model.safetensors", run.judged().state_dict())
             run.save(checkpoint)
-        say(f"{title}: epoch {epoch}/{recipe.epochs}, {figures}")
+        log_line(f"{title}: epoch {epoch}/{recipe.epochs}, {figures}")
         told = {f"{title}/{name}": value for name, value in asdict(figures).items() if value is not None}
         fabric.log_dict(told, step=epoch)
         if after_epoch:

@@ -20,7 +20,7 @@ from emofocus.training.loop import Epoch
 from emofocus.training.predictions import Row
 from emofocus.training.setup import describe, find_source, make_experiment, recipe_of, with_embedding
 from emofocus.training.summary import print_summary
-from emofocus.utils.progress import plain, say
+from emofocus.utils.progress import log_line, use_plain_lines
 
 
 def crossval(
@@ -63,7 +63,7 @@ def _one_fold(
     number: int, out: Path, device: dict[str, Any], choices: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Row]]:
     """A fold in a process of its own."""
-    plain()
+    use_plain_lines()
     experiment, source = make_experiment(**choices)
     fabric = make_fabric(**device, out=out)
     return run_fold(experiment, number, source.speech(experiment.recipe), out / f"fold-{number}", fabric)
@@ -88,14 +88,14 @@ def train(
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(folds)))})")
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
     with first_of_machine(fabric):
-        speech, sounds = source.speech(experiment.recipe), source.sounds()
-    refuse_leaks(experiment, sounds)
+        speech, fingerprints = source.speech(experiment.recipe), source.fingerprints()
+    refuse_leaks(experiment, fingerprints)
     work = out / "training"
     run_fold(experiment, fold, speech, work, fabric, after_epoch)
     if fabric.is_global_zero:
         extractor = choices.get("embeddings")
         export(work, out, extractor=None if extractor in (None, MANIFEST) else Path(extractor))
-        say(f"model directory: {out}")
+        log_line(f"model directory: {out}")
 
 
 def save_features(model: str, recipe: str, out: Path, half: bool, **choices: Any) -> None:
@@ -103,6 +103,6 @@ def save_features(model: str, recipe: str, out: Path, half: bool, **choices: Any
     settings = recipe_of(model, recipe, epochs=None)[1]
     source = find_source(features=None, **choices)
     settings = with_embedding(model, recipe, settings, source.embedding)[1]
-    say(describe(source.corpus))
+    log_line(describe(source.corpus))
     write_features(out, source, settings, half)
-    say(f"{out}: {format_size(out.stat().st_size)}")
+    log_line(f"{out}: {format_size(out.stat().st_size)}")

@@ -17,7 +17,7 @@ from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
 from emofocus.training.refit import refitted
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 
 def make_experiment(
@@ -48,7 +48,7 @@ def make_experiment(
     source = find_source(corpus, features, cache, root, labels, only, embeddings)
     name, settings = with_embedding(model, name, settings, source.embedding)
     read = source.corpus
-    say(describe(read))
+    log_line(describe(read))
     dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
     experiment = Experiment(read, model, name, settings, dealt, seed)
     return refitted(experiment, refit) if refit else experiment, source

@@ -1,6 +1,6 @@
 """Progress of long work: a live bar on a terminal, plain lines elsewhere; always on stderr.
 
-Of several processes that train in parallel, the first one speaks.
+Where several processes train together, only the first one writes.
 """
 
 import os
@@ -17,8 +17,8 @@ LINE_EVERY = 15.0
 _plain = False
 
 
-def plain() -> None:
-    """Show plain lines in this process even on a terminal: it is one of several that write to it."""
+def use_plain_lines() -> None:
+    """Write plain lines in this process even on a terminal, because several processes write to it."""
     global _plain
     _plain = True
 
@@ -26,7 +26,14 @@ def plain() -> None:
 def track(
     items: Sequence[Item], title: str, unit: str = "item", status: Callable[[], str] | None = None
 ) -> Iterator[Item]:
-    """Go through items and show how far it is, and what ``status`` says each time it is looked at."""
+    """Yield items and show how many are done.
+
+    Args:
+        items: Items to yield.
+        title: Name of the work.
+        unit: Plural noun for the items, in plain lines.
+        status: Gives a short text that each bar or line ends with.
+    """
     if not items:
         return
     if not _is_first():
@@ -41,13 +48,13 @@ def track(
         now = time.monotonic()
         if now - shown > LINE_EVERY:
             left = (now - started) / number * (len(items) - number)
-            now_at = f", {status()}" if status else ""
-            say(f"{title}: {number}/{len(items)} {unit}{now_at}, {left:.0f} s left")
+            suffix = f", {status()}" if status else ""
+            log_line(f"{title}: {number}/{len(items)} {unit}{suffix}, {left:.0f} s left")
             shown = now
 
 
 def _bar(items: Sequence[Item], title: str, status: Callable[[], str] | None) -> Iterator[Item]:
-    """A live bar with the time that is left."""
+    """Yield items with a live bar that shows the time left."""
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
@@ -59,28 +66,31 @@ def _bar(items: Sequence[Item], title: str, status: Callable[[], str] | None) ->
             progress.update(task, advance=1, status=status() if status else "")
 
 
-def telling(items: Iterable[Item], line: Callable[[Item, float], str]) -> Iterator[Item]:
-    """Go through items of which nobody knows the number, and say a line now and then.
+def log_progress(items: Iterable[Item], line: Callable[[Item, float], str]) -> Iterator[Item]:
+    """Yield items whose number is not known, and write a line every `LINE_EVERY` seconds.
 
     Args:
-        items: To go through.
-        line: The last item and the seconds since the first → what to say.
+        items: Items to yield.
+        line: The last item and the seconds since the first → text of the line.
     """
     began = shown = time.monotonic()
     for item in items:
         yield item
         now = time.monotonic()
         if now - shown > LINE_EVERY:
-            say(line(item, now - began))
+            log_line(line(item, now - began))
             shown = now
 
 
-def say(text: str) -> None:
-    """One line on stderr."""
+def log_line(text: str) -> None:
+    """Write one line to stderr."""
     if _is_first():
         print(text, file=sys.stderr, flush=True)
 
 
 def _is_first() -> bool:
-    """Fabric's own processes have a LOCAL_RANK alone; torchrun and Ray give each a RANK among those of all machines."""
+    """Whether this is the first of the processes that train together.
+
+    Fabric sets only LOCAL_RANK; torchrun and Ray also set RANK, which counts over all machines.
+    """
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"

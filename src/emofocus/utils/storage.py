@@ -1,4 +1,4 @@
-"""Files on this machine and behind URIs, through pyarrow's file systems, and fsspec's for what those do not know."""
+"""Files on this machine and behind URIs, through pyarrow's file systems and, for other schemes, fsspec's."""
 
 import os
 import re
@@ -14,10 +14,13 @@ from emofocus.errors import ConfigError
 from emofocus.utils.atomic import replacing
 
 LOCAL = ""
-"""The root of files on this machine."""
+"""Root of files on this machine."""
+
+ARROW_SCHEMES = ("file", "mock", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+"""Schemes of pyarrow's own file systems; every other scheme goes to fsspec."""
 
 OBJECT_STORES = ("s3", "gcs", "abfs")
-"""File systems whose files are there when they are whole, and not before."""
+"""File systems that show a file only when it is whole."""
 
 REASONS = {
     "NO_SUCH_BUCKET": "there is no such bucket",
@@ -28,75 +31,82 @@ REASONS = {
     "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong",
     "NETWORK_CONNECTION": "nothing answers there",
 }
-"""What AWS calls it → what it is."""
+"""Error code of AWS → words for a message."""
 
 
-class Place(NamedTuple):
-    """A file or folder: a file system's root, `LOCAL` or ``scheme://authority?options``, and a path below it."""
+class Location(NamedTuple):
+    """A file or folder.
+
+    Attributes:
+        root: Root of its file system: `LOCAL`, or ``scheme://authority?options``.
+        path: Path below the root.
+    """
 
     root: str
     path: str
 
     @property
     def name(self) -> str:
-        """How people call it: without options, which may hold secrets."""
+        """Name for messages, without the options, which may hold secrets."""
         if self.root == LOCAL:
             return self.path
         parts = urlsplit(self.root)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + f"/{self.path}" * bool(self.path)
 
-    def beside(self, name: str) -> "Place":
-        """A file that is named by a list here: relative to the list's folder, or a URI."""
+    def sibling(self, name: str) -> "Location":
+        """Location of a path relative to the folder of this file, or of a URI."""
         if is_uri(name):
-            return place_of(name)
+            return parse_location(name)
         if self.root == LOCAL:
-            return Place(LOCAL, os.path.join(os.path.dirname(self.path), name))  # noqa: PTH118, PTH120 - not Path's //
+            return Location(LOCAL, os.path.join(os.path.dirname(self.path), name))  # noqa: PTH118, PTH120 - not Path's //
         folder, _, _ = self.path.rpartition("/")
-        return Place(self.root, f"{folder}/{name}".lstrip("/"))
+        return Location(self.root, f"{folder}/{name}".lstrip("/"))
 
-    def below(self, name: str) -> "Place":
-        """A file in this folder."""
-        return Place(self.root, f"{self.path.rstrip('/')}/{name}".lstrip("/") if self.root else f"{self.path}/{name}")
+    def child(self, name: str) -> "Location":
+        """Location of a file in this folder."""
+        if self.root == LOCAL:
+            return Location(LOCAL, f"{self.path}/{name}")
+        return Location(self.root, f"{self.path.rstrip('/')}/{name}".lstrip("/"))
 
     @property
     def suffix(self) -> str:
-        """Ending of the name, in small letters."""
+        """Suffix of the name, in lower case."""
         return Path(self.path).suffix.lower()
 
     def open(self) -> tuple[FileSystem, str]:
-        """The file system, and this place's name in it.
+        """File system, and the path in it.
 
         Raises:
-            ConfigError: There is no such file system, or it does not answer.
+            ConfigError: No such file system exists, or it does not answer.
         """
         system, base = file_system(self.root)
         return system, f"{base}{self.path}"
 
 
 def is_uri(text: str) -> bool:
-    """Whether it names a file system, as in ``s3://bucket/folder``."""
+    """Whether a text is a URI such as ``s3://bucket/folder``."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def place_of(text: str) -> Place:
-    """A path or URI as users write it. ``?`` begins the options of a URI; whatever else is as it is written.
+def parse_location(text: str) -> Location:
+    """Location of a path or URI as users write it; ``?`` begins the options of a URI.
 
     Raises:
-        ConfigError: A slash in a secret key, which ends what comes before the path.
+        ConfigError: The secret key of an S3 URI holds a slash, which ends the authority.
     """
     if not is_uri(text):
-        return Place(LOCAL, str(Path(text).absolute()))
+        return Location(LOCAL, str(Path(text).absolute()))
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
     rest, _, options = rest.partition("?")
     authority, _, path = rest.partition("/")
     if scheme == "s3" and ":" in authority.rpartition("@")[2]:  # in no bucket's name
         raise ConfigError("s3:// with a secret key: write the slashes in it as %2F")
-    return Place(f"{scheme}://{authority}?{_with_endpoint(scheme, options)}".rstrip("?"), path)
+    return Location(f"{scheme}://{authority}?{_with_endpoint(scheme, options)}".rstrip("?"), path)
 
 
 def _with_endpoint(scheme: str, options: str) -> str:
-    """``$AWS_ENDPOINT_URL`` holds for S3, unless a URI says otherwise: nodes then know it too."""
+    """Options with ``$AWS_ENDPOINT_URL`` for S3, unless they name an endpoint; other nodes then know it too."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if scheme != "s3" or not endpoint or "endpoint_override" in options:
         return options
@@ -106,31 +116,30 @@ def _with_endpoint(scheme: str, options: str) -> str:
 
 @lru_cache(maxsize=64)
 def file_system(root: str) -> tuple[FileSystem, str]:
-    """A file system, and what paths below its root begin with in it; opened once a process.
+    """File system of a root, and the prefix of all paths in it; opened once a process.
 
     Raises:
-        ConfigError: There is no such file system, or it does not answer.
+        ConfigError: No such file system exists, or it does not answer.
     """
     if root == LOCAL:
         return LocalFileSystem(), ""
     scheme, _, rest = root.partition("://")
     authority, _, options = rest.partition("?")
+    if scheme not in ARROW_SCHEMES:
+        return _fsspec(scheme, authority)
     try:
         system, base = FileSystem.from_uri(f"{scheme}://{authority}/{'?' * bool(options)}{options}")
-    except ArrowNotImplementedError:  # pyarrow knows it, but this build of it does not
+    except ArrowNotImplementedError:  # left out of this build of pyarrow
         return _fsspec(scheme, authority)
-    except ArrowInvalid as error:
-        if "nrecognized" not in str(error):
-            raise ConfigError(f"{scheme}://{authority.rpartition('@')[2]}: {reason_of(error)}") from error
-        return _fsspec(scheme, authority)
-    except OSError as error:
+    except (ArrowInvalid, OSError) as error:
         raise ConfigError(f"{scheme}://{authority.rpartition('@')[2]}: {reason_of(error)}") from error
     return system, f"{base.rstrip('/')}/"
 
 
 def _fsspec(scheme: str, authority: str) -> tuple[FileSystem, str]:
+    """File system of fsspec, in pyarrow's interface, and the prefix of all paths in it."""
     try:
-        import fsspec  # seldom needed
+        import fsspec  # rarely needed
 
         system, base = fsspec.core.url_to_fs(f"{scheme}://{authority}/")
     except (ValueError, ImportError, OSError) as error:
@@ -139,29 +148,29 @@ def _fsspec(scheme: str, authority: str) -> tuple[FileSystem, str]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a file system refuses, in a few words."""
+    """Reason in a few words why a file system refuses."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return os.strerror(error.errno)
     text = str(error)
-    if "Cannot parse URI" in text:  # and the URI in full, with its secrets
+    if "Cannot parse URI" in text:  # its text holds the whole URI with its secrets
         return "this is no URI; write special characters as %20 and the like"
-    found = re.search(r"AWS Error ([A-Z_]+)", text)
-    if found and found[1] in REASONS:
-        return REASONS[found[1]]
+    code = re.search(r"AWS Error ([A-Z_]+)", text)  # pyarrow gives it in the text alone
+    if code and code[1] in REASONS:
+        return REASONS[code[1]]
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def write_file(place: Place, content: bytes | Buffer) -> None:
-    """Write a file that is either whole or not there.
+def write_file(location: Location, content: bytes | Buffer) -> None:
+    """Write a file atomically.
 
     Raises:
-        ConfigError: It cannot be written; the message says why.
+        ConfigError: The file cannot be written; the message says why.
     """
     try:
-        if place.root == LOCAL:
-            _write_local(Path(place.path), content)
+        if location.root == LOCAL:
+            _write_local(Path(location.path), content)
             return
-        system, path = place.open()
+        system, path = location.open()
         if system.type_name in OBJECT_STORES:
             _write(system, path, content)
             return
@@ -170,7 +179,7 @@ def write_file(place: Place, content: bytes | Buffer) -> None:
         _write(system, f"{folder}/.{name}.part", content)
         system.move(f"{folder}/.{name}.part", path)
     except OSError as error:
-        raise ConfigError(f"{place.name}: cannot be written ({reason_of(error)})") from error
+        raise ConfigError(f"{location.name}: cannot be written ({reason_of(error)})") from error
 
 
 def _write_local(path: Path, content: bytes | Buffer) -> None:
@@ -185,53 +194,57 @@ def _write(system: FileSystem, path: str, content: bytes | Buffer) -> None:
         stream.write(content)
 
 
-def read_file(place: Place) -> bytes:
-    """A whole file.
+def read_file(location: Location) -> bytes:
+    """Content of a file.
 
     Raises:
-        FileNotFoundError: There is none.
-        ConfigError: It cannot be read; the message says why.
+        FileNotFoundError: The file does not exist.
+        ConfigError: The file cannot be read; the message says why.
     """
     try:
-        system, path = place.open()
+        system, path = location.open()
         with system.open_input_stream(path) as stream:
             return bytes(stream.read())
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
+        raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
 
 
-def open_file(place: Place) -> NativeFile:
-    """A file to read here and there in.
+def open_file(location: Location) -> NativeFile:
+    """Open a file for random access.
 
     Raises:
-        OSError: There is none, or it cannot be read.
-        ConfigError: There is no such file system, or it does not answer.
+        OSError: The file does not exist or cannot be read.
+        ConfigError: No such file system exists, or it does not answer.
     """
-    system, path = place.open()
+    system, path = location.open()
     return system.open_input_file(path)
 
 
-def delete_file(place: Place) -> None:
-    """Remove a file."""
-    system, path = place.open()
+def delete_file(location: Location) -> None:
+    """Delete a file."""
+    system, path = location.open()
     system.delete_file(path)
 
 
-def files_below(place: Place, deep: bool = True) -> list[Place]:
-    """Files of a folder, and of those in it unless not ``deep``, by name; none if there is no such folder.
+def list_files(location: Location, deep: bool = True) -> list[Location]:
+    """Files of a folder, sorted by name; empty if the folder does not exist.
+
+    Args:
+        location: The folder.
+        deep: Also list the files of its subfolders.
 
     Raises:
-        ConfigError: It cannot be looked into, or has no bucket; the message says why.
+        ConfigError: The folder cannot be listed, or the bucket does not exist; the message says why.
     """
-    system, path = place.open()
+    system, path = location.open()
     try:
-        found = system.get_file_info(FileSelector(path.rstrip("/"), recursive=deep))
+        infos = system.get_file_info(FileSelector(path.rstrip("/"), recursive=deep))
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ConfigError(f"{place.name}: cannot be read ({reason_of(error)})") from error
-    base = path.removesuffix(place.path)
-    names = sorted(info.path for info in found if info.type == FileType.File)
-    return [Place(place.root, name.removeprefix(base)) for name in names]
+        raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
+    base = path.removesuffix(location.path)
+    names = sorted(info.path for info in infos if info.type == FileType.File)
+    return [Location(location.root, name.removeprefix(base)) for name in names]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from emofocus.audio.fingerprint import Sound
+from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import EmbeddingSettings, NetworkSettings, Recipe, SegmentSettings, load_model_config
 from emofocus.corpora import Corpus
 from emofocus.corpora.corpus import Utterance
@@ -30,7 +30,7 @@ from emofocus.training.shards.format import Cut
 from emofocus.training.shards.reader import Heard, Shards, shared, shuffled
 from emofocus.training.shards.training import train as train_from_shards
 from emofocus.training.shards.writer import write_shards
-from emofocus.utils.storage import Place, place_of, write_file
+from emofocus.utils.storage import Location, parse_location, write_file
 
 CLASSES = ("angry", "happy", "sad")
 RECIPE = Recipe(
@@ -53,11 +53,11 @@ class MadeSpeech:
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         return [_Track(self, speed) for speed in (1.0, *recipe.speeds)]
 
-    def sounds(self) -> list[Sound]:
+    def fingerprints(self) -> list[AudioFingerprint]:
         def prints(index: int) -> np.ndarray:
             return np.random.default_rng(index).integers(1 << 32, size=40, dtype=np.uint32)
 
-        return [Sound(f"{index:032x}", prints(index)) for index in range(len(self.corpus))]
+        return [AudioFingerprint(f"{index:032x}", prints(index)) for index in range(len(self.corpus))]
 
 
 class _Track(Sequence[Speech]):
@@ -85,7 +85,7 @@ def experiment() -> Experiment:
 
 def write(experiment: Experiment, folder: Path | str, **options) -> Shards:
     options = {"size": 24, "listen": False} | options
-    write_shards(experiment, 0, MadeSpeech(experiment.corpus), place_of(str(folder)), **options)
+    write_shards(experiment, 0, MadeSpeech(experiment.corpus), parse_location(str(folder)), **options)
     return Shards(str(folder))
 
 
@@ -204,7 +204,7 @@ def test_half_precision_halves_the_size_and_costs_a_thousandth(
     experiment: Experiment, shards: Shards, tmp_path: Path
 ) -> None:
     half = write(experiment, tmp_path, half=True)
-    size, whole = (sum(f.stat().st_size for f in Path(s.place.path).glob("t*.parquet")) for s in (half, shards))
+    size, whole = (sum(f.stat().st_size for f in Path(s.location.path).glob("t*.parquet")) for s in (half, shards))
     assert size < 0.65 * whole  # short utterances: a scale for each costs a tenth
     groups = shards.groups("train", (1.0,))
     read = [shards_.read("train", groups, np.ones(len(groups.shard))) for shards_ in (half, shards)]
@@ -217,16 +217,16 @@ def test_half_precision_halves_the_size_and_costs_a_thousandth(
 def test_writing_goes_on_where_it_was_interrupted_to_the_same_bytes(
     experiment: Experiment, shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[Place] = []
+    written: list[Location] = []
 
-    def interrupted(place: Place, content) -> None:
+    def interrupted(location: Location, content) -> None:
         if len(written) == 2:
             raise KeyboardInterrupt
-        counted(place, content)
+        counted(location, content)
 
-    def counted(place: Place, content) -> None:
-        written.append(place)
-        write_file(place, content)
+    def counted(location: Location, content) -> None:
+        written.append(location)
+        write_file(location, content)
 
     monkeypatch.setattr("emofocus.training.shards.writer.write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -236,7 +236,7 @@ def test_writing_goes_on_where_it_was_interrupted_to_the_same_bytes(
     monkeypatch.setattr("emofocus.training.shards.writer.write_file", counted)
     write(experiment, tmp_path)
     assert len(written) == len(set(written)), "none is written twice"
-    for file in Path(shards.place.path).iterdir():
+    for file in Path(shards.location.path).iterdir():
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
 
@@ -273,7 +273,9 @@ def test_what_does_not_fit_is_refused_by_name(shards: Shards, tmp_path: Path) ->
     with pytest.raises(CorpusError, match="nowhere://x: no place for shards"):
         Shards("nowhere://x")
     with pytest.raises(ConfigError, match="--corpus was settled when the shards were written"):
-        train_from_shards(shards.place.path, tmp_path, "1MB", "cpu", 1, "32-true", None, None, "", "", 1, 0, corpus="x")
+        train_from_shards(
+            shards.location.path, tmp_path, "1MB", "cpu", 1, "32-true", None, None, "", "", 1, 0, corpus="x"
+        )
 
 
 def test_a_damaged_shard_is_named(experiment: Experiment, tmp_path: Path) -> None:
@@ -306,7 +308,7 @@ def test_an_object_store_holds_the_same_shards(
         with pytest.raises(ConfigError, match=r"^s3://nowhere/made: cannot be read \(there is no such bucket\)$"):
             Shards(uri.replace("s3://bucket", "s3://testing:testing@nowhere"))
         with pytest.raises(ConfigError, match=r"^s3://nowhere/made/groups.parquet: cannot be written \(there is no"):
-            write_file(place_of(uri.replace("bucket", "nowhere")).below("groups.parquet"), b"")
+            write_file(parse_location(uri.replace("bucket", "nowhere")).child("groups.parquet"), b"")
     finally:
         server.stop()
 

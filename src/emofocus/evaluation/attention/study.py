@@ -16,7 +16,7 @@ from emofocus.evaluation.attention import HEADS, ClaimSettings, keep_settings, m
 from emofocus.evaluation.leaderboard import refuse_other_task
 from emofocus.evaluation.results import Result, read_run
 from emofocus.splits.formats import read_folds
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 
 
 def measure_claims(
@@ -77,10 +77,10 @@ def measure_claims(
             title = f"{_name(run)} fold {number}"
             fold = f"fold-{number}"
             if not (folder / fold / "model.safetensors").exists():
-                say(f"{title}: left out, its weights are not there")
+                log_line(f"{title}: left out, its weights are not there")
                 continue
             measure_fold(data, folds[number], speech, folder / fold, target / fold, settings, title)
-            say(f"{title}: measured")
+            log_line(f"{title}: measured")
     return write_tables(out)
 
 

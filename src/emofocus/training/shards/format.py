@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from emofocus.errors import ConfigError, CorpusError
-from emofocus.utils.storage import Place, open_file, place_of, reason_of
+from emofocus.utils.storage import Location, open_file, parse_location, reason_of
 
 FORMAT = "emofocus shards/1"
 INDEX, GROUPS = "index.json", "groups.parquet"
@@ -40,31 +40,31 @@ class Cut(NamedTuple):
     starts: NDArray[np.int32]
 
 
-def shards_at(uri: str) -> Place:
+def shards_at(uri: str) -> Location:
     """A folder's path or URI.
 
     Raises:
         CorpusError: There is no such file system.
     """
-    place = place_of(uri)
+    location = parse_location(uri)
     try:
-        place.open()
+        location.open()
     except ConfigError as error:
-        raise CorpusError(f"{place.name}: no place for shards ({error})") from error
-    return place
+        raise CorpusError(f"{location.name}: no place for shards ({error})") from error
+    return location
 
 
 @contextmanager
-def told_plainly(place: Place) -> Iterator[None]:
+def plain_read_errors(location: Location) -> Iterator[None]:
     """Turn what reading a file reports, of disk, network or content, into one line.
 
     Raises:
-        CorpusError: With the place and the reason.
+        CorpusError: With the location and the reason.
     """
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:
-        raise CorpusError(f"{place.name}: {reason_of(error)}") from error
+        raise CorpusError(f"{location.name}: {reason_of(error)}") from error
 
 
 def schema_of(speeds: Sequence[float], summary: dict[str, Any] | None = None) -> pa.Schema:
@@ -74,13 +74,13 @@ def schema_of(speeds: Sequence[float], summary: dict[str, Any] | None = None) ->
     return pa.schema([("key", pa.string()), ("label", pa.int32()), *cuts], metadata=metadata)
 
 
-def summary_of(shard: Place) -> dict[str, Any]:
+def summary_of(shard: Location) -> dict[str, Any]:
     """What a shard's footer says.
 
     Raises:
         CorpusError: It cannot be read, or is no shard.
     """
-    with told_plainly(shard), open_file(shard) as file:
+    with plain_read_errors(shard), open_file(shard) as file:
         metadata = parquet.read_metadata(file).metadata or {}
     if SUMMARY not in metadata:
         raise CorpusError(f"{shard.name}: no shard of emofocus")

@@ -23,8 +23,8 @@ from torch import Tensor
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, parse, to_plain
 from emofocus.data.datasets import ALONE, Batch, Pass, Rank, Step, padded, refuse_idle
 from emofocus.errors import ConfigError, CorpusError, one_of
-from emofocus.training.shards.format import FORMAT, GROUPS, INDEX, Cut, shards_at, told_plainly, unpacked
-from emofocus.utils.storage import files_below, open_file, read_file
+from emofocus.training.shards.format import FORMAT, GROUPS, INDEX, Cut, plain_read_errors, shards_at, unpacked
+from emofocus.utils.storage import list_files, open_file, read_file
 
 BUFFER_BYTES = 256 << 20
 """Features that segments are drawn from, unless somebody says otherwise."""
@@ -80,9 +80,9 @@ class Shards:
     """
 
     def __init__(self, uri: str) -> None:
-        self.place = shards_at(uri)
-        where, index = self.place.name, self.place.below(INDEX)
-        if index not in files_below(self.place, deep=False):
+        self.location = shards_at(uri)
+        where, index = self.location.name, self.location.child(INDEX)
+        if index not in list_files(self.location, deep=False):
             raise CorpusError(
                 f"{where}: no shards, or not all of them yet: {INDEX} is missing (emofocus shards writes it)"
             )
@@ -104,11 +104,11 @@ class Shards:
         """
         for name, held in (("features", self.features), ("segment", self.segment)):
             if getattr(recipe, name) != held:
-                raise ConfigError(f"{self.place.name} holds other {name} than the recipe asks for: {to_plain(held)}")
+                raise ConfigError(f"{self.location.name} holds other {name} than the recipe asks for: {to_plain(held)}")
         speeds = self.index["speeds"]
         missing = [speed for speed in recipe.speeds if speed not in speeds]
         if missing:
-            raise ConfigError(f"{self.place.name} lacks speed {missing[0]} of the recipe ({one_of(speeds)})")
+            raise ConfigError(f"{self.location.name} lacks speed {missing[0]} of the recipe ({one_of(speeds)})")
         return StreamedTraining(self, (1.0, *recipe.speeds), buffer_bytes)
 
     def validation(self) -> "StreamedScoring":
@@ -117,9 +117,9 @@ class Shards:
 
     def groups(self, part: str, speeds: Sequence[float]) -> Groups:
         """Row groups of a part, and their segments at some speeds."""
-        place = self.place.below(GROUPS)
-        with told_plainly(place):
-            table = parquet.read_table(pa.BufferReader(read_file(place)), filters=[("part", "=", part)])
+        location = self.location.child(GROUPS)
+        with plain_read_errors(location):
+            table = parquet.read_table(pa.BufferReader(read_file(location)), filters=[("part", "=", part)])
         segments = np.stack([_numbers(table, f"segments {speed:g}") for speed in speeds], axis=1)
         return Groups(_numbers(table, "shard"), _numbers(table, "group"), _numbers(table, "utterances"), segments)
 
@@ -128,10 +128,10 @@ class Shards:
         opened = local()
 
         def one(position: int) -> list[Heard]:
-            place = self.place.below(f"{part}-{groups.shard[position]:05d}.parquet")
-            with told_plainly(place):
-                if getattr(opened, "place", None) != place:
-                    opened.place, opened.file = place, parquet.ParquetFile(open_file(place))
+            location = self.location.child(f"{part}-{groups.shard[position]:05d}.parquet")
+            with plain_read_errors(location):
+                if getattr(opened, "location", None) != location:
+                    opened.location, opened.file = location, parquet.ParquetFile(open_file(location))
                 columns = [f"{column} {speeds[position]:g}" for column in ("frames", "starts")]
                 number = int(groups.number[position])
                 table = opened.file.read_row_group(number, columns=["label", *columns], use_threads=False)
@@ -224,8 +224,8 @@ class StreamedScoring:
         """See `ScoredPart`."""
         found = []
         for shard in range(self._groups.shard.max() + 1):
-            place = self._shards.place.below(f"{self._part}-{shard:05d}.parquet")
-            with told_plainly(place), open_file(place) as file:
+            location = self._shards.location.child(f"{self._part}-{shard:05d}.parquet")
+            with plain_read_errors(location), open_file(location) as file:
                 found.append(parquet.read_table(file, columns=["label"])["label"].to_numpy())
         return np.concatenate(found).astype(np.int64)
 

@@ -18,7 +18,7 @@ from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, Fitted, fit
 from emofocus.training.scoring import mean_logits
 from emofocus.training.setup import make_experiment, recipe_of, with_embedding
-from emofocus.utils.progress import say
+from emofocus.utils.progress import log_line
 from emofocus.version import __version__
 
 try:
@@ -36,14 +36,14 @@ NOT_SETTLED = "--model, --recipe, --epochs, --seed, --buffer, and where to train
 
 def save_shards(out: str, fold: int, half: bool, listen: bool, utterances: int, **choices: Any) -> None:
     """`emofocus shards`; ``choices`` are `make_experiment`'s."""
-    place = shards_at(out)
+    location = shards_at(out)
     experiment, source = make_experiment(epochs=None, **choices)
     if fold >= len(experiment.folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(experiment.folds)))})")
-    index = write_shards(experiment, fold, source, place, half, listen, utterances)
+    index = write_shards(experiment, fold, source, location, half, listen, utterances)
     for name, part in index["parts"].items():
         sizes = ", ".join(f"{part[kind]} {kind}" for kind in ("utterances", "segments", "shards"))
-        say(f"{place.name}: {name}, {sizes}")
+        log_line(f"{location.name}: {name}, {sizes}")
 
 
 def train(
@@ -71,7 +71,9 @@ def train(
     train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
     fabric = make_fabric(accelerator, devices, precision, threads, log, out)
     parts = ", ".join(f"{part} {size['utterances']}" for part, size in opened.index["parts"].items())
-    say(f"{opened.index['corpus']} out of {opened.place.name}: {parts}; a buffer of {format_size(buffer_bytes)}")
+    log_line(
+        f"{opened.index['corpus']} out of {opened.location.name}: {parts}; a buffer of {format_size(buffer_bytes)}"
+    )
     config = settings.config(model, tuple(opened.index["classes"]), opened.index["license"])
     torch.manual_seed(seed)
     network, work = build(config), out / "training"
@@ -85,7 +87,7 @@ def train(
         values["energy"] = calibration.energy
         save_config(work, msgspec.structs.replace(config, training=told, **values))
         export(work, out)
-        say(f"model directory: {out}")
+        log_line(f"model directory: {out}")
 
 
 def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:

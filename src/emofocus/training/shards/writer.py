@@ -19,7 +19,7 @@ from emofocus.segments import active_segments
 from emofocus.training.experiment import Experiment, refuse_leaks
 from emofocus.training.shards.format import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
 from emofocus.utils.progress import track
-from emofocus.utils.storage import Place, files_below, write_file
+from emofocus.utils.storage import Location, list_files, write_file
 from emofocus.version import __version__
 
 Moments = tuple[int, NDArray[np.float64], NDArray[np.float64]]
@@ -30,7 +30,7 @@ def write_shards(
     experiment: Experiment,
     number: int,
     source: SpeechSource,
-    place: Place,
+    location: Location,
     half: bool = False,
     listen: bool = True,
     size: int = 256,
@@ -43,7 +43,7 @@ def write_shards(
         experiment: Corpus, folds, and the recipe whose features, speeds and segments are written.
         number: Of the fold.
         source: Where features come from; they pass, and are not kept in the cache.
-        place: Where shards go.
+        location: Where shards go.
         half: Store frames in float16: half the size.
         listen: Compare how utterances sound, too, in the audit. That holds about a kilobyte of each in memory.
         size: Utterances of a shard.
@@ -53,27 +53,27 @@ def write_shards(
 
     Raises:
         SplitError: The folds leak.
-        ConfigError: ``place`` holds other shards, or cannot be written to.
+        ConfigError: ``location`` holds other shards, or cannot be written to.
         CorpusError: It holds a damaged shard.
     """
-    audited = refuse_leaks(experiment, source.sounds() if listen else None)
+    audited = refuse_leaks(experiment, source.fingerprints() if listen else None)
     head = _head(experiment, number, half, size) | {"audit": audited.counts(), "not_looked_at": list(audited.unseen)}
     identity = hashlib.sha256(json.dumps(head).encode()).hexdigest()[:16]
-    writer = _Writer(experiment, source.speech(experiment.recipe, passing=True), place, half, identity)
+    writer = _Writer(experiment, source.speech(experiment.recipe, passing=True), location, half, identity)
     parts = {name: positions for name, positions in experiment.folds[number].parts().items() if name in PARTS}
     chosen = {
         f"{name}-{shard:05d}.parquet": positions
         for name, part in parts.items()
         for shard, positions in enumerate(_cut(part, size, experiment.seed))
     }
-    there = {Path(file.path).name for file in files_below(place, deep=False)}
-    _refuse_others(place, there, identity, chosen)
+    there = {Path(file.path).name for file in list_files(location, deep=False)}
+    _refuse_others(location, there, identity, chosen)
     found = {}
     for name in track(list(chosen), "shards", unit="shard"):
-        found[name] = summary_of(place.below(name)) if name in there else writer.shard(name, chosen[name])
-    write_file(place.below(GROUPS), _groups(found, experiment.recipe.speeds))
+        found[name] = summary_of(location.child(name)) if name in there else writer.shard(name, chosen[name])
+    write_file(location.child(GROUPS), _groups(found, experiment.recipe.speeds))
     index = head | {"version": __version__, **_totals(found)}
-    write_file(place.below(INDEX), json.dumps(index, indent=1).encode())
+    write_file(location.child(INDEX), json.dumps(index, indent=1).encode())
     return index
 
 
@@ -106,20 +106,22 @@ def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.i
         yield order[start : start + size]
 
 
-def _refuse_others(place: Place, there: set[str], identity: str, wanted: Iterable[str]) -> None:
+def _refuse_others(location: Location, there: set[str], identity: str, wanted: Iterable[str]) -> None:
     """Look whether what is there is of the same making: the index, or the first shard of an unfinished one."""
     known = {name for name in there if name.endswith(".parquet") and name != GROUPS}
     strange = sorted(known - set(wanted))
     first = next(iter(sorted(known)), None)
-    if strange or (first and summary_of(place.below(first)).get("identity") != identity):
-        raise ConfigError(f"{place.name} holds other shards ({strange[0] if strange else first}); choose another --out")
+    if strange or (first and summary_of(location.child(first)).get("identity") != identity):
+        raise ConfigError(
+            f"{location.name} holds other shards ({strange[0] if strange else first}); choose another --out"
+        )
 
 
 @dataclass(frozen=True)
 class _Writer:
     experiment: Experiment
     speech: Sequence[Sequence[Speech]]
-    place: Place
+    location: Location
     half: bool
     identity: str
 
@@ -141,7 +143,7 @@ class _Writer:
         parquet.write_table(
             table, file, row_group_size=GROUP, compression="none", use_dictionary=False, write_statistics=False
         )
-        write_file(self.place.below(name), file.getvalue())
+        write_file(self.location.child(name), file.getvalue())
         return summary
 
     def _cut(self, speech: Speech) -> Cut:
