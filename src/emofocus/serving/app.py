@@ -21,7 +21,7 @@ from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.serving.auth import Gate
-from emofocus.serving.batching import Batcher
+from emofocus.serving.clip_batching import Batcher
 from emofocus.serving.decoder_pool import Decoders
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.metrics import Observer
