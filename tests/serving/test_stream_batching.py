@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emofocus import Recognizer, StreamingRecognizer
-from emofocus.serving.stream_batching import CLASSIFIED, ENCODED, SharedEngine
+from emofocus.serving.stream_batching import CLASSIFY_BATCH, ENCODE_BATCH, SharedEngine
 
 
 class Watched:
@@ -71,7 +71,7 @@ def test_what_waits_runs_together_but_not_without_end_and_not_beside_much_longer
         sleep(0.5)  # until all of them wait
         engine.go.set()
         answers = [item.result() for item in asked]
-    assert max(engine.encoded) <= ENCODED
+    assert max(engine.encoded) <= ENCODE_BATCH
     assert sum(engine.encoded) == len(lengths)
     assert len(engine.encoded) < len(lengths) / 2
     for size, (encoded, level) in zip(lengths, answers, strict=True):
@@ -79,7 +79,7 @@ def test_what_waits_runs_together_but_not_without_end_and_not_beside_much_longer
         frames = 1 + size // recognizer.config.features.hop
         np.testing.assert_allclose(encoded[0, :frames], whole[0][0], atol=1e-4)
         np.testing.assert_allclose(level[0, :frames], whole[1][0], atol=1e-3)
-    assert CLASSIFIED < ENCODED
+    assert CLASSIFY_BATCH < ENCODE_BATCH
 
 
 def test_an_error_reaches_those_who_asked_and_the_next_one_is_answered(recognizer: Recognizer) -> None:

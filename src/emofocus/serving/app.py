@@ -21,7 +21,7 @@ from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.serving.auth import Gate
-from emofocus.serving.clip_batching import Batcher
+from emofocus.serving.clip_batching import ClipBatcher
 from emofocus.serving.decoder_pool import Decoders
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.metrics import Observer
@@ -58,7 +58,7 @@ class Served(NamedTuple):
     models: Mapping[str, Recognizer]
     limits: Limits
     gate: Gate
-    batcher: Batcher
+    batcher: ClipBatcher
     decoders: Decoders
     observer: Observer
     streams: Streams
@@ -93,7 +93,7 @@ def create_app(
         decoders: Processes that decode; as many as threads by default.
     """
     limits = limits or Limits()
-    batcher = Batcher(limits, threads)
+    batcher = ClipBatcher(limits, threads)
     pool = Decoders(decoders or batcher.threads, limits)
     observer = Observer(lambda: batcher.waiting, lambda: streams.open, lambda: pool.lost)
     streams = Streams(limits, batcher.threads, observer)
@@ -290,7 +290,7 @@ async def _explained(served: Served, recognizer: Recognizer, waveform: Waveform)
         raise Refusal(413, "too_long", f"where it listened is told of {EXPLAINED_SECONDS:g} s at most")
     source: AudioArray = {"array": waveform, "sampling_rate": SAMPLING_RATE}
     try:
-        found = await served.batcher.run(len(waveform) / SAMPLING_RATE, recognizer.explain, source)
+        found = await served.batcher.run(waveform, recognizer.explain, source)
     except AudioError as error:
         raise Refusal(422, "nothing_to_recognize", str(error)) from error
     except ModelError as error:

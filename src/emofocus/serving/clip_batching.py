@@ -1,166 +1,158 @@
-"""Requests of all clients share the engine: what waits while it is busy is recognized together."""
+"""Recognition of whole clips for all clients, in batches that share the engine."""
 
 import asyncio
 import os
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, TypeVar
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform, check
 from emofocus.errors import AudioError
 from emofocus.recognition.bulk import LONGEST_SECONDS, recognize_together
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.serving.batching import DynamicBatcher
 from emofocus.serving.limits import Limits, Refusal
 
-Result = TypeVar("Result")
-Answers: TypeAlias = "asyncio.Future[list[Prediction | AudioError]]"
+Value = TypeVar("Value")
 
 FIRST_SPEED = 50.0
-"""Seconds of audio a second, until it has been measured."""
+"""Seconds of audio a second that are assumed before the first measurement."""
+
+SPEED_UPDATE = 0.1
+"""Share of the newest measurement in the moving average of the speed."""
 
 
-@dataclass
-class _Job:
+@dataclass(frozen=True)
+class Clip:
+    """A clip to recognize.
+
+    Attributes:
+        waveform: Samples at 16 kHz (T,).
+        recognizer: The model to use.
+    """
+
     waveform: Waveform
     recognizer: Recognizer
-    seconds: float
-    answer: "asyncio.Future[Prediction]" = field(repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.waveform) / SAMPLING_RATE
 
     @property
     def short(self) -> bool:
-        """Whether it is recognized together with others."""
+        """Whether it may share a batch; longer clips are recognized alone, block by block."""
         return self.seconds <= LONGEST_SECONDS
 
 
-class Batcher:
-    """Recognizes on a few threads; a clip's answer does not depend on its company, but for rounding.
-
-    Nothing waits for others to come: a batch is what has gathered while the threads were busy.
+class ClipBatcher:
+    """Recognizes clips on a few threads; other clips in a batch change an answer by rounding errors at most.
 
     Args:
-        limits: How much may wait.
-        threads: That recognize; one a core by default.
+        limits: How much audio may wait.
+        threads: Number of threads; one per core by default.
 
     Attributes:
-        waiting: Seconds of audio that wait or are being recognized.
-        speed: Seconds of audio a second, all threads together, as of late.
+        speed: Seconds of audio per second of all threads together, a moving average.
     """
 
     def __init__(self, limits: Limits, threads: int | None = None) -> None:
-        self.limits, self.threads = limits, threads or os.cpu_count() or 1
-        self.waiting, self.speed = 0.0, FIRST_SPEED
+        self.limits, self.threads, self.speed = limits, threads or os.cpu_count() or 1, FIRST_SPEED
+        self._samples, self._lock = 0, Lock()
         self._pool = ThreadPoolExecutor(self.threads, "recognize")
-        self._jobs: deque[_Job] = deque()
-        self._idle = self.threads
+        self._batcher = DynamicBatcher(self._pool, self._recognize, _fits)
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of audio that wait or are being recognized."""
+        return self._samples / SAMPLING_RATE
 
     async def recognize(self, recognizer: Recognizer, waveform: Waveform) -> Prediction:
-        """What `Recognizer` makes of samples.
+        """Recognize a clip, samples at 16 kHz (T,).
 
         Raises:
-            Refusal: Too much waits (503), or there is nothing to recognize (422).
+            Refusal: Too much audio waits (503), or the clip holds nothing to recognize (422).
         """
-        seconds = len(waveform) / SAMPLING_RATE
-        self.admit(seconds)
-        job = _Job(waveform, recognizer, seconds, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
-        self.waiting += seconds
-        self._wake()
-        return await job.answer
+        self.admit(len(waveform) / SAMPLING_RATE)
+        answer = await self._answer(self._batcher.submit(Clip(waveform, recognizer)), len(waveform))
+        if isinstance(answer, AudioError):
+            raise Refusal(422, "nothing_to_recognize", str(answer))
+        return answer
+
+    async def run(self, waveform: Waveform, work: Callable[..., Value], *arguments: Any) -> Value:
+        """Run other work on a clip, on the same threads.
+
+        Raises:
+            Refusal: Too much audio waits (503).
+        """
+        self.admit(len(waveform) / SAMPLING_RATE)
+        return await self._answer(self._pool.submit(work, *arguments), len(waveform))
 
     def admit(self, seconds: float = 0.0) -> None:
-        """Refuse audio (`Refusal`, 503) while too much waits; a single request is never too much by itself."""
-        if self.waiting and self.waiting + seconds > self.limits.waiting_seconds:
-            message = f"{self.waiting:.0f} s of audio wait already, of {self.limits.waiting_seconds:g} that may"
-            raise Refusal(503, "busy", message, retry_after=self.waiting / self.speed)
-
-    async def run(self, seconds: float, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Some other work on the same threads, on that many seconds of audio.
+        """Check that a clip may wait; one that nothing waits before is always admitted.
 
         Raises:
-            Refusal: Too much waits (503).
+            Refusal: Too much audio waits (503).
         """
-        self.admit(seconds)
-        self.waiting += seconds
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        finally:
-            self._forget(seconds)
+        waiting = self.waiting
+        if waiting and waiting + seconds > self.limits.waiting_seconds:
+            message = f"{waiting:.0f} s of audio wait already, of {self.limits.waiting_seconds:g} that may"
+            raise Refusal(503, "busy", message, retry_after=waiting / self.speed)
 
     def stop(self) -> None:
-        """End the threads, once what they do is done."""
+        """End the threads after their present work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _wake(self) -> None:
-        """Start threads on what waits."""
-        while self._idle and (batch := self._next()):
-            self._idle -= 1
-            done = asyncio.get_running_loop().run_in_executor(self._pool, _recognize, batch)
-            done.add_done_callback(partial(self._done, batch, time.perf_counter()))
+    async def _answer(self, answer: "Future[Value]", samples: int) -> Value:
+        """Wait for an answer, and count the clip's samples until it is there, even if its client goes before."""
+        self._count(samples)
+        answer.add_done_callback(lambda _: self._count(-samples))
+        return await asyncio.wrap_future(answer)
 
-    def _next(self) -> list[_Job]:
-        """The longest waiting job, and those behind it that can be recognized with it."""
-        batch: list[_Job] = []
-        while self._jobs:
-            job = self._jobs[0]
-            if job.answer.cancelled():  # its client has gone
-                self._forget(self._jobs.popleft().seconds)
-                continue
-            fits = not batch or (job.short and job.recognizer is batch[0].recognizer)
-            if not fits or len(batch) == job.recognizer.engine.batch:
-                break
-            batch.append(self._jobs.popleft())
-            if not job.short:
-                break
-        return batch
+    def _count(self, samples: int) -> None:
+        with self._lock:
+            self._samples += samples
 
-    def _done(self, batch: list[_Job], began: float, future: Answers) -> None:
-        self._idle += 1
-        for job in batch:
-            self._forget(job.seconds)
-        self._measure(sum(job.seconds for job in batch), time.perf_counter() - began)
-        error = future.exception() if not future.cancelled() else RuntimeError("the service ends")
-        for number, job in enumerate(batch):
-            if job.answer.done():
-                continue
-            if error is not None:
-                job.answer.set_exception(error)
-                continue
-            result = future.result()[number]
-            if isinstance(result, AudioError):
-                job.answer.set_exception(Refusal(422, "nothing_to_recognize", str(result)))
-            else:
-                job.answer.set_result(result)
-        self._wake()
-
-    def _forget(self, seconds: float) -> None:
-        self.waiting = max(0.0, self.waiting - seconds)
-
-    def _measure(self, audio: float, taken: float) -> None:
-        """Follow the speed, a tenth of the way at a time."""
-        self.speed += 0.1 * (self.threads * audio / max(taken, 1e-6) - self.speed)
+    def _recognize(self, clips: Sequence[Clip]) -> Sequence[Prediction | AudioError]:
+        began = time.perf_counter()
+        answers = _predictions(clips)
+        speed = self.threads * sum(clip.seconds for clip in clips) / max(time.perf_counter() - began, 1e-6)
+        with self._lock:
+            self.speed += SPEED_UPDATE * (speed - self.speed)
+        return answers
 
 
-def _recognize(batch: list[_Job]) -> list[Prediction | AudioError]:
-    """Each job's answer, or why there is none."""
-    found: list[Prediction | AudioError | None] = [_refusal(job.waveform) for job in batch]
-    good = [number for number, error in enumerate(found) if error is None]
+def _fits(batch: Sequence[Clip], clip: Clip) -> bool:
+    """Whether a clip may join a batch: short clips for one model, as many as the engine takes."""
+    first = batch[0]
+    same = clip.recognizer is first.recognizer and clip.short and first.short
+    return same and len(batch) < first.recognizer.engine.batch
+
+
+def _predictions(clips: Sequence[Clip]) -> list[Prediction | AudioError]:
+    """Each clip's prediction, or the reason why it has none."""
+    answers: list[Prediction | AudioError | None] = [_check(clip) for clip in clips]
+    good = [number for number, error in enumerate(answers) if error is None]
     if good:
-        recognizer = batch[0].recognizer
-        waveforms = [batch[number].waveform for number in good]
-        whole = [recognizer({"array": waveforms[0], "sampling_rate": SAMPLING_RATE})] if not batch[0].short else None
-        for number, prediction in zip(good, whole or recognize_together(recognizer, waveforms), strict=True):
-            found[number] = prediction
-    return [item for item in found if item is not None]
+        for number, prediction in zip(good, _recognize_good([clips[number] for number in good]), strict=True):
+            answers[number] = prediction
+    return [answer for answer in answers if answer is not None]
 
 
-def _refusal(waveform: Waveform) -> AudioError | None:
+def _recognize_good(clips: Sequence[Clip]) -> list[Prediction]:
+    recognizer, waveforms = clips[0].recognizer, [clip.waveform for clip in clips]
+    if clips[0].short:
+        return recognize_together(recognizer, waveforms)
+    return [recognizer({"array": waveform, "sampling_rate": SAMPLING_RATE}) for waveform in waveforms]
+
+
+def _check(clip: Clip) -> AudioError | None:
     try:
-        check(waveform, "the given file")
+        check(clip.waveform, "the given file")
     except AudioError as error:
         return error
     return None
