@@ -11,6 +11,14 @@ class AudioError(EmofocusError):
     """Audio that cannot be decoded, or holds nothing that can be recognized."""
 
 
+class SilentAudioError(AudioError):
+    """Audio without a sample above the level of silence."""
+
+
+class ShortAudioError(AudioError):
+    """Audio that is shorter than one analysis window, or holds no samples."""
+
+
 class ConfigError(EmofocusError):
     """A setting that does not exist, or has a value that is not valid."""
 

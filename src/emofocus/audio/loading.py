@@ -21,7 +21,7 @@ from emofocus.audio.decoding import (
     decode,
     mono_samples,
 )
-from emofocus.errors import AudioError, one_of
+from emofocus.errors import AudioError, ShortAudioError, SilentAudioError, one_of
 
 __all__ = [
     "BLOCK_SECONDS",
@@ -140,27 +140,28 @@ def check(waveform: Waveform, name: str) -> None:
     """Refuse what cannot be recognized.
 
     Raises:
-        AudioError: Shorter than one analysis window, or silent.
+        ShortAudioError: It is shorter than one analysis window.
+        SilentAudioError: No sample is above `SILENCE_DB`.
     """
     check_length(len(waveform), name)
     check_level(float(np.abs(waveform).max()), name)
 
 
 def check_length(samples: int, name: str) -> None:
-    """Refuse audio shorter than one analysis window (`AudioError`)."""
+    """Refuse audio that is shorter than one analysis window (`ShortAudioError`)."""
     if samples == 0:
-        raise AudioError(f"{name}: holds no samples")
+        raise ShortAudioError(f"{name}: holds no samples")
     if samples < MINIMUM_SAMPLES:
-        raise AudioError(
+        raise ShortAudioError(
             f"{name}: lasts {1000 * samples / SAMPLING_RATE:.1f} ms; at least "
             f"{1000 * MINIMUM_SAMPLES / SAMPLING_RATE:.0f} ms are needed"
         )
 
 
 def check_level(peak: float, name: str) -> None:
-    """Refuse silence (`AudioError`); ``peak`` is the largest absolute sample."""
+    """Refuse silence (`SilentAudioError`); ``peak`` is the largest absolute sample."""
     if peak < 10 ** (SILENCE_DB / 20):
-        raise AudioError(f"{name}: is silent (no sample above {SILENCE_DB:.0f} dBFS)")
+        raise SilentAudioError(f"{name}: is silent (no sample above {SILENCE_DB:.0f} dBFS)")
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:

@@ -86,6 +86,7 @@ class Engine:
         if not path.is_file():
             raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
         self.path = path
+        self._options = threads, device, optimize_graph
         self._session = open_session(path, threads, device, optimize_graph)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
@@ -105,6 +106,10 @@ class Engine:
         # Only what is asked for is computed.
         self._run_options = runtime().RunOptions()
         self._run_options.only_execute_path_to_fetches = True
+
+    def __reduce__(self) -> tuple[type["Engine"], tuple[object, ...]]:
+        """A copy, also in another process, opens the file again: a session cannot be pickled."""
+        return type(self), (self.path, *self._options)
 
     def run(
         self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False, hop: int | None = None

@@ -10,7 +10,7 @@ from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput, Waveform
 from emofocus.audio.quality import Quality
 from emofocus.config import FeatureSettings, ModelConfig
-from emofocus.errors import AudioError, ConfigError, ModelError
+from emofocus.errors import ConfigError, ModelError, SilentAudioError
 from emofocus.recognition.block_scorer import BlockScorer
 from emofocus.recognition.engine import Engine, EngineOutput
 from emofocus.recognition.explanation.explanation import PLACES, Explanation
@@ -46,10 +46,8 @@ def explain(
     name = audio.name_of(audio_input)
     try:
         waveform = audio.load(audio_input, start, end)
-    except AudioError as error:
-        if "silent" in str(error):
-            raise AudioError(f"{error}: there is nothing to attend to") from error
-        raise
+    except SilentAudioError as error:
+        raise SilentAudioError(f"{error}: there is nothing to attend to") from error
     ear = _Ear(engine, config, waveform, start or 0.0)
     chosen = ear.choose(segments, name)
     output = ear.listen(chosen)
