@@ -2,8 +2,9 @@
 PYTHON ?= python3
 LIGHT := .venv-light
 FULL := .venv
+SOURCES := src tests benchmarks docs page hatch_build.py
 
-.PHONY: demo test check format benchmark results page clean
+.PHONY: demo test check format benchmark results page release clean
 
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
@@ -13,13 +14,13 @@ test: $(FULL)/.ready
 	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n auto --dist loadfile
 
 check: $(FULL)/.ready
-	$(FULL)/bin/ruff check src tests benchmarks docs
-	$(FULL)/bin/ruff format --check src tests benchmarks docs
+	$(FULL)/bin/ruff check $(SOURCES)
+	$(FULL)/bin/ruff format --check $(SOURCES)
 	$(FULL)/bin/mypy
 
 format: $(FULL)/.ready
-	$(FULL)/bin/ruff check --fix src tests benchmarks docs
-	$(FULL)/bin/ruff format src tests benchmarks docs
+	$(FULL)/bin/ruff check --fix $(SOURCES)
+	$(FULL)/bin/ruff format $(SOURCES)
 
 benchmark: $(FULL)/.ready
 	for file in benchmarks/*.py; do $(FULL)/bin/python $$file; done
@@ -29,15 +30,24 @@ results: $(FULL)/.ready
 	$(FULL)/bin/emofocus report results --out docs/results.md
 
 # The page, into the package; needs Node.js 20 or newer. MODEL=DIR lets it run another model than the shipped one.
-page: $(FULL)/.ready
+page: $(LIGHT)/.release
 	cd page && npm ci --no-audit --no-fund --silent
-	$(FULL)/bin/python page/model_files.py $(MODEL)
+	$(LIGHT)/bin/python page/model_files.py $(MODEL)
 	cd page && npm run --silent build
+
+# dist/: the source archive, and the wheel that is built from it.
+release: page
+	rm -rf dist
+	$(LIGHT)/bin/python -m build
 
 # An editable install follows the sources; only a change of dependencies installs again.
 $(LIGHT)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(LIGHT)
 	$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(LIGHT)/.release: $(LIGHT)/.ready
+	$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
 	touch $@
 
 $(FULL)/.ready: pyproject.toml constraints.txt

@@ -27,9 +27,9 @@ def write(model: Path, public: Path) -> None:
         shutil.rmtree(public / folder, ignore_errors=True)
         (public / folder).mkdir(parents=True)
     shutil.copy(model / "model.onnx", public / "model" / "model.onnx")
-    told = {item.key: item.value for item in onnx.load(model / "model.onnx").metadata_props}
+    metadata = {item.key: item.value for item in onnx.load(model / "model.onnx").metadata_props}
     config = json.loads((model / "config.json").read_text())
-    config["frames_a_step"] = int(told["frames_a_step"])  # onnxruntime-web shows no metadata
+    config["frames_a_step"] = int(metadata["frames_a_step"])  # onnxruntime-web shows no metadata
     (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for name, (inputs, outputs) in HALVES.items():
         path = public / "model" / name

@@ -1,33 +1,87 @@
 """emofocus: speech emotion recognition with focus and calibration attention.
 
-The package in the order data flows: audio → features → corpora → splits → datasets → models → training →
-evaluation → export → engine → recognizer. What is needed to recognize is importable from here, without torch.
+Recognition needs no torch and starts from here: `Recognizer` for files and arrays, `StreamingRecognizer` for live
+speech. ``import emofocus`` imports nothing else; each name below is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from emofocus.version import __version__
 
-__all__ = ["EmofocusError", "Prediction", "Recognizer", "StreamingRecognizer", "__version__"]
-
 if TYPE_CHECKING:
-    from emofocus.errors import EmofocusError
-    from emofocus.recognition.prediction import Prediction
+    from emofocus.errors import (
+        AudioError,
+        ConfigError,
+        CorpusError,
+        DownloadError,
+        EmofocusError,
+        MissingExtraError,
+        ModelError,
+        SplitError,
+    )
+    from emofocus.recognition.explanation.explanation import Explanation
+    from emofocus.recognition.prediction import Prediction, Segment, Timeline
     from emofocus.recognition.recognizer import Recognizer
-    from emofocus.recognition.streaming import StreamingRecognizer
+    from emofocus.recognition.smoothing import Smoothing
+    from emofocus.recognition.streaming import Event, StreamingRecognizer
 
-_HOMES = {
-    "EmofocusError": "errors",
-    "Prediction": "recognition.prediction",
-    "Recognizer": "recognition.recognizer",
-    "StreamingRecognizer": "recognition.streaming",
+__all__ = [
+    "AudioError",
+    "ConfigError",
+    "CorpusError",
+    "DownloadError",
+    "EmofocusError",
+    "Event",
+    "Explanation",
+    "MissingExtraError",
+    "ModelError",
+    "Prediction",
+    "Recognizer",
+    "Segment",
+    "Smoothing",
+    "SplitError",
+    "StreamingRecognizer",
+    "Timeline",
+    "__version__",
+]
+
+_MODULES = {
+    "errors": (
+        "AudioError",
+        "ConfigError",
+        "CorpusError",
+        "DownloadError",
+        "EmofocusError",
+        "MissingExtraError",
+        "ModelError",
+        "SplitError",
+    ),
+    "recognition.explanation.explanation": ("Explanation",),
+    "recognition.prediction": ("Prediction", "Segment", "Timeline"),
+    "recognition.recognizer": ("Recognizer",),
+    "recognition.smoothing": ("Smoothing",),
+    "recognition.streaming": ("Event", "StreamingRecognizer"),
 }
+"""Module → names that it lends to this package."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that ``import emofocus`` costs nothing."""
-    if name not in _HOMES:
+    """Import a name when it is first used.
+
+    Raises:
+        AttributeError: The package has no such name.
+    """
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'emofocus' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"emofocus.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"emofocus.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    """All names, whether they are imported yet or not."""
+    return sorted({*globals(), *__all__})
