@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         EmofocusError,
         MissingExtraError,
         ModelError,
+        ShortAudioError,
+        SilentAudioError,
         SplitError,
     )
     from emofocus.recognition.explanation.explanation import Explanation
@@ -38,6 +40,8 @@ __all__ = [
     "Prediction",
     "Recognizer",
     "Segment",
+    "ShortAudioError",
+    "SilentAudioError",
     "Smoothing",
     "SplitError",
     "StreamingRecognizer",
@@ -54,6 +58,8 @@ _MODULES = {
         "EmofocusError",
         "MissingExtraError",
         "ModelError",
+        "ShortAudioError",
+        "SilentAudioError",
         "SplitError",
     ),
     "recognition.explanation.explanation": ("Explanation",),
