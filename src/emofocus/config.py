@@ -19,6 +19,9 @@ Positive = Annotated[float, Meta(gt=0)]
 RECIPES = Path(__file__).parent / "recipes"
 """Those that ship with the package."""
 
+ENCODERS = ("whisper", "wav2vec2", "hubert", "wavlm")
+"""Features that a pretrained network makes."""
+
 PITCH_WINDOW = 1024
 """Samples that prosody hears, whatever the window of the other features: four periods of the lowest voice."""
 
@@ -27,8 +30,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Base of all settings: immutable, and strict about names."""
 
 
+class EncoderSettings(Settings, frozen=True, kw_only=True):
+    """A pretrained encoder: its shape, and which weights it had.
+
+    Attributes:
+        source: Its name on the Hugging Face Hub, or that of the folder that it was read from.
+        digest: Hash of the weights that are used.
+        config: What its `config.json` says of its shape.
+    """
+
+    source: str
+    digest: str
+    config: dict[str, Any]
+
+
 class FeatureSettings(Settings, frozen=True, kw_only=True):
     """How a waveform becomes frames (PAPER: 25 ms Hann window, 10 ms hop, 40 MFCCs).
+
+    A pretrained encoder has its own window; ``hop`` is then a multiple of its step, whose frames are averaged.
 
     Attributes:
         window: Samples of the Hann window.
@@ -37,9 +56,12 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         deltas: Slopes (1) and curvatures (2) appended.
         also: Further descriptors of a frame, appended (`emofocus.features.descriptors`).
         pitch_bins: Bins of a pitchgram appended, 16 an octave from 60 Hz; 0 for none.
+        encoder: For features of `ENCODERS`: a name on the Hugging Face Hub or a folder, or what was found there.
+        layers: For these: how many of the encoder's layers are used.
+        taps: For these: numbers of the layers whose outputs a frame holds, the last one's alone by default.
     """
 
-    name: Literal["mfcc", "log-mel", "waveform"] = "mfcc"
+    name: Literal["mfcc", "log-mel", "waveform", "whisper", "wav2vec2", "hubert", "wavlm"] = "mfcc"
     sampling_rate: Literal[16000] = 16000
     window: Count = 400
     hop: Count = 160
@@ -48,6 +70,15 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
     deltas: Literal[0, 1, 2] = 0
     also: tuple[Literal["chroma", "mel", "contrast", "tonnetz", "prosody"], ...] = ()
     pitch_bins: Annotated[int, Meta(ge=0, le=112)] = 0
+    # Unset ones are not written: features without an encoder keep the bytes of their settings, and so their cache.
+    encoder: EncoderSettings | str | msgspec.UnsetType = msgspec.UNSET
+    layers: Count | msgspec.UnsetType = msgspec.UNSET
+    taps: tuple[Count, ...] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether an encoder makes them."""
+        return self.name in ENCODERS
 
     @property
     def reach(self) -> int:
@@ -145,6 +176,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
         warmup: Share of all steps in which the learning rate rises linearly.
         time_reversal: Share of training segments played backwards.
         speeds: Further speeds (and pitches) at which training speech is heard, such as 0.9 and 1.1.
+        copies: Further ways in which training speech is heard, computed once.
         gain_db: Largest change of a training segment's loudness, up or down.
         mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
         mask_coefficients: The same for neighboring features.
@@ -167,6 +199,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     label_smoothing: Share = 0.0
     time_reversal: Annotated[float, Meta(ge=0, le=1)] = 0.0
     speeds: tuple[Annotated[float, Meta(ge=0.5, le=2)], ...] = ()
+    copies: tuple[Literal["telephone", "noise", "room", "level"], ...] = ()
     gain_db: Annotated[float, Meta(ge=0)] = 0.0
     mask_frames: Annotated[int, Meta(ge=0)] = 0
     mask_coefficients: Annotated[int, Meta(ge=0)] = 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emofocus.errors import ConfigError
+from emofocus.utils.folders import cache_folder
 
 DEFAULT_LIMIT = "20GB"
 """Largest size of the cache; ``$EMOFOCUS_CACHE_LIMIT`` says otherwise."""
@@ -167,9 +168,8 @@ def clear(folder: Path | None = None) -> int:
 
 
 def default_folder() -> Path:
-    """``$EMOFOCUS_CACHE``, or ``emofocus`` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("EMOFOCUS_CACHE") or Path(home) / "emofocus") / "speech"
+    """``speech`` in the folder of `emofocus.utils.folders.cache_folder`."""
+    return cache_folder() / "speech"
 
 
 def parse_size(text: str) -> int:

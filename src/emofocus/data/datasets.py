@@ -219,7 +219,7 @@ class SegmentDataset:
         longest = int(lengths.max())
         offsets = torch.arange(longest, device=frames.device)
         index = torch.from_numpy(first).to(frames.device, non_blocking=True)[:, None] + offsets  # (B, m)
-        features = frames[index.clamp(max=len(frames) - 1)]  # (B, m, F)
+        features = frames[index.clamp(max=len(frames) - 1)].float()  # (B, m, F)
         if int(lengths.min()) < longest:
             features[offsets >= torch.from_numpy(lengths).to(frames.device)[:, None]] = 0.0
         return features, lengths
@@ -230,8 +230,7 @@ class SegmentDataset:
 
     def _segment(self, utterance: int, start: int) -> NDArray[np.float32]:
         speech = self._tracks[self._track_of[utterance]][int(self.chosen[utterance])]
-        segment: NDArray[np.float32] = speech.frames[start : start + self.settings.frames]
-        return segment
+        return np.asarray(speech.frames[start : start + self.settings.frames], np.float32)
 
 
 def padded(parts: Sequence[NDArray[np.float32]]) -> tuple[Tensor, NDArray[np.int64]]:
@@ -259,7 +258,7 @@ class _FrameTable:
     """All frames of a part in memory, so that a batch is one look-up.
 
     Attributes:
-        frames: All tracks' utterances, one after the other (N, F).
+        frames: All tracks' utterances, one after the other (N, F), in the precision that they are kept in.
     """
 
     def __init__(self, frames: Tensor, edges: NDArray[np.int64], utterances: int) -> None:
@@ -269,7 +268,7 @@ class _FrameTable:
     @classmethod
     def of(cls, tracks: Sequence[Sequence[Speech]], chosen: NDArray[np.int64]) -> "_FrameTable | None":
         """Copy the frames, unless they are more than `RESIDENT_BYTES`."""
-        parts: list[NDArray[np.float32]] = []
+        parts: list[NDArray[np.floating[Any]]] = []
         size = 0
         for version in tracks:
             for index in chosen:

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from emofocus import audio
+from emofocus.audio.degradations import Distortion, Scene, gain, noise, room, through_rate
 from emofocus.audio.fingerprint import AudioFingerprint, fingerprint_of
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
@@ -29,9 +30,9 @@ COMMIT_EVERY = 64
 
 @dataclass(frozen=True)
 class Speech:
-    """Features of one utterance: frames (n, F) and their level (n,) in dB full scale."""
+    """Features of one utterance: frames (n, F), in float16 if an encoder made them, and level (n,) in dB full scale."""
 
-    frames: NDArray[np.float32]
+    frames: NDArray[np.floating[Any]]
     level: NDArray[np.float32]
 
 
@@ -45,6 +46,7 @@ class SpeechStore(Sequence[Speech]):
         speed: How much faster, and higher, the speech is played.
         contents: The utterances' `content_keys`, if they are known.
         passing: Compute what is not in the cache each time, and do not keep it there: for corpora that no disk holds.
+        copy: Name of what is done to the speech, in `COPIES`.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class SpeechStore(Sequence[Speech]):
         speed: float = 1.0,
         contents: Sequence[str] | None = None,
         passing: bool = False,
+        copy: str | None = None,
     ) -> None:
-        self._corpus, self._cache, self._speed, self._passing = corpus, cache, speed, passing
-        self._front_end = FrontEnd(settings).eval()
+        self._corpus, self._cache, self._speed, self._passing, self._copy = corpus, cache, speed, passing, copy
+        self._front_end, self._half = FrontEnd(settings).eval(), settings.pretrained
         self._contents = content_keys(corpus, cache) if contents is None else contents
         variant = hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()
         self._variant = variant if speed == 1.0 else f"{variant}/speed {speed:g}"
+        self._variant += f"/copy {copy}" if copy else ""
 
     def __len__(self) -> int:
         """Number of utterances."""
@@ -70,14 +74,12 @@ class SpeechStore(Sequence[Speech]):
         """One utterance's features; computed again if another process needed the cache's room."""
         value = self._cache.read(self._key(index))
         if value is None and self._passing:
-            value = self._computed(self._corpus.waveform(index))
+            value = self._computed(index, self._corpus.waveform(index))
         if value is None:
             self._compute([index])
             value = self._cache.read(self._key(index))
         assert value is not None
-        shape = np.frombuffer(value, dtype="<i8", count=2)
-        table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
-        return Speech(frames=table[:, 1:], level=table[:, 0])
+        return _unpacked(value, self._half)
 
     def fill(self) -> None:
         """Compute what is not in the cache.
@@ -87,6 +89,7 @@ class SpeechStore(Sequence[Speech]):
         """
         todo = self._cache.missing([self._key(index) for index in range(len(self))])
         title = "features" if self._speed == 1.0 else f"features at speed {self._speed:g}"
+        title += f", {self._copy}" if self._copy else ""
         for start in track(range(0, len(todo), COMMIT_EVERY), title, unit="batch"):
             self._compute(todo[start : start + COMMIT_EVERY])
 
@@ -94,15 +97,17 @@ class SpeechStore(Sequence[Speech]):
         keep(self._corpus, todo, self._cache, self._entries)
 
     def _entries(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
-        features = (self._key(index), self._computed(waveform))
-        if self._speed != 1.0:
+        features = (self._key(index), self._computed(index, waveform))
+        if self._speed != 1.0 or self._copy:
             return [features]
         return [(_sound_key(self._contents[index]), _packed_fingerprint(fingerprint_of(waveform))), features]
 
     def _key(self, index: int) -> str:
         return f"{self._contents[index]}/{self._variant}"
 
-    def _computed(self, waveform: audio.Waveform) -> bytes:
+    def _computed(self, index: int, waveform: audio.Waveform) -> bytes:
+        if self._copy:
+            waveform = altered(waveform, self._copy, self._contents[index])
         return _packed(faster(waveform, self._speed), self._front_end)
 
 
@@ -154,7 +159,7 @@ class SpeechSource(Protocol):
         """Whose features."""
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
-        """Features of all utterances: as they are, then at the recipe's further speeds.
+        """Features of all utterances: as they are, then at the recipe's further speeds, then its further copies.
 
         They are computed and kept first, or, ``passing``, each when it is looked at.
         """
@@ -178,8 +183,8 @@ class CachedSpeech:
         """
         contents = content_keys(self.corpus, self._cache)
         stores = [
-            SpeechStore(self.corpus, recipe.features, self._cache, speed, contents, passing)
-            for speed in (1.0, *recipe.speeds)
+            SpeechStore(self.corpus, recipe.features, self._cache, speed, contents, passing, copy)
+            for speed, copy in [*((speed, None) for speed in (1.0, *recipe.speeds)), *((1.0, c) for c in recipe.copies)]
         ]
         for store in [] if passing else stores:
             store.fill()
@@ -199,11 +204,41 @@ def faster(waveform: audio.Waveform, speed: float) -> audio.Waveform:
     return cast(audio.Waveform, soxr.resample(waveform, speed * audio.SAMPLING_RATE, audio.SAMPLING_RATE, quality="HQ"))
 
 
+COPIES: dict[str, Callable[[np.random.Generator], Distortion]] = {
+    "telephone": lambda _: through_rate(8_000),
+    "noise": lambda generator: noise(generator.uniform(10.0, 30.0)),
+    "room": lambda generator: room(generator.uniform(0.2, 0.8)),
+    "level": lambda generator: gain(generator.uniform(-30.0, 10.0)),
+}
+"""What is done to copies of training speech, once: name → random numbers → distortion."""
+
+
+def altered(waveform: audio.Waveform, copy: str, content: str) -> audio.Waveform:
+    """A copy of samples (T,), always the same for the same content."""
+    seed = int.from_bytes(hashlib.blake2b(f"{content}/{copy}".encode(), digest_size=8).digest())
+    generator = np.random.default_rng(seed)
+    return COPIES[copy](generator)(waveform, Scene(generator, ()))
+
+
 @torch.inference_mode()
 def _packed(waveform: audio.Waveform, front_end: FrontEnd) -> bytes:
+    """Shape, then a table of level and features in float32; of an encoder's features, level and table in float16."""
     frames, level = front_end(torch.from_numpy(waveform)[None])
+    if front_end.settings.pretrained:
+        head = np.array(frames[0].shape, dtype="<i8").tobytes()
+        return b"".join([head, level[0].numpy().astype("<f4").tobytes(), frames[0].numpy().astype("<f2").tobytes()])
     table = torch.cat([level[0, :, None], frames[0]], dim=1).numpy()  # (n, 1 + F)
     return np.array(table.shape, dtype="<i8").tobytes() + table.astype("<f4").tobytes()
+
+
+def _unpacked(value: bytes, half: bool) -> Speech:
+    shape = np.frombuffer(value, dtype="<i8", count=2)
+    if half:
+        level = np.frombuffer(value, dtype="<f4", offset=16, count=int(shape[0]))
+        frames = np.frombuffer(value, dtype="<f2", offset=16 + level.nbytes).reshape(shape)
+        return Speech(frames=frames, level=level)
+    table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
+    return Speech(frames=table[:, 1:], level=table[:, 0])
 
 
 def content_keys(corpus: Corpus, cache: Cache) -> list[str]:

@@ -21,7 +21,7 @@ from emofocus.export.model_card import model_card
 from emofocus.export.onnx_graph import folded, make_optional, merge_equals, pack_onnx
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
-from emofocus.models.checkpoint import load_network, pack, save_config, save_tensors, unpack
+from emofocus.models.checkpoint import encoder_tensors, load_network, pack, save_config, save_tensors, unpack
 from emofocus.recognition.engine import STEP, Engine
 from emofocus.segments import segment_count
 from emofocus.utils.atomic import replacing, write_text
@@ -142,7 +142,7 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
     with replacing(out / "model.onnx") as temporary:
         onnx.save(graph, temporary)
         check_parity(network, config, temporary, speaker)
-    save_tensors(out / "model.safetensors", tensors)
+    save_tensors(out / "model.safetensors", tensors | encoder_tensors(config.features))
     write_text(out / "README.md", model_card(config, graph_bytes=(out / "model.onnx").stat().st_size))
     save_config(out, config)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from emofocus.config import ModelConfig, Recipe
 from emofocus.errors import ModelError, one_of
-from emofocus.features.front_end import FrontEnd
+from emofocus.features.front_end import frame_size
 from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
 from emofocus.models.base import NetworkFactory, NetworkOutput, SpeechNetwork, append_embedding
 from emofocus.models.baselines import (
@@ -19,6 +19,7 @@ from emofocus.models.baselines import (
     timnet,
 )
 from emofocus.models.compact import compact_bmhsa, compact_ca, compact_fa, compact_faca
+from emofocus.models.encoder_head import encoder_bmhsa, encoder_ca, encoder_fa, encoder_faca
 from emofocus.models.mhsa import bmhsa, mhsa_ca, mhsa_fa, mhsa_faca
 
 
@@ -48,6 +49,10 @@ MODELS: dict[str, Model] = {
     "compact-fa": Model(compact_fa, attends=True),
     "compact-ca": Model(compact_ca, attends=True),
     "compact-faca": Model(compact_faca, attends=True),
+    "encoder-bmhsa": Model(encoder_bmhsa, attends=True),
+    "encoder-fa": Model(encoder_fa, attends=True),
+    "encoder-ca": Model(encoder_ca, attends=True),
+    "encoder-faca": Model(encoder_faca, attends=True),
     "audio-bre": Model(audio_bre.AudioBRE, audio_bre.RECIPE),
     "drn-mhsa": Model(drn_mhsa.DRN, drn_mhsa.RECIPE, attends=True),
     "adcnn": Model(adcnn.ADCNN, adcnn.RECIPE),
@@ -81,7 +86,7 @@ def build(config: ModelConfig) -> SpeechNetwork:
     """
     if config.model not in MODELS:
         raise ModelError(f"unknown model {config.model!r} ({one_of(MODELS)})")
-    model, size = MODELS[config.model], FrontEnd(config.features).size
+    model, size = MODELS[config.model], frame_size(config.features)
     if config.embedding is None:
         return model.make(config, size)
     if not model.embeds:

@@ -8,13 +8,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emofocus.config import ModelConfig, load_model_config, to_plain
+from emofocus.config import FeatureSettings, ModelConfig, load_model_config, to_plain
 from emofocus.errors import ModelError
+from emofocus.features.encoders import described, keep, weights_of
 from emofocus.models import SpeechNetwork, build
 from emofocus.utils.atomic import replacing, write_text
 
 PACKED_FROM = 32_768
 """Matrices with at least so many numbers are packed to int8."""
+
+
+ENCODER = "front_end.encoder."
+"""What the names of a pretrained encoder's tensors begin with."""
+
+
+def encoder_tensors(features: FeatureSettings) -> dict[str, Tensor]:
+    """The weights of the encoder that makes features, if one does, by their names in a model directory."""
+    if not features.pretrained:
+        return {}
+    return {f"{ENCODER}{name}": tensor for name, tensor in weights_of(*described(features), features.name).items()}
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -53,6 +65,9 @@ def load_network(folder: Path) -> tuple[SpeechNetwork, ModelConfig]:
     config = load_model_config(folder / "config.json")
     network = build(config)
     tensors, _ = load_tensors(folder / "model.safetensors")
+    encoder = {name.removeprefix(ENCODER): tensors.pop(name) for name in list(tensors) if name.startswith(ENCODER)}
+    if encoder:
+        keep(unpack(encoder))
     try:
         network.load_state_dict(unpack(tensors))
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import CachedSpeech, SpeechSource
 from emofocus.data.speaker_embeddings import with_embeddings
 from emofocus.errors import ConfigError, ModelError, one_of
+from emofocus.features.encoders import resolved
 from emofocus.models import MODELS
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
@@ -68,7 +69,8 @@ def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]
         raise ModelError(f"unknown model {model!r} ({one_of(MODELS)})")
     published = MODELS[model].recipe
     if recipe != "paper" or published is None:
-        return load_recipe(recipe, epochs=epochs)
+        name, settings = load_recipe(recipe, epochs=epochs)
+        return name, msgspec.structs.replace(settings, features=resolved(settings.features))
     return recipe, published if epochs is None else msgspec.structs.replace(published, epochs=epochs)
 
 
