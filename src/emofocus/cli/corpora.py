@@ -1,11 +1,12 @@
-"""The commands `emofocus corpora …`: list, download, check, and write as a manifest."""
+"""The commands `emofocus corpora`: list, check, manifest and download."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from emofocus.cli.options import ANY_PATH, FILE, FOLDER, labels_option, only_option, root_option, with_options
 from emofocus.errors import CorpusError, DownloadError, MissingExtraError, one_of
 
 if TYPE_CHECKING:
@@ -13,17 +14,23 @@ if TYPE_CHECKING:
 
     from emofocus.corpora import Reader
     from emofocus.corpora.check import Report
+    from emofocus.corpora.download import Downloaded
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-ANY_PATH = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path, dir_okay=False)
 
-root_option = click.option(
-    "--root", type=FOLDER, show_default="a manifest's own folder", help="Folder with the corpus in its owner's layout."
-)
-labels_option = click.option(
-    "--labels", show_default="the usual classes", help="A preset (four), or classes: 'happy=hap,exc sad=sad'."
-)
+class Source(NamedTuple):
+    """A corpus or manifest that a command names.
+
+    Attributes:
+        table: All utterances, with their owner's labels.
+        reader: Reader of the corpus; None for a manifest.
+        root: Folder of the files.
+        name: Name of the corpus.
+    """
+
+    table: "pl.DataFrame"
+    reader: "Reader | None"
+    root: Path
+    name: str
 
 
 @click.group()
@@ -33,7 +40,7 @@ def corpora() -> None:
 
 @corpora.command("list")
 def list_() -> None:
-    """Every corpus that is read in its owner's layout."""
+    """List every corpus that is read in its owner's layout."""
     from emofocus.corpora import CORPORA
     from emofocus.corpora.check_report import columns
     from emofocus.corpora.download import OFFERS
@@ -55,15 +62,11 @@ def list_() -> None:
 
 @corpora.command()
 @click.argument("corpus")
-@root_option
-@labels_option
+@with_options([root_option(), labels_option()])
 @click.option("--json", "json_path", type=FILE, help="File for the whole report.")
-@click.option("--figure", type=FILE, show_default="CORPUS-overview.png", help="File for the overview: png, pdf, svg.")
-@click.option("--no-figure", is_flag=True, help="Draw no overview.")
-def check(
-    corpus: str, root: Path | None, labels: str | None, json_path: Path | None, figure: Path | None, no_figure: bool
-) -> None:
-    """Decode a whole corpus and compare it with what its owner says; exit code 1 when something is wrong.
+@click.option("--figure", type=FILE, help="File for a figure of the corpus: .png, .pdf or .svg.")
+def check(corpus: str, root: Path | None, labels: str | None, json_path: Path | None, figure: Path | None) -> None:
+    """Decode a whole corpus and compare it with its owner's counts; exit code 1 when something is wrong.
 
     CORPUS is a name of `emofocus corpora list`, or the path of a manifest.
     """
@@ -71,42 +74,44 @@ def check(
     from emofocus.corpora.check_report import print_report
 
     if figure:
-        _refuse_missing_figures()  # now, and not after minutes of decoding
-    table, reader, root, name = _open(corpus, root, labels)
-    mapped, mapping = _map_labels(table, reader, labels)
-    report = inspect(table, root, name, reader)
+        _refuse_missing_figures()  # before minutes of decoding
+    source = _open(corpus, root, labels)
+    mapped, mapping = _map_labels(source, labels)
+    report = inspect(source.table, source.root, source.name, source.reader)
     print_report(report, mapping, _console())
     if json_path:
         _write_json(json_path, report)
-    if not no_figure:
-        _draw(figure or Path(f"{name}-overview.png"), figure is not None, mapped, report, reader, mapping)
+    if figure:
+        from emofocus.corpora.figure import write_overview
+
+        title = source.reader.title if source.reader else report.corpus
+        write_overview(figure, mapped, report.seconds, title, tuple(dict.fromkeys(mapping.values())))
+        click.echo(f"Overview: {figure}")
     click.echo(report.verdict)
     sys.exit(1 if report.problems else 0)
 
 
 @corpora.command()
 @click.argument("corpus")
-@root_option
 @click.option("--out", required=True, type=ANY_PATH, help="M.csv, M.jsonl, or a folder for an audformat database.")
-@labels_option
-@click.option("--only", multiple=True, help="A filter such as style=improvised; may be given several times.")
+@with_options([root_option(), labels_option(), only_option()])
 def manifest(corpus: str, root: Path | None, out: Path, labels: str | None, only: tuple[str, ...]) -> None:
-    """Write what a corpus holds as a manifest, with one row an utterance."""
+    """Write a corpus as a manifest, with one row per utterance."""
     from emofocus.corpora import CORPORA, read_corpus
 
-    found = read_corpus(corpus, root, labels, only)
+    selected = read_corpus(corpus, root, labels, only)
     if out.suffix.lower() in (".csv", ".jsonl"):
         from emofocus.corpora.manifest import write_manifest
 
-        write_manifest(found.table, out)
+        write_manifest(selected.table, out)
     elif out.suffix and not out.is_dir():
         raise CorpusError(f"--out {out}: {out.suffix!r} is no manifest ({one_of(('.csv', '.jsonl', 'a folder'))})")
     else:
         from emofocus.corpora.audformat import write_audformat
 
         language = CORPORA[corpus].language if corpus in CORPORA else ""
-        write_audformat(found.table, out, found.name, found.license, language)
-    click.echo(f"{out}: {len(found)} utterances; their files are below {found.root}")
+        write_audformat(selected.table, out, selected.name, selected.license, language)
+    click.echo(f"{out}: {len(selected)} utterances; their files are below {selected.root}")
 
 
 @corpora.command()
@@ -128,10 +133,10 @@ def download(corpus: str, out: Path, accept_license: bool) -> None:
             "Its owner publishes no checksum: only the counts below and the archive's own checksums speak for what "
             f"was downloaded. For your records, the archive's SHA-256: {done.unverified}"
         )
-    _tell_downloaded(corpus, out, done)
+    _report_download(corpus, out, done)
 
 
-def _tell_downloaded(corpus: str, out: Path, done: Any) -> None:
+def _report_download(corpus: str, out: Path, done: "Downloaded") -> None:
     if done.differences:
         raise DownloadError(
             f"{corpus} in {out} is not whole: {'; '.join(done.differences)}. "
@@ -148,22 +153,21 @@ def _reader(corpus: str) -> "Reader":
     return CORPORA[corpus]
 
 
-def _open(corpus: str, root: Path | None, labels: str | None) -> "tuple[pl.DataFrame, Reader | None, Path, str]":
-    """All utterances with their owner's labels, the reader if there is one, the root and the name."""
+def _open(corpus: str, root: Path | None, labels: str | None) -> Source:
+    """Read all utterances of a corpus or manifest."""
     from emofocus.corpora import CORPORA, read_corpus
 
     if corpus in CORPORA and root is not None:
-        return CORPORA[corpus].read(root), CORPORA[corpus], root, corpus
-    found = read_corpus(corpus, root, labels)
-    return found.table, None, found.root, found.name
+        return Source(CORPORA[corpus].read(root), CORPORA[corpus], root, corpus)
+    manifest = read_corpus(corpus, root, labels)
+    return Source(manifest.table, None, manifest.root, manifest.name)
 
 
-def _map_labels(
-    table: "pl.DataFrame", reader: "Reader | None", labels: str | None
-) -> "tuple[pl.DataFrame, dict[str, str]]":
-    """The utterances that a class takes, and label → class; a manifest's labels are classes already."""
+def _map_labels(source: Source, labels: str | None) -> "tuple[pl.DataFrame, dict[str, str]]":
+    """Utterances that have a class, and label → class; a manifest's labels are classes already."""
     from emofocus.corpora.labels import apply_labels, label_map, presets_of
 
+    table, reader = source.table, source.reader
     if reader is None:
         return table, {label: label for label in table["emotion"].unique().sort()}
     mapping = dict(label_map(labels, presets_of(reader)))
@@ -180,26 +184,6 @@ def _write_json(path: Path, report: "Report") -> None:
 
     write_text(path, msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     click.echo(f"Report: {path}")
-
-
-def _draw(
-    path: Path,
-    asked: bool,
-    table: "pl.DataFrame",
-    report: "Report",
-    reader: "Reader | None",
-    mapping: dict[str, str],
-) -> None:
-    from emofocus.corpora.figure import write_overview
-
-    try:
-        title = reader.title if reader else report.corpus
-        write_overview(path, table, report.seconds, title, tuple(dict.fromkeys(mapping.values())))
-        click.echo(f"Overview: {path}")
-    except MissingExtraError as error:
-        if asked:
-            raise
-        click.echo(f"no overview was drawn: {error}", err=True)
 
 
 def _refuse_missing_figures() -> None:

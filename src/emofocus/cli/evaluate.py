@@ -1,11 +1,24 @@
-"""The commands that measure: `emofocus report`, `compare`, `combine`, `alignment`, `robustness` and `bench`."""
+"""The commands of evaluation: `emofocus report`, `compare`, `combine`, `alignment`, `robustness` and `bench`."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from emofocus.cli.options import FILE, FOLDER, device_option, model_option, precision_options, with_options
+from emofocus.cli.options import (
+    FILE,
+    FOLDER,
+    cache_option,
+    corpus_option,
+    corpus_options,
+    device_option,
+    model_option,
+    precision_options,
+    root_option,
+    seed_option,
+    threads_option,
+    with_options,
+)
 
 
 @click.command()
@@ -16,7 +29,7 @@ from emofocus.cli.options import FILE, FOLDER, device_option, model_option, prec
 def report(results: Path, out: Path) -> None:
     """Write tables and figures of all results, computed anew from their predictions.
 
-    RESULTS is a folder with the results of `emofocus crossval`. A summary that is not what its predictions give is an
+    RESULTS is a folder with the results of `emofocus crossval`. A summary that disagrees with its predictions is an
     error.
     """
     from emofocus.evaluation.report import write_report
@@ -37,8 +50,7 @@ def report(results: Path, out: Path) -> None:
 def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...], timed: bool) -> None:
     """Show runs of one experiment as a leaderboard, with intervals and paired tests.
 
-    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds: runs that saw anything else are
-    refused.
+    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds; other runs are refused.
     """
     from emofocus.evaluation.leaderboard_table import compare_runs
 
@@ -51,10 +63,10 @@ def compare(runs: tuple[Path, ...], reference: Path | None, out: tuple[Path, ...
     "-o", "--out", required=True, type=FOLDER, help="Folder for the results, as emofocus crossval writes them."
 )
 def combine(runs: tuple[Path, ...], out: Path) -> None:
-    """Score what several networks say together: the mean of their probabilities.
+    """Score several networks together, by the mean of their probabilities.
 
-    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds. Nothing is fitted: every run counts
-    the same.
+    RUNS are folders that `emofocus crossval` wrote, on the same corpus and folds. Every run has the same weight;
+    nothing is fitted.
     """
     from emofocus.evaluation.ensemble import combine_runs
 
@@ -63,23 +75,18 @@ def combine(runs: tuple[Path, ...], out: Path) -> None:
 
 @click.command()
 @click.argument("runs", nargs=-1, type=FOLDER)
-@click.option("--corpus", help="The runs' corpus, or a manifest.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
-@click.option("--labels", help="As in emofocus crossval.")
-@click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="As in emofocus crossval.")
+@with_options(corpus_options())
 @click.option("-o", "--out", required=True, type=FOLDER, help="Folder for the measures; the same command resumes.")
 @click.option("--near", default=0.03, help="Seconds on either side of the loudest moment that belong to it.")
 @click.option("--ring", default=0.1, help="Seconds on either side up to which its surroundings reach.")
-@click.option("--turns", default=100, type=click.IntRange(min=1), help="Random times by which loudness is turned.")
-@click.option("--faithful", default=60, type=click.IntRange(min=0), help="Utterances a fold to take frames away from.")
-@click.option("--seed", default=0, help="Of all that is random.")
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Of the CPU.")
-@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache.")
+@click.option("--turns", default=100, type=click.IntRange(min=1), help="Random shifts of loudness for the null.")
+@click.option("--faithful", default=60, type=click.IntRange(min=0), help="Utterances per fold that lose frames.")
+@with_options([seed_option("Seed of everything random."), threads_option(), cache_option()])
 def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
     """Measure whether attention does what the paper says.
 
     RUNS are folders that `emofocus crossval` wrote, on the same folds, with the weights of their folds (fold-0, …).
-    Each test part is measured once; without RUNS, tables and figures are written anew from what is in the folder.
+    Each test part is measured once. Without RUNS, tables and figures are written anew from the measures in the folder.
     """
     from emofocus.evaluation.attention.study import measure_claims
 
@@ -88,16 +95,21 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 
 
 @click.command()
-@click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several: their mean is shown.")
+@click.option(
+    "-m",
+    "--model",
+    multiple=True,
+    show_default="the shipped model",
+    help="Several: their mean is shown.",
+)
 @with_options(precision_options())
-@click.option("--corpus", required=True, help="A corpus, or a manifest.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the corpus.")
+@with_options([corpus_option(required=True), root_option()])
 @click.option("--speaker", "speakers", multiple=True, show_default="each model's test speakers", help="Whose speech.")
 @click.option("-o", "--out", required=True, type=FILE, help="A .md or .csv to write.")
 @click.option("--workers", default=2, type=click.IntRange(min=1), help="Threads.")
-@click.option("--seed", default=0, help="Of noise and rooms.")
+@with_options([seed_option("Seed of noise and rooms.")])
 def robustness(model: tuple[str, ...], **arguments: Any) -> None:
-    """Measure what loudness, coding, noise and rooms do to a model's answers."""
+    """Measure how loudness, coding, noise and rooms change a model's answers."""
     from emofocus.evaluation.robustness import markdown, measure_robustness
 
     click.echo(markdown(measure_robustness(model or (None,), **arguments)))
@@ -114,7 +126,7 @@ def robustness(model: tuple[str, ...], **arguments: Any) -> None:
 )
 @click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
 def bench(**arguments: Any) -> None:
-    """Measure speed, latency, memory and start of a model here, on one core."""
+    """Measure speed, latency, memory and start of a model on this machine, on one core."""
     from emofocus.evaluation.benchmark import bench_model
 
     bench_model(**arguments)

@@ -1,4 +1,4 @@
-"""`emofocus export`: a trained network → a model directory that runs without torch."""
+"""The command `emofocus export`: write a trained network as a model directory that runs without torch."""
 
 from typing import Any
 

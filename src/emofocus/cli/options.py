@@ -18,7 +18,7 @@ class ListingOption(click.Option):
     """An option whose help lists the valid names, which are looked up when the help is printed.
 
     Args:
-        names: Returns the valid names. What it imports may be missing; the help then lists none.
+        names: Returns the valid names. If an optional part is missing, the help lists none.
     """
 
     def __init__(self, *arguments: Any, names: Callable[[], Iterable[str]], **attributes: Any) -> None:
@@ -44,19 +44,19 @@ def network_names() -> Iterable[str]:
 
 
 def network_option(help: str = "Network to train:") -> Callable[[Command], Command]:
-    """The option that names a network to train."""
+    """The option `--model`, the network to train."""
     return click.option("--model", cls=ListingOption, names=network_names, default="compact-faca", help=help)
 
 
 def model_option() -> Callable[[Command], Command]:
-    """The option that says which model recognizes."""
+    """The option `--model`, the model that recognizes."""
     return click.option(
         "-m", "--model", show_default="the shipped model", help="Model directory, or org/name on the Hub."
     )
 
 
 def precision_options() -> list[Callable[[Command], Command]]:
-    """Options that say on what it recognizes."""
+    """The options `--precision` and `--device`."""
     return [
         click.option(
             "--precision", default="fp32", help="Arithmetic of the network: fp32, int8 or fp16, if the model has it."
@@ -66,17 +66,17 @@ def precision_options() -> list[Callable[[Command], Command]]:
 
 
 def smoothing_option(help: str) -> Callable[[Command], Command]:
-    """The option that sets the time constant of averaged scores."""
+    """The option `--smoothing`, the time constant of averaged scores in seconds."""
     return click.option("--smoothing", "smoothing_seconds", default=1.0, metavar="SECONDS", help=help)
 
 
 def device_option() -> Callable[[Command], Command]:
-    """The device alone."""
-    return click.option("--device", default="auto", help="cpu, cuda, coreml, directml, or what there is.")
+    """The option `--device`."""
+    return click.option("--device", default="auto", help="cpu, cuda, coreml or directml; auto takes the fastest.")
 
 
 def ray_option() -> Callable[[Command], Command]:
-    """The option that says where a cluster is."""
+    """The option `--ray`, the address of a cluster."""
     return click.option(
         "--ray",
         metavar="ADDRESS",
@@ -86,17 +86,53 @@ def ray_option() -> Callable[[Command], Command]:
 
 
 def corpus_options() -> list[Callable[[Command], Command]]:
-    """Options that say which utterances are meant."""
-    return [
-        click.option("--corpus", help="A corpus (emofocus corpora list), or a manifest."),
-        click.option("--root", type=ANY_PATH, help="Folder of the corpus; a manifest's own folder by default."),
-        click.option("--labels", help="A preset (four, default, …), or: 'happy=hap,exc sad=sad'."),
-        click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep a part, such as style=improvised."),
-    ]
+    """Options that choose utterances: `--corpus`, `--root`, `--labels` and `--only`."""
+    return [corpus_option(), root_option(), labels_option(), only_option()]
+
+
+def corpus_option(required: bool = False) -> Callable[[Command], Command]:
+    """The option `--corpus`."""
+    return click.option("--corpus", required=required, help="A corpus (emofocus corpora list), or a manifest.")
+
+
+def root_option() -> Callable[[Command], Command]:
+    """The option `--root`, the folder of a corpus."""
+    return click.option(
+        "--root", type=ANY_PATH, show_default="a manifest's own folder", help="Folder of the corpus in its own layout."
+    )
+
+
+def labels_option() -> Callable[[Command], Command]:
+    """The option `--labels`, which maps labels to classes."""
+    return click.option(
+        "--labels", show_default="the usual classes", help="A preset (four, …), or classes: 'happy=hap,exc sad=sad'."
+    )
+
+
+def only_option() -> Callable[[Command], Command]:
+    """The option `--only`, which filters utterances."""
+    return click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep a part, such as style=improvised.")
+
+
+def seed_option(help: str) -> Callable[[Command], Command]:
+    """The option `--seed`."""
+    return click.option("--seed", default=0, help=help)
+
+
+def cache_option(help: str = "Folder of the feature cache.") -> Callable[[Command], Command]:
+    """The option `--cache`."""
+    return click.option("--cache", type=FOLDER, show_default="the user's cache", help=help)
+
+
+def threads_option() -> Callable[[Command], Command]:
+    """The option `--threads`."""
+    return click.option(
+        "--threads", type=click.IntRange(min=1), show_default="all cores", help="Equal threads give equal bits."
+    )
 
 
 def embedding_option() -> Callable[[Command], Command]:
-    """The option that says where embeddings of speakers come from."""
+    """The option `--embeddings`, the source of speaker embeddings."""
     return click.option(
         "--embeddings",
         metavar="SOURCE",
@@ -106,7 +142,7 @@ def embedding_option() -> Callable[[Command], Command]:
 
 
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    """Several options as one decorator, in their order."""
+    """Combine several options into one decorator, in their order."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):

@@ -8,33 +8,27 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emofocus.errors import CorpusError, MissingExtraError, one_of
+from emofocus.errors import CorpusError, one_of
 from emofocus.utils.atomic import replacing
+from emofocus.utils.plotting import BLUE, MAP, ORANGE, blank, style
 
 WIDTH = 11.0
-"""Inches."""
+"""Width of the figure in inches; wider than others, because speakers stand side by side."""
 
 COLUMNS = 36
-"""Speakers side by side that stay legible; more go on in another row."""
+"""Most speakers in one row."""
 
 MOST_SPEAKERS = 180
-"""Speakers that are shown; of more, those with the most utterances."""
+"""Most speakers in the figure; those with the most utterances are chosen."""
 
 LONGEST_NAME = 10
-"""Letters of a speaker's name that are shown."""
+"""Most letters of a speaker's name."""
 
 BINS = 50
-"""Of a histogram of lengths."""
-
-BLUE, ORANGE = "#0072B2", "#D55E00"
-"""Of Okabe and Ito's colors, which everybody can tell apart."""
-
-MAP = "cividis_r"
-"""Equal to eyes with and without color blindness, and from light to dark in print."""
+"""Bins of a histogram of durations."""
 
 GENDERS = {"female": "women", "male": "men", "": "not known"}
-
-STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+"""Value of the column `gender` → heading of a group of speakers."""
 
 
 def write_overview(
@@ -43,18 +37,17 @@ def write_overview(
     """Draw the figure into a file, atomically.
 
     Args:
-        path: Its suffix says which format: .png, .pdf or .svg.
-        table: One row an utterance, columns as in `emofocus.corpora.corpus.SCHEMA`.
-        seconds: Length of each utterance, by key; those that could not be decoded are not in it.
-        title: What the corpus is called.
-        classes: Order of the classes; alphabetical by default.
+        path: File to write; its suffix sets the format: .png, .pdf or .svg.
+        table: One row per utterance, columns as in `emofocus.corpora.corpus.SCHEMA`.
+        seconds: Duration of each decoded utterance in seconds, by key.
+        title: Title of the corpus.
+        classes: Classes in their order; alphabetical by default.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        CorpusError: A suffix that is no format of figures.
+        CorpusError: The suffix is no format of figures.
     """
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure = draw(table, seconds, title, classes or sorted(table["emotion"].unique()))
         formats = figure.canvas.get_supported_filetypes()
         kind = path.suffix.lower().removeprefix(".")
@@ -65,14 +58,12 @@ def write_overview(
 
 
 def draw(table: pl.DataFrame, seconds: Mapping[str, float], title: str, classes: Sequence[str]) -> Any:
-    """The figure, as a `matplotlib.figure.Figure`."""
-    from matplotlib.figure import Figure
-
+    """Draw the overview as a `matplotlib.figure.Figure`."""
     rows = list(_rows(_speakers(table)))
     cell = 0.24  # inches
     heights = [cell * len(classes) + 0.75] * len(rows) + [0.3 * len(classes) + 0.8]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.4), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    figure = blank(sum(heights) + 0.4, WIDTH)
+    figure.get_layout_engine().set(h_pad=0.08)
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[1.2, 1])
     most = int(table.group_by("speaker", "emotion").len()["len"].max() or 1)  # type: ignore[arg-type]
     for number, row in enumerate(rows):
@@ -83,14 +74,6 @@ def draw(table: pl.DataFrame, seconds: Mapping[str, float], title: str, classes:
     return figure
 
 
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "figures") from error
-    return matplotlib
-
-
 def _headline(table: pl.DataFrame, seconds: Mapping[str, float], title: str) -> str:
     speakers = table["speaker"].n_unique()
     hours = sum(seconds.get(key, 0.0) for key in table["key"]) / 3600
@@ -99,18 +82,18 @@ def _headline(table: pl.DataFrame, seconds: Mapping[str, float], title: str) -> 
 
 
 def _speakers(table: pl.DataFrame) -> list[tuple[str, str]]:
-    """Gender and name of each speaker that is shown, women first, those of unknown gender last."""
+    """Gender and name of each speaker in the figure; women first, speakers of unknown gender last."""
     sizes = (
         table.group_by("speaker")
         .agg(pl.col("gender").first(), pl.len())
         .sort("len", "speaker", descending=[True, False])
     )
-    found = sizes.head(MOST_SPEAKERS).select("gender", "speaker").rows()
-    return sorted(found, key=lambda item: (item[0] not in GENDERS, item[0] == "", item))
+    largest = sizes.head(MOST_SPEAKERS).select("gender", "speaker").rows()
+    return sorted(largest, key=lambda item: (item[0] not in GENDERS, item[0] == "", item))
 
 
 def _rows(speakers: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Rows of about equal length."""
+    """Split speakers into rows of about equal length."""
     rows = -(-len(speakers) // COLUMNS)
     length = -(-len(speakers) // rows)
     for start in range(0, len(speakers), length):
@@ -118,9 +101,9 @@ def _rows(speakers: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
 
 
 def _counts(table: pl.DataFrame, speakers: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Utterances (classes, speakers)."""
-    found = {(name, speaker): n for name, speaker, n in table.group_by("emotion", "speaker").len().iter_rows()}
-    return np.array([[found.get((name, speaker), 0) for speaker in speakers] for name in classes])
+    """Number of utterances (classes, speakers)."""
+    counts = {(name, speaker): n for name, speaker, n in table.group_by("emotion", "speaker").len().iter_rows()}
+    return np.array([[counts.get((name, speaker), 0) for speaker in speakers] for name in classes])
 
 
 def _draw_speakers(
@@ -128,7 +111,7 @@ def _draw_speakers(
 ) -> None:
     names = [name for _, name in row]
     counts = _counts(table, names, classes)
-    shown = np.ma.masked_equal(counts, 0)  # nothing is white
+    shown = np.ma.masked_equal(counts, 0)  # zeros stay white
     axes.pcolormesh(shown, cmap=MAP, vmin=0, vmax=most, edgecolors="white", linewidth=1)
     for (y, x), n in np.ndenumerate(counts):
         axes.text(x + 0.5, y + 0.5, n or "·", ha="center", va="center", fontsize=8, color=_ink(n / most))
@@ -141,18 +124,19 @@ def _draw_speakers(
 
 
 def _ink(share: float) -> str:
+    """Color of a number that is legible on a cell of this share of the largest count."""
     return "white" if share > 0.55 else "black"
 
 
 def _name_speakers(axes: Any, names: Sequence[str]) -> None:
-    # Long names mostly begin alike: their ends tell them apart.
+    # Long names usually share their beginning, so the end is kept.
     shorter = [name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}" for name in names]
     upright = max(map(len, shorter)) * 0.09 > WIDTH * 0.9 / len(names)  # inches
     axes.set_xticks(np.arange(len(names)) + 0.5, shorter, rotation=90 if upright else 0, fontsize=8)
 
 
 def _name_genders(axes: Any, genders: Sequence[str], height: int) -> None:
-    """A word above each group, and a line between two groups."""
+    """Write a word above each gender's speakers, and draw a line between two genders."""
     for gender in dict.fromkeys(genders) if any(genders) else ():
         start, number = genders.index(gender), genders.count(gender)
         axes.text(start + number / 2, -0.25, GENDERS.get(gender, gender), ha="center", va="bottom", fontweight="bold")
@@ -161,17 +145,17 @@ def _name_genders(axes: Any, genders: Sequence[str], height: int) -> None:
 
 
 def _draw_durations(axes: Any, table: pl.DataFrame, seconds: Mapping[str, float], classes: Sequence[str]) -> None:
-    """One histogram a class, above each other, with a line at the median."""
+    """Draw one histogram per class, stacked, with a line at the median."""
     known = table.filter(table["key"].is_in(list(seconds)))
     lengths = known["key"].replace_strict(dict(seconds), return_dtype=pl.Float64)
     edges = _edges(lengths.to_numpy())
     for y, name in enumerate(classes):
-        own = lengths.filter(known["emotion"] == name).to_numpy()
-        heights, _ = np.histogram(own, edges)
+        durations = lengths.filter(known["emotion"] == name).to_numpy()
+        heights, _ = np.histogram(durations, edges)
         top = y + 0.45 - 0.85 * heights / max(1, heights.max())
         axes.fill_between(edges, y + 0.45, np.append(top, y + 0.45), step="post", color=BLUE, linewidth=0)
-        if len(own):
-            axes.plot([np.median(own)] * 2, [y - 0.4, y + 0.45], color=ORANGE, linewidth=2)
+        if len(durations):
+            axes.plot([np.median(durations)] * 2, [y - 0.4, y + 0.45], color=ORANGE, linewidth=2)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(ylim=(len(classes) - 0.5, -0.5), xlim=(edges[0], edges[-1]), xlabel="seconds")
     axes.set_title("Length of the utterances, with the median", loc="left")
@@ -179,10 +163,10 @@ def _draw_durations(axes: Any, table: pl.DataFrame, seconds: Mapping[str, float]
 
 
 def _edges(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Borders of a histogram's bins, with some air on both sides."""
+    """Edges of a histogram's bins (BINS + 1,), with a margin on both sides."""
     shortest, longest = (float(lengths.min()), float(lengths.max())) if len(lengths) else (0.0, 1.0)
-    air = 0.05 * (longest - shortest) or 0.1
-    return np.linspace(max(0.0, shortest - air), longest + air, BINS + 1)
+    margin = 0.05 * (longest - shortest) or 0.1
+    return np.linspace(max(0.0, shortest - margin), longest + margin, BINS + 1)
 
 
 def _draw_classes(axes: Any, table: pl.DataFrame, seconds: Mapping[str, float], classes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Does a split leak? What two parts of a fold share that they must not, and what a part lacks."""
+"""Leakage audit: values that two parts of a fold must not share, and classes that a part lacks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ LEAKS = {
     "audio": "the same audio in two parts",
     "altered": "altered audio of one recording in two parts",
 }
-"""What must not be shared, and how it is called; ``altered`` is heard, ``recording`` is told by names and times."""
+"""Kinds of leaks, with their descriptions; ``altered`` comes from the audio, ``recording`` from names and times."""
 
 WARNINGS = {"text": "sentence in two parts"}
-"""What may be shared, though a reader should know it."""
+"""Kinds of warnings: values that parts may share, though a reader should know."""
 
 EXAMPLES = 2
-"""Offenders that a line of the report names."""
+"""Offenders that a line of the report names at most."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Offence:
     """One thing wrong with one fold.
 
     Attributes:
-        fold: Its number, from 0.
+        fold: Number of the fold, from 0.
         kind: A key of `LEAKS` or `WARNINGS`, ``class`` (absent from a part) or ``empty`` (a part without utterances).
         value: The speaker, session, recording, text, class or part.
-        parts: Utterances in each part that has some.
-        fails: Whether the split fails for it; otherwise it is a warning.
+        parts: Number of utterances in each part that has some.
+        fails: Whether the offence fails the split; otherwise it is a warning.
     """
 
     fold: int
@@ -50,7 +50,13 @@ class Offence:
 
 @dataclass(frozen=True)
 class Audit:
-    """All offences of a split, and what could not be looked at."""
+    """Result of an audit.
+
+    Attributes:
+        folds: Number of folds.
+        offences: All offences.
+        unseen: Kinds that could not be checked for lack of data.
+    """
 
     folds: int
     offences: tuple[Offence, ...]
@@ -58,7 +64,7 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing fails."""
+        """Whether no offence fails the split."""
         return not any(offence.fails for offence in self.offences)
 
     def counts(self) -> dict[str, int]:
@@ -67,7 +73,7 @@ class Audit:
         return {kind: len({o.value for o in self.offences if o.kind == kind}) for kind in kinds}
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Values for JSON."""
         return {
             "passed": self.passed,
             "folds": self.folds,
@@ -76,28 +82,27 @@ class Audit:
         }
 
     def summary(self) -> str:
-        """One line: what is shared."""
-        found = self.counts()
-        return ", ".join(f"{kind} ({number})" for kind, number in found.items()) or "nothing"
+        """Kinds of offences with their counts, in one line."""
+        return ", ".join(f"{kind} ({number})" for kind, number in self.counts().items()) or "nothing"
 
 
 def audit(table: pl.DataFrame, folds: Sequence[Fold], fingerprints: Sequence[AudioFingerprint] | None = None) -> Audit:
     """Look for leaks between the parts of each fold, for absent classes and for empty parts.
 
     Args:
-        table: Utterances with the columns of `emofocus.corpora.corpus.SCHEMA`; what is empty there is not looked at.
+        table: Utterances with the columns of `emofocus.corpora.corpus.SCHEMA`; empty columns are skipped.
         folds: Positions in the table.
         fingerprints: Fingerprint of each utterance (U,); without them, equal and altered audio goes unseen.
     """
     traits = _traits(table, fingerprints)
-    heard = () if fingerprints is None else ("audio", "altered")
-    unseen = [name for name in (*LEAKS, *WARNINGS) if name not in (*traits.columns, *heard)]
-    offences = [offence for number, fold in enumerate(folds) for offence in _of_fold(traits, number, fold)]
+    from_audio = () if fingerprints is None else ("audio", "altered")
+    unseen = [name for name in (*LEAKS, *WARNINGS) if name not in (*traits.columns, *from_audio)]
+    offences = [offence for number, fold in enumerate(folds) for offence in _fold_offences(traits, number, fold)]
     return Audit(len(folds), tuple(offences), tuple(unseen))
 
 
 def _traits(table: pl.DataFrame, fingerprints: Sequence[AudioFingerprint] | None) -> pl.DataFrame:
-    """What utterances may share: a categorical column for each trait that is known, null where it is not."""
+    """Table with a categorical column per known trait that utterances may share; null where it is unknown."""
     columns = {name: table[name] for name in ("speaker", "session", "text", "emotion")}
     columns["recording"] = recordings(table)
     if fingerprints is not None:
@@ -105,7 +110,7 @@ def _traits(table: pl.DataFrame, fingerprints: Sequence[AudioFingerprint] | None
         columns["altered"] = _clusters(table["key"], altered_copies([item.prints for item in fingerprints]))
     traits = pl.DataFrame({name: column for name, column in columns.items() if (column != "").any()})
     names = pl.all().replace("", None)
-    # Equal audio is called by the first utterance that has it, not by its hash.
+    # Equal audio is named after the first utterance that has it, not after its hash.
     if "audio" in traits.columns:
         names_of_audio = table["key"].to_frame().with_columns(traits["audio"])
         traits = traits.with_columns(audio=names_of_audio.select(pl.col("key").first().over("audio")).to_series())
@@ -113,7 +118,7 @@ def _traits(table: pl.DataFrame, fingerprints: Sequence[AudioFingerprint] | None
 
 
 def _clusters(keys: pl.Series, pairs: Iterable[Pair]) -> pl.Series:
-    """Name of the first of the utterances that sound alike, "" for those that nothing sounds like."""
+    """Key of the first utterance of each cluster that sounds alike (U,); "" for an utterance without a cluster."""
     edges = np.array([(pair.first, pair.second) for pair in pairs], dtype=np.int64).reshape(-1, 2)
     size = len(keys)
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(size, size))
@@ -123,7 +128,7 @@ def _clusters(keys: pl.Series, pairs: Iterable[Pair]) -> pl.Series:
     return pl.select(pl.when(pl.Series(alike)).then(keys.gather(first)).otherwise(pl.lit(""))).to_series()
 
 
-def _of_fold(traits: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
+def _fold_offences(traits: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
     positions = np.concatenate([np.unique(part) for part in fold.parts().values()])
     part = np.repeat(np.arange(len(PARTS)), [len(np.unique(part)) for part in fold.parts().values()])
     used = traits[positions].with_columns(part=pl.Series(part))  # an utterance in two parts has two rows
@@ -137,12 +142,12 @@ def _of_fold(traits: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
 
 
 def _shared(used: pl.DataFrame, kind: str) -> list[tuple[str, dict[str, int]]]:
-    """Values that two parts have, with the number of utterances in each."""
+    """Values that two parts share, with the number of utterances in each part."""
     counts = used.drop_nulls(kind).group_by(kind, "part").len().filter(pl.len().over(kind) > 1).sort(kind, "part")
-    found: dict[str, dict[str, int]] = {}
+    parts: dict[str, dict[str, int]] = {}
     for value, part, count in counts.with_columns(pl.col(kind).cast(pl.String)).iter_rows():
-        found.setdefault(value, {})[PARTS[part]] = count
-    return sorted(found.items())
+        parts.setdefault(value, {})[PARTS[part]] = count
+    return sorted(parts.items())
 
 
 def _empty(number: int, fold: Fold) -> list[Offence]:
@@ -150,16 +155,16 @@ def _empty(number: int, fold: Fold) -> list[Offence]:
 
 
 def _absent(used: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
-    """Classes that a part lacks and the corpus has."""
+    """Offences for the classes that a part lacks."""
     if "emotion" not in used.columns:
         return []
     pairs = used.select(pl.col("emotion").cast(pl.String), "part").unique().drop_nulls()
-    there = set(pairs.iter_rows())
-    classes = sorted({emotion for emotion, _ in there})
+    present = set(pairs.iter_rows())
+    classes = sorted({emotion for emotion, _ in present})
     return [
         Offence(number, "class", f"{emotion} absent from {name}", {}, fails=True)
         for index, (name, part) in enumerate(fold.parts().items())
         if len(part)
         for emotion in classes
-        if (emotion, index) not in there
+        if (emotion, index) not in present
     ]

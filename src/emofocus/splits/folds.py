@@ -1,4 +1,4 @@
-"""Folds: which utterances train, validate and test; to one JSON file and back."""
+"""Folds of a corpus into training, validation and test parts, and their JSON file."""
 
 import hashlib
 import json
@@ -18,11 +18,12 @@ from emofocus.utils.atomic import write_text
 PARTS = ("train", "valid", "test")
 
 Positions = NDArray[np.int64]
+"""Positions of utterances in a corpus (P,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Positions in the corpus of the utterances of each part; what is in no part is not used."""
+    """Positions in the corpus of the utterances of each part; utterances in no part are not used."""
 
     train: Positions
     valid: Positions
@@ -30,23 +31,24 @@ class Fold:
 
     @classmethod
     def of(cls, train: Any, valid: Any, test: Any) -> "Fold":
-        """From any sequences of positions."""
+        """Make a fold from any sequences of positions."""
         return cls(*(np.asarray(part, dtype=np.int64).reshape(-1) for part in (train, valid, test)))
 
     def parts(self) -> dict[str, Positions]:
-        """Positions by the part's name."""
+        """Positions by name of the part."""
         return {name: getattr(self, name) for name in PARTS}
 
 
 @dataclass(frozen=True, eq=False)
 class Folds(Sequence[Fold]):
-    """Folds of one corpus and how they came about.
+    """Folds of one corpus.
 
     Attributes:
-        protocol: Name of the way they were dealt.
-        note: What a reader of a number made with them must know.
-        speakers_shared: Whether the parts share speakers, by intent.
-        seed: What they were dealt with, None if nobody knows.
+        protocol: Name of the protocol.
+        note: Remark that belongs beside every figure measured with these folds.
+        speakers_shared: Whether the parts share speakers on purpose.
+        seed: Seed of the folds; None if unknown.
+        folds: The folds in their order.
     """
 
     protocol: str
@@ -62,13 +64,13 @@ class Folds(Sequence[Fold]):
         return self.folds[index]
 
     def digest(self, corpus: Corpus) -> str:
-        """Hash that is equal where the same utterances are in the same parts."""
+        """Hash of the folds; equal if the same utterances are in the same parts."""
         keys = corpus.table["key"]
         return digest_of({name: keys.gather(part).to_list() for name, part in fold.parts().items()} for fold in self)
 
 
 def digest_of(folds: Iterable[Mapping[str, Sequence[str]]]) -> str:
-    """Hash of the keys in each part of each fold, whatever their order."""
+    """Hash of the keys in each part of each fold, independent of the order within a part."""
     state = hashlib.sha256()
     for fold in folds:
         for name in PARTS:
@@ -78,7 +80,7 @@ def digest_of(folds: Iterable[Mapping[str, Sequence[str]]]) -> str:
 
 
 def write_folds(folds: Folds, corpus: Corpus, path: Path) -> None:
-    """Write folds as JSON, the keys of each part of each fold, one fold a line."""
+    """Write the keys of each part of each fold as JSON, one fold per line."""
     keys = corpus.table["key"]
     head = {
         "corpus": corpus.name,
@@ -94,18 +96,26 @@ def write_folds(folds: Folds, corpus: Corpus, path: Path) -> None:
 
 
 def locate(names: Sequence[str], corpus: Corpus, source: str) -> Positions:
-    """Positions of utterances that are called by key, file, or file name, with or without suffix.
+    """Find utterances by key, file or file name, with or without suffix.
+
+    Args:
+        names: Names of utterances (P,).
+        corpus: Corpus that holds them.
+        source: Origin of the names, for the message.
+
+    Returns:
+        Positions (P,).
 
     Raises:
-        SplitError: Some of them are not in the corpus.
+        SplitError: Some utterances are not in the corpus.
     """
     wanted = pl.Series("name", names, dtype=pl.String).str.replace_all("\\", "/", literal=True)
     best = wanted
     for column in spellings(corpus.table):
-        found = _match(wanted, column)
-        if not found.has_nulls():
-            return found.cast(pl.Int64).to_numpy()
-        best = min(best, wanted.filter(found.is_null()), key=len)
+        positions = _match(wanted, column)
+        if not positions.has_nulls():
+            return positions.cast(pl.Int64).to_numpy()
+        best = min(best, wanted.filter(positions.is_null()), key=len)
     raise SplitError(
         f"{source} does not match {corpus.name}: {len(best)} of {len(wanted)} utterances are not in it, "
         f"for example {best[0]!r}; it has for example {corpus.table['key'][0]!r}"
@@ -113,18 +123,18 @@ def locate(names: Sequence[str], corpus: Corpus, source: str) -> Positions:
 
 
 def spellings(table: pl.DataFrame) -> list[pl.Series]:
-    """The ways a list may call an utterance, the surest first: key, file, both without suffix, name alone."""
+    """Names by which a list may call an utterance, most exact first: key, file, file without suffix, file name."""
     bare = table["file"].str.replace(r"\.[A-Za-z0-9]+$", "")
     return [table["key"], table["file"], bare, bare.str.extract(r"([^/]+)$")]
 
 
 def _match(wanted: pl.Series, column: pl.Series) -> pl.Series:
-    """Position of each wanted name in a column; null where it is not there, or more than once."""
+    """Position of each wanted name in a column; null if the name is absent or repeated."""
     known = pl.DataFrame({"name": column, "position": np.arange(len(column))})
     known = known.filter(known["name"].is_unique())
     tail = wanted if "/" in str(column[0]) else wanted.str.extract(r"([^/]+)$")
     for names in (wanted, tail, tail.str.replace(r"\.[A-Za-z0-9]+$", "")):
-        found = names.to_frame("name").join(known, on="name", how="left", maintain_order="left")["position"]
-        if not found.has_nulls():
-            return found
-    return found
+        positions = names.to_frame("name").join(known, on="name", how="left", maintain_order="left")["position"]
+        if not positions.has_nulls():
+            break
+    return positions

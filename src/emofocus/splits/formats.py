@@ -1,4 +1,4 @@
-"""Splits that are written down: our JSON, EmoBox' folds, a CSV with a ``split`` column, a folder of lists."""
+"""File formats of splits: JSON, EmoBox' folds, a CSV with a column ``split``, a folder of lists."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from emofocus.splits.folds import PARTS, Fold, Folds, locate
 from emofocus.splits.protocols import PROTOCOLS, VALIDATION_GROUPS, speaker_groups, speaker_units
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".jsonl")
-"""Files of a folder that may be lists of a part."""
+"""Suffixes of files that may list the utterances of a part."""
 
 _PART = re.compile(rf"(?i)(?:^|[^a-z])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?:[^a-z]|$)")
 _FOLD = re.compile(r"(?i)fold[_-]?(\d+)")
@@ -26,13 +26,13 @@ _AUDIO = re.compile(r"(?i)^(.*?\.(?:wav|flac|mp3|ogg|opus|m4a|webm))(?=[\s,;|]|$
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Parts of each fold by name, and the table of what is known of the utterances.
+    """Folds as they were read, with a table of their utterances.
 
     Attributes:
-        source: Where it was read.
-        protocol: What it calls itself, or the name of its file.
-        seed: What it was dealt with, None if nobody knows.
-        table: Columns of `SCHEMA`.
+        source: File or folder of the split.
+        protocol: Name of its protocol, or of its file.
+        seed: Seed of the folds; None if unknown.
+        table: One row per utterance, columns of `SCHEMA`; unknown values are empty.
         folds: Positions in the table.
     """
 
@@ -43,26 +43,29 @@ class Split:
     folds: tuple[Fold, ...]
 
     def within(self, corpus: Corpus) -> tuple[Fold, ...]:
-        """The same folds as positions in a corpus.
+        """Folds as positions in a corpus.
 
         Raises:
             SplitError: Some utterances are not in the corpus.
         """
         files = self.table["file"].to_list()
-        where = locate(files, corpus, str(self.source)) if files else np.zeros(0, np.int64)
-        return tuple(Fold(*(where[part] for part in fold.parts().values())) for fold in self.folds)
+        positions = locate(files, corpus, str(self.source)) if files else np.zeros(0, np.int64)
+        return tuple(Fold(*(positions[part] for part in fold.parts().values())) for fold in self.folds)
 
 
-def told_by_names(split: Split, name: str) -> pl.DataFrame:
-    """Table of a split's utterances as far as their file names tell, for a corpus that is not at hand.
+def utterances_from_names(split: Split, name: str) -> pl.DataFrame:
+    """Parse a split's file names into a table, for a corpus whose files are not at hand.
 
     Args:
-        split: Whose utterances.
-        name: A corpus in `CORPORA`.
+        split: Split with the file names.
+        name: Name of a corpus in `CORPORA`.
+
+    Returns:
+        One row per utterance, columns of `SCHEMA`.
 
     Raises:
-        CorpusError: An unknown corpus.
-        SplitError: Names that are not of this corpus.
+        CorpusError: The corpus is unknown.
+        SplitError: Some names are not of this corpus.
     """
     reader = reader_of(name)
     rows = [reader.parse(PurePosixPath(file)) for file in split.table["file"]]
@@ -71,16 +74,16 @@ def told_by_names(split: Split, name: str) -> pl.DataFrame:
         raise SplitError(
             f"{split.source}: {len(strange)} names are not like {reader.layout}, for example {strange[0]!r}"
         )
-    told = to_table(row for row in rows if row is not None)
+    parsed = to_table(row for row in rows if row is not None)
     listed = split.table["emotion"]
-    return told.with_columns(emotion=pl.when(listed == "").then(told["emotion"]).otherwise(listed))
+    return parsed.with_columns(emotion=pl.when(listed == "").then(parsed["emotion"]).otherwise(listed))
 
 
 def read_split(path: Path) -> Split:
-    """Read a split of any of the forms above.
+    """Read a split in any format of this module.
 
     Raises:
-        SplitError: There is none in ``path``, or it is damaged.
+        SplitError: ``path`` holds no split, or a damaged one.
         CorpusError: A line of a list or a manifest is wrong.
     """
     if path.is_dir():
@@ -97,13 +100,13 @@ def read_split(path: Path) -> Split:
 def read_folds(path: Path, corpus: Corpus, protocol: str | None, seed: int) -> Folds:
     """Read folds for training on a corpus.
 
-    Without a validation part (EmoBox has none), whole speakers of the training part become one.
+    If folds have no validation part, as EmoBox' folds, whole speakers of the training part form one.
 
     Args:
-        path: What `read_split` reads.
-        corpus: What to train on.
-        protocol: What to call it: ``random`` admits that speakers are shared; None for its own name.
-        seed: For a validation part.
+        path: Split in a format that `read_split` reads.
+        corpus: Corpus to train on.
+        protocol: Name of the protocol, where ``random`` admits that speakers are shared; None for the split's own.
+        seed: Seed of a validation part.
 
     Raises:
         SplitError: The folds do not match the corpus.
@@ -183,12 +186,12 @@ def _read_folder(path: Path) -> Split:
 
 
 def _read_lists(files: list[Path]) -> pl.DataFrame:
-    read = [_read_list(file) if file.suffix in (".txt", ".lst", ".list") else read_listing(file) for file in files]
-    return pl.concat([_bare_table([]), *read])
+    tables = [_read_list(file) if file.suffix in (".txt", ".lst", ".list") else read_listing(file) for file in files]
+    return pl.concat([_bare_table([]), *tables])
 
 
 def _read_list(file: Path) -> pl.DataFrame:
-    """One utterance a line: a path, and whatever else behind it."""
+    """Read a list with one path per line; text behind the path is ignored."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -201,7 +204,7 @@ def _read_list(file: Path) -> pl.DataFrame:
 
 
 def _bare_table(files: list[str]) -> pl.DataFrame:
-    """A table of which only the files are known."""
+    """Table of files about which nothing else is known."""
     table = pl.DataFrame({"file": files}, schema={"file": pl.String})
     rest = {
         name: pl.lit(None, dtype=kind) if kind == pl.Float64 else pl.lit("")

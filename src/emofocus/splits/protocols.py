@@ -1,7 +1,7 @@
-"""Folds by protocol.
+"""Protocols: rules that divide a corpus into folds.
 
-The order of everything comes from a hash of seed and name, so folds are the same on every machine and with every
-version of every library.
+Every order comes from a hash of seed and name, so folds are the same on every machine and with every version of every
+library.
 """
 
 import hashlib
@@ -23,29 +23,29 @@ Groups = NDArray[np.int64]
 """Group of each utterance (U,)."""
 
 USUAL_FOLDS = {"ravdess": 5, "iemocap": 10}
-"""Folds of the paper's random protocol; other corpora take five, or as many as they have groups for."""
+"""Number of folds of the protocol `random`, as in the paper; five for other corpora."""
 
 VALIDATION_GROUPS = 5
-"""Groups that a training part is dealt into, when one of them is to become its validation part."""
+"""Groups of speakers in a training part, one of which becomes the validation part."""
 
 ATTEMPTS = 200
-"""Deals that are tried until every part of every fold holds every class."""
+"""Attempts to find folds of which every part holds every class."""
 
 ACTORS5_TEST = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
 ACTORS5_VALID = ((3, 6), (10, 11), (8, 17), (1, 14), (2, 5))
 EMOBOX6_TEST = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
-# EmoBox has no validation part; ours is a man and a woman of the next fold's test actors, or of the one after.
+# EmoBox has no validation part. Ours is a man and a woman of the test actors of the next fold or the one after.
 EMOBOX6_VALID = ((4, 9), (8, 19), (3, 24), (2, 15), (6, 13), (1, 20))
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way of dealing a corpus into folds.
+    """A rule that divides a corpus into folds.
 
     Attributes:
-        note: What a reader of a number made with it must know.
-        speakers_shared: Whether the parts share speakers, by intent.
-        deal: Corpus, number of folds or None for the usual one, seed → folds.
+        note: Remark that belongs beside every figure measured with it.
+        speakers_shared: Whether the parts share speakers on purpose.
+        deal: Corpus, number of folds (None for the usual one), seed → folds.
     """
 
     note: str
@@ -54,27 +54,27 @@ class Protocol:
 
 
 def make_folds(corpus: Corpus, protocol: str, seed: int, count: int | None = None) -> Folds:
-    """Deal a corpus into folds.
+    """Divide a corpus into folds.
 
     Args:
-        corpus: What to deal.
-        protocol: A name in `PROTOCOLS`.
-        seed: Other seeds deal otherwise, where the protocol does not fix the folds.
-        count: Number of folds (of speaker groups, for ``content``); the usual one by default.
+        corpus: The corpus.
+        protocol: Name in `PROTOCOLS`.
+        seed: Seed of the order, where the protocol does not fix the folds.
+        count: Number of folds, or of speaker groups for ``content``; the usual number by default.
 
     Raises:
-        SplitError: An unknown protocol, or a corpus that it cannot deal, with the reason.
+        SplitError: The protocol is unknown or does not fit the corpus; the message says why.
     """
     if protocol not in PROTOCOLS:
         raise SplitError(f"unknown protocol {protocol!r} ({one_of(PROTOCOLS)})")
     if count is not None and count < 3:
         raise SplitError(f"{count} folds cannot give a training, a validation and a test part; at least 3 can")
-    how = PROTOCOLS[protocol]
-    folds = how.deal(corpus, count, seed)
+    rule = PROTOCOLS[protocol]
+    folds = rule.deal(corpus, count, seed)
     labels = corpus.labels()
     for number, fold in enumerate(folds):
         _check(corpus, labels, number, fold)
-    return Folds(protocol, how.note, how.speakers_shared, seed, tuple(folds))
+    return Folds(protocol, rule.note, rule.speakers_shared, seed, tuple(folds))
 
 
 def _check(corpus: Corpus, labels: NDArray[np.int64], number: int, fold: Fold) -> None:
@@ -87,7 +87,7 @@ def _check(corpus: Corpus, labels: NDArray[np.int64], number: int, fold: Fold) -
 
 
 def rotate(groups: Groups, count: int) -> list[Fold]:
-    """Fold k tests group k, validates on group k + 1 and trains on the others."""
+    """Folds of which number k tests group k, validates on group k + 1 and trains on the others."""
     return [
         Fold(
             train=np.flatnonzero((groups != test) & (groups != (test + 1) % count)),
@@ -99,9 +99,10 @@ def rotate(groups: Groups, count: int) -> list[Fold]:
 
 
 def _random(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
-    """Stratified: each class is dealt in turn, going on where the class before it stopped.
+    """Stratified folds over utterances: classes are dealt one after the other in turn.
 
-    Copies and cuts of one recording go together: even a split that shares speakers must not test on what it trained.
+    Copies and cuts of one recording stay together, because even a split that shares speakers must not test on its
+    training audio.
     """
     count = count or USUAL_FOLDS.get(corpus.name, 5)
     _need(corpus, "recordings", len(corpus), count)
@@ -115,9 +116,12 @@ def _random(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
 
 
 def speaker_groups(corpus: Corpus, count: int, seed: object) -> Groups:
-    """Deal whole speakers, with all who share a session with them, women and men in turn.
+    """Group whole speakers, together with all speakers of their sessions, women and men in turn.
 
-    Deals are tried in a fixed order until each group holds every class; when none does, the first stands.
+    Groupings are tried in a fixed order until each group holds every class; if none does, the first is taken.
+
+    Returns:
+        Group of each utterance (U,).
     """
     units, numbers = np.unique(speaker_units(corpus), return_inverse=True)
     _need(corpus, "groups of speakers who share no session" if corpus.has("session") else "speakers", len(units), count)
@@ -135,7 +139,7 @@ def speaker_groups(corpus: Corpus, count: int, seed: object) -> Groups:
 
 
 def _deal_units(units: NDArray[np.str_], genders: list[str], count: int, seed: str) -> Groups:
-    """Group of each unit (N,)."""
+    """Group of each unit of speakers (N,)."""
     position = {str(unit): index for index, unit in enumerate(units)}
     dealt = [
         name
@@ -149,32 +153,32 @@ def _deal_units(units: NDArray[np.str_], genders: list[str], count: int, seed: s
 
 
 def _genders(corpus: Corpus, numbers: Groups, units: int) -> list[str]:
-    """Gender of each unit; of a unit of both, both."""
+    """Gender of each unit of speakers, joined by ``+`` where it holds several."""
     pairs = corpus.table.select("gender", unit=pl.Series(numbers)).unique()
-    found: list[set[str]] = [set() for _ in range(units)]
+    by_unit: list[set[str]] = [set() for _ in range(units)]
     for gender, unit in pairs.iter_rows():
-        found[unit].add(gender)
-    return ["+".join(sorted(genders)) for genders in found]
+        by_unit[unit].add(gender)
+    return ["+".join(sorted(genders)) for genders in by_unit]
 
 
 def speaker_units(corpus: Corpus) -> NDArray[np.str_]:
-    """Who must stay together, for each utterance (U,): a speaker, and all whom sessions tie to that speaker.
+    """Unit of each utterance (U,): a speaker, with all speakers of shared sessions. A unit stays in one part.
 
     Raises:
-        SplitError: Utterances whose speaker is not known.
+        SplitError: The speaker of some utterances is unknown.
     """
     unknown = int((corpus.table["speaker"] == "").sum())
     if unknown:
         raise SplitError(f"{corpus.name}: the speaker of {unknown} utterances is not known, so none can be kept apart")
-    speakers, who = np.unique(corpus.table["speaker"].to_numpy().astype(str), return_inverse=True)
-    sessions, when = np.unique(corpus.table["session"].to_numpy().astype(str), return_inverse=True)
-    known = sessions[when] != ""
+    speakers, speaker = np.unique(corpus.table["speaker"].to_numpy().astype(str), return_inverse=True)
+    sessions, session = np.unique(corpus.table["session"].to_numpy().astype(str), return_inverse=True)
+    known = sessions[session] != ""
     size = len(speakers) + len(sessions)
-    ties = coo_array((np.ones(known.sum()), (who[known], len(speakers) + when[known])), shape=(size, size))
+    ties = coo_array((np.ones(known.sum()), (speaker[known], len(speakers) + session[known])), shape=(size, size))
     tied = connected_components(ties, directed=False)[1][: len(speakers)]
-    # A unit has the name of its first speaker, so that without sessions units are speakers.
+    # A unit is named after its first speaker, so that units are speakers where there are no sessions.
     first = np.unique(tied, return_index=True)[1]
-    names: NDArray[np.str_] = speakers[first][np.searchsorted(np.unique(tied), tied)][who]
+    names: NDArray[np.str_] = speakers[first][np.searchsorted(np.unique(tied), tied)][speaker]
     return names
 
 
@@ -184,7 +188,7 @@ def _speaker(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
 
 
 def _session(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
-    """Fold k tests the k-th session and validates on the next one, so no speaker is in two parts."""
+    """Folds of which number k tests session k and validates on the next, so that no speaker is in two parts."""
     sessions = corpus.table["session"]
     if not corpus.has("session"):
         raise SplitError(f"{corpus.name} does not tell the session of every utterance; protocol speaker needs none")
@@ -199,7 +203,7 @@ def _session(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
 def _actors(
     name: str, tests: Sequence[Sequence[int]], valids: Sequence[Sequence[int]]
 ) -> Callable[[Corpus, int | None, int], list[Fold]]:
-    """Published lists of RAVDESS' actors."""
+    """Folds from published lists of RAVDESS' actors."""
 
     def deal(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
         if not corpus.name.startswith("ravdess"):
@@ -220,10 +224,11 @@ def _actors(
 
 
 def _content(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
-    """Test other sentences and other speakers than train; validate on other speakers with the training sentences.
+    """Folds that test other sentences and other speakers than they train on.
 
-    Each half of the sentences is tested once with each group of speakers, so there are twice as many folds as groups.
-    Other halves and groups are tried, in a fixed order, until every part holds every class.
+    Validation has other speakers with the training sentences. Each half of the sentences is tested once with each group
+    of speakers, so that there are twice as many folds as groups. Halves and groups are tried in a fixed order until
+    every part holds every class.
     """
     texts = corpus.table["text"].unique().sort().to_list()
     if len(texts) < 2 or "" in texts:
@@ -258,9 +263,9 @@ def _complete(corpus: Corpus, folds: list[Fold]) -> bool:
     return all(len(np.unique(labels[part])) == len(corpus.classes) for fold in folds for part in fold.parts().values())
 
 
-def _need(corpus: Corpus, what: str, there: int, count: int) -> None:
-    if there < count:
-        reason = f"{corpus.name} has {there} {what}"
+def _need(corpus: Corpus, unit: str, present: int, count: int) -> None:
+    if present < count:
+        reason = f"{corpus.name} has {present} {unit}"
         if count <= 3:
             raise SplitError(f"{reason}: three disjoint parts (train, validation, test) cannot exist")
         raise SplitError(f"{reason}; {count} disjoint folds need at least {count}")

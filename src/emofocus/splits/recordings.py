@@ -1,6 +1,6 @@
-"""Which utterances are cuts or altered copies of one recording, from what a table says of them.
+"""Recordings behind utterances: cuts and altered copies that share one, found in a table.
 
-Three things tell: ``source``, times in one file, and names such as ``a_noise.wav`` beside ``a.wav``.
+The evidence is the column ``source``, times in one file, and names such as ``a_noise.wav`` beside ``a.wav``.
 """
 
 import polars as pl
@@ -19,17 +19,17 @@ _CUTS = rf"(?i)^(.+?)(?:[_.-](?:{CUT}))+$"
 
 
 def recordings(table: pl.DataFrame) -> pl.Series:
-    """Name of the recording that each utterance is, or is made from.
+    """Name of the recording behind each utterance.
 
     Args:
         table: Columns ``key``, ``file``, ``source``, ``start`` and ``end``.
 
     Returns:
-        Names (U,): equal for cuts and altered copies of one recording.
+        Names (U,), equal for cuts and altered copies of one recording.
     """
     timed = pl.col("start").is_not_null() | pl.col("end").is_not_null()
-    own = pl.when(timed).then("file").otherwise(stripped_names(table)).alias("recording")
-    table = table.select("key", "source", own)
+    recording = pl.when(timed).then("file").otherwise(stripped_names(table)).alias("recording")
+    table = table.select("key", "source", recording)
     origin = table.select(source="key", origin="recording").unique("source", keep="first")
     known = table.join(origin, on="source", how="left", maintain_order="left")["origin"]
     named = pl.coalesce(known, pl.when(pl.col("source") == "").then("recording").otherwise("source"))
@@ -37,10 +37,10 @@ def recordings(table: pl.DataFrame) -> pl.Series:
 
 
 def stripped_names(table: pl.DataFrame) -> pl.Series:
-    """Key of each utterance; of one that is named like an altered copy or a cut, the key of what it is made from.
+    """Key of each utterance, or the key of its original where its name is that of an altered copy or a cut.
 
-    The rest of the name must belong to another utterance: in the same folder, or else to one alone in the table. Only
-    cuts also belong together when what they were cut from is not there.
+    The stripped name must belong to an utterance of the same folder, or to exactly one of the table. Cuts belong
+    together even if their original is absent.
     """
     path = pl.col("file").str.replace(r"\.[A-Za-z0-9]+$", "")
     names = table.select(
@@ -58,10 +58,10 @@ def stripped_names(table: pl.DataFrame) -> pl.Series:
 
 
 def _owner_of_base(names: pl.DataFrame) -> pl.Series:
-    """The key of the utterance that a base name belongs to; without one, what a cut was cut from, or its own."""
-    here = names.select("folder", base="name", here="key").unique(["folder", "base"])
-    there = names.group_by(base="name").agg(there=pl.col("key").first(), rivals=pl.len())
-    found = names.join(here, on=["folder", "base"], how="left", maintain_order="left").join(
-        there.filter(pl.col("rivals") == 1), on="base", how="left", maintain_order="left"
+    """Key of the utterance with each base name; without one, the original of a cut, or the utterance's own key."""
+    same_folder = names.select("folder", base="name", here="key").unique(["folder", "base"])
+    anywhere = names.group_by(base="name").agg(there=pl.col("key").first(), rivals=pl.len())
+    owners = names.join(same_folder, on=["folder", "base"], how="left", maintain_order="left").join(
+        anywhere.filter(pl.col("rivals") == 1), on="base", how="left", maintain_order="left"
     )
-    return found.select(name=pl.coalesce("here", "there", pl.format("{}{}", "folder", "cut_from"), "key"))["name"]
+    return owners.select(name=pl.coalesce("here", "there", pl.format("{}{}", "folder", "cut_from"), "key"))["name"]
