@@ -11,13 +11,14 @@ import httpx
 
 from emofocus import Recognizer
 from emofocus.serving.app import create_app
+from emofocus.serving.auth import AccessControl
 from emofocus.serving.limits import Limits
-from emofocus.serving.server import Server, config_of
+from emofocus.serving.server import Server, server_config
 
 
 @dataclass
 class Service:
-    """Where it listens, and what it is made of."""
+    """A running service: its port and its parts."""
 
     port: int
     parts: Any
@@ -35,18 +36,19 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(recognizer: Recognizer, limits: Limits | None = None, **options: Any) -> Iterator[Service]:
-    """A service until the block ends."""
+def running(recognizer: Recognizer, limits: Limits | None = None, **access: Any) -> Iterator[Service]:
+    """A service until the block ends; ``access`` are arguments of `AccessControl`."""
     limits = limits or Limits(rate=1e6, drain_seconds=5)
-    app = create_app({"default": recognizer}, limits, threads=2, decoders=2, **options)
-    server = Server(config_of(app, "127.0.0.1", 0, limits))
+    control = AccessControl(limits, **({"tokens": None} | access))
+    app = create_app({"default": recognizer}, limits, control, threads=2, decoders=2)
+    server = Server(server_config(app, "127.0.0.1", 0, limits))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
         assert thread.is_alive()
     try:
-        yield Service(server.servers[0].sockets[0].getsockname()[1], app.state.served)
+        yield Service(server.servers[0].sockets[0].getsockname()[1], app.state.service)
     finally:
         server.should_exit = True
         thread.join(20)

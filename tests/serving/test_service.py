@@ -25,11 +25,11 @@ from websockets.sync.client import connect
 from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
 from emofocus.recognition.streaming import StreamingRecognizer
-from emofocus.serving.app import HELD_SECONDS
-from emofocus.serving.auth import Rate
+from emofocus.serving.app import RETRY_DELAY
+from emofocus.serving.auth import RateLimiter
 from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.limits import Limits
-from emofocus.serving.server import load_models, run_service
+from emofocus.serving.server import ServiceOptions, load_models, run_service
 from emofocus.serving.tokens import Tokens, add_token, revoke_token
 from helpers.serving import Service, running
 
@@ -407,7 +407,7 @@ def test_other_hosts_names_and_other_pages_are_refused(recognizer: Recognizer) -
 def test_nobody_asks_more_often_than_allowed(recognizer: Recognizer) -> None:
     with running(recognizer, Limits(rate=60.0)) as service, service.client() as client:
         answers = [client.get("/v1/models") for _ in range(8)]
-    assert answers[-1].elapsed.total_seconds() >= HELD_SECONDS
+    assert answers[-1].elapsed.total_seconds() >= RETRY_DELAY
     assert [answer.status_code for answer in answers[:6]] == [200] * 6
     assert answers[-1].status_code == 429
     assert answers[-1].headers["Retry-After"] == "1"
@@ -428,11 +428,11 @@ def test_who_is_told_to_come_again_is_held_up_and_takes_nobodys_place(recognizer
             with service.client() as third:
                 assert third.get("/v1/models").status_code == 200
         assert second.result().status_code == 503
-        assert second.result().elapsed.total_seconds() >= HELD_SECONDS
+        assert second.result().elapsed.total_seconds() >= RETRY_DELAY
 
 
 def test_a_bucket_fills_with_time_and_forgets_those_who_went() -> None:
-    rate = Rate(60.0)
+    rate = RateLimiter(60.0)
     assert [rate.wait("a", now=0.0) for _ in range(7)] == [0.0] * 6 + [1.0]
     assert rate.wait("b", now=0.0) == 0.0
     assert rate.wait("a", now=1.0) == 0.0
@@ -441,7 +441,7 @@ def test_a_bucket_fills_with_time_and_forgets_those_who_went() -> None:
 
 def test_without_tokens_it_answers_this_machine_alone() -> None:
     with pytest.raises(ConfigError, match=r"--host 0\.0\.0\.0 lets other machines ask: say who may, with --tokens"):
-        run_service("0.0.0.0", 0, [], None, [], [], Limits())
+        run_service(ServiceOptions(host="0.0.0.0", port=0))
     with pytest.raises(ConfigError, match="is no name for a model"):
         load_models(["../x=dir"], "fp32", "cpu")
 
@@ -480,7 +480,7 @@ def test_a_taken_port_is_refused_and_nothing_claims_to_listen(capfd: pytest.Capt
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{port} \(Address already in use\)$"):
-            run_service("127.0.0.1", port, [], None, [], [], Limits())
+            run_service(ServiceOptions(port=port))
     assert "listens" not in capfd.readouterr().err
 
 

@@ -11,20 +11,20 @@ from emofocus.config import parse
 from emofocus.serving.limits import Limits
 
 LIMITS = {
-    "megabytes": "Of a request's body.",
-    "seconds": "Of audio in a request.",
-    "waiting_seconds": "Of audio that may wait; further requests are told to come again.",
-    "requests": "Under way at a time.",
-    "connections": "At a time.",
+    "megabytes": "Size of a request's body.",
+    "seconds": "Duration of the audio in a request.",
+    "waiting_seconds": "Duration of all audio that waits; further requests are refused.",
+    "requests": "Requests under way at a time.",
+    "connections": "Connections at a time.",
     "rate": "Requests a minute from one client.",
-    "streams": "At a time.",
-    "stream_seconds": "Of audio in a stream.",
+    "streams": "Streams at a time.",
+    "stream_seconds": "Duration of the audio in a stream.",
 }
-"""Limits that have an option; all of them: `emofocus.serving.limits.Limits`."""
+"""Limits that have an option, with its help; `emofocus.serving.limits.Limits` has all of them."""
 
 
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each of `LIMITS`."""
+    """Add an option for each of `LIMITS`."""
     for name, text in reversed(LIMITS.items()):
         flag, default = f"--{name.replace('_', '-')}", getattr(Limits(), name)
         command = click.option(flag, name, type=type(default), default=default, show_default=True, help=text)(command)
@@ -33,14 +33,14 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="There.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option(
-    "-m", "--model", "models", multiple=True, metavar="[NAME=]DIR", help="One or more; the first is asked by default."
+    "-m", "--model", "models", multiple=True, metavar="[NAME=]DIR", help="One or more models; the first is the default."
 )
 @click.option("--tokens", type=ANY_PATH, help="File of tokens (emofocus tokens); without it, everybody may ask.")
 @click.option("--origin", "origins", multiple=True, help="Another page that may use it, as https://example.org.")
-@click.option("--name", "names", multiple=True, help="Another name that it goes by, beside this machine's.")
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="That recognize.")
+@click.option("--name", "names", multiple=True, help="Another host name of the service, besides this machine's.")
+@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads that recognize.")
 @with_options(precision_options())
 @limit_options
 def serve(**arguments: Any) -> None:
@@ -48,22 +48,25 @@ def serve(**arguments: Any) -> None:
 
     Without --host it answers this machine alone. Audio is neither stored nor logged.
     """
-    from emofocus.serving.server import run_service
+    from emofocus.serving.server import ServiceOptions, run_service
 
-    given = {name: arguments.pop(name) for name in LIMITS}
-    run_service(limits=parse(Limits, given, "emofocus serve"), **arguments)
+    limits = parse(Limits, {name: arguments.pop(name) for name in LIMITS}, "emofocus serve")
+    run_service(ServiceOptions(limits=limits, **arguments))
 
 
 @click.group()
 def tokens() -> None:
-    """Say who may ask a service."""
+    """Manage the tokens of a service's clients."""
+
+
+FILE_OPTION = click.option("--file", "path", required=True, type=ANY_PATH, help="File of tokens.")
 
 
 @tokens.command("add")
 @click.argument("name")
-@click.option("--file", "path", required=True, type=ANY_PATH, help="File of tokens.")
+@FILE_OPTION
 def add(name: str, path: Path) -> None:
-    """Make a token for NAME and print it; the file holds its hash alone, so this is the only time that it is seen."""
+    """Make a token for NAME and print it. The file holds only its hash, so it is never shown again."""
     from emofocus.serving.tokens import add_token
 
     click.echo(add_token(path, name))
@@ -71,18 +74,18 @@ def add(name: str, path: Path) -> None:
 
 @tokens.command("revoke")
 @click.argument("name")
-@click.option("--file", "path", required=True, type=ANY_PATH, help="File of tokens.")
+@FILE_OPTION
 def revoke(name: str, path: Path) -> None:
-    """End NAME's token, at once, also for a service that runs."""
+    """Remove NAME's token, at once, also for a service that runs."""
     from emofocus.serving.tokens import revoke_token
 
     revoke_token(path, name)
 
 
 @tokens.command("list")
-@click.option("--file", "path", required=True, type=ANY_PATH, help="File of tokens.")
+@FILE_OPTION
 def names(path: Path) -> None:
-    """Print the names of those who have a token."""
+    """Print the names that have a token."""
     from emofocus.serving.tokens import Tokens
 
     for name in Tokens(path).read():

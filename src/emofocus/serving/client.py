@@ -1,4 +1,4 @@
-"""A client of `emofocus serve`: the same answers as `Recognizer`, from elsewhere."""
+"""Client of `emofocus serve`: recognition by a service, with the answers of `Recognizer`."""
 
 import json
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "httpx", "client") from error
 
-LARGEST_FRAME = 1 << 18
-"""Samples of a message."""
+MESSAGE_SAMPLES = 1 << 18
+"""Samples at most in one message of a stream."""
 
-OCTETS = {"Content-Type": "application/octet-stream"}
+BINARY = {"Content-Type": "application/octet-stream"}
 
 
 class ServiceError(EmofocusError):
-    """The service did not answer, and said why.
+    """The service refused a request, or could not be reached.
 
     Attributes:
-        status: Of HTTP; 0 if it came on a socket.
-        code: A word for programs.
-        retry_after: Seconds after which another try may do; None if none will.
+        status: HTTP status; 0 if there is none, as on a socket.
+        code: A word for programs, such as ``too_large``.
+        retry_after: Seconds after which another try may succeed; None if none will.
     """
 
     def __init__(self, status: int, code: str, message: str, retry_after: float | None = None) -> None:
@@ -40,11 +40,17 @@ class ServiceError(EmofocusError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What was heard in one clip; `Prediction` says more of each.
+    """Emotion in one clip.
 
     Attributes:
-        listening: Where the model listened, if it was asked for: lists by name, as in the OpenAPI page.
-        timeline: One entry a segment, if it was asked for: start, end, label, scores.
+        model: Name of the model.
+        label: The likeliest emotion.
+        confident: Whether its probability reaches the model's threshold.
+        scores: Calibrated probability of each emotion.
+        duration: Seconds.
+        warnings: Faults of the recording.
+        timeline: Start, end, label and scores of each segment; empty unless it was requested.
+        listening: Attention of the model, lists by name as in the OpenAPI description; None unless it was requested.
     """
 
     model: str
@@ -58,16 +64,16 @@ class Answer:
 
 
 class Client:
-    """Asks a service.
+    """Connection to a service.
 
     >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
     ...     client.recognize("clip.wav").label
     'happy'
 
     Args:
-        url: Where it listens.
-        token: Of `emofocus tokens`, if it wants one.
-        seconds: To wait for an answer.
+        url: Address of the service.
+        token: Token from `emofocus tokens add`, if the service needs one.
+        seconds: Time to wait for an answer.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None, seconds: float = 120.0) -> None:
@@ -82,48 +88,48 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._http.close()
 
     def models(self) -> list[dict[str, Any]]:
-        """Which models may be asked: name, network, labels, threshold, license, explains, streams.
+        """Models of the service: name, network, labels, threshold, license, explains, streams.
 
         Raises:
-            ServiceError: It did not answer.
+            ServiceError: The service refused, or cannot be reached.
         """
-        found: list[dict[str, Any]] = self._told(self._ask("GET", "/v1/models"))["models"]
-        return found
+        models: list[dict[str, Any]] = self._request("GET", "/v1/models")["models"]
+        return models
 
     def recognize(
         self, audio: str | Path | bytes, model: str | None = None, timeline: bool = False, explain: bool = False
     ) -> Answer:
-        """What is heard in one clip.
+        """Recognize one clip.
 
         Args:
-            audio: A file's path, or its bytes.
-            model: A name of `models`; the first by default.
-            timeline: Also what was heard in each segment.
-            explain: Also where the model listened.
+            audio: Path or bytes of a file.
+            model: Name of a model; the service's first by default.
+            timeline: Request the segments too.
+            explain: Request the attention too.
 
         Raises:
-            ServiceError: It refused; the message says why.
+            ServiceError: The service refused, or cannot be reached.
             OSError: The file cannot be read.
         """
         body = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
         query = {"timeline": timeline, "explain": explain} | ({"model": model} if model else {})
-        told = self._told(self._ask("POST", "/v1/recognize", content=body, params=query, headers=OCTETS))
-        return Answer(**told | {"warnings": tuple(told["warnings"]), "timeline": tuple(told["timeline"] or ())})
+        answer = self._request("POST", "/v1/recognize", content=body, params=query, headers=BINARY)
+        return Answer(**answer | {"warnings": tuple(answer["warnings"]), "timeline": tuple(answer["timeline"] or ())})
 
     def stream(self, sampling_rate: int, model: str | None = None, hop: float = 0.1) -> "Stream":
-        """Open a socket for live speech.
+        """Open a stream for live speech.
 
         Args:
-            sampling_rate: Of all samples, in hertz.
-            model: As in `recognize`.
+            sampling_rate: Sampling rate of all samples, in hertz.
+            model: Name of a model; the service's first by default.
             hop: Seconds from event to event.
 
         Raises:
-            ServiceError: It refused.
+            ServiceError: The service refused, or cannot be reached.
         """
         query = httpx.QueryParams(rate=sampling_rate, format="float32", hop=hop)
         query = query.set("model", model) if model else query
@@ -131,29 +137,26 @@ class Client:
         try:
             return Stream(connect(address, additional_headers=self._headers))
         except InvalidStatus as error:
-            response = error.response
-            raise _error(
-                response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")
-            ) from error
+            refused = error.response
+            retry = refused.headers.get("Retry-After")
+            raise _error_of(refused.status_code, bytes(refused.body or b""), retry) from error
         except OSError as error:
             raise ServiceError(0, "unreachable", f"{self.url}: {error}") from error
 
-    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Send a request, with options of `httpx.Client.request`; return the answer's JSON."""
         try:
-            return self._http.request(method, path, **options)
+            response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise ServiceError(0, "unreachable", f"{self.url}: {error}") from error
-
-    @staticmethod
-    def _told(response: httpx.Response) -> dict[str, Any]:
-        if response.is_success:
-            told: dict[str, Any] = response.json()
-            return told
-        raise _error(response.status_code, response.content, response.headers.get("Retry-After"))
+        if not response.is_success:
+            raise _error_of(response.status_code, response.content, response.headers.get("Retry-After"))
+        answer: dict[str, Any] = response.json()
+        return answer
 
 
 class Stream:
-    """Live speech on its way: feed samples, and iterate over what was heard.
+    """Live speech: feed samples, then iterate over the events.
 
     Attributes:
         labels: Names of the emotions.
@@ -171,19 +174,19 @@ class Stream:
 
     def feed(self, samples: NDArray[Any]) -> None:
         """Send samples (T,), floats in [-1, 1]."""
-        whole = np.asarray(samples, "<f4")
-        for start in range(0, len(whole), LARGEST_FRAME):
-            self._socket.send(whole[start : start + LARGEST_FRAME].tobytes())
+        floats = np.asarray(samples, "<f4")
+        for start in range(0, len(floats), MESSAGE_SAMPLES):
+            self._socket.send(floats[start : start + MESSAGE_SAMPLES].tobytes())
 
     def finish(self) -> None:
-        """Say that this was all; what is left is heard by iterating."""
+        """End the stream; iterating then gives the remaining events."""
         self._socket.send(json.dumps({"type": "end"}))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Events, as `Event.to_dict` gives them, until the stream has ended.
+        """Iterate over the events, in the form of `Event.to_dict`, until the stream has ended.
 
         Raises:
-            ServiceError: The service ended it, and said why.
+            ServiceError: The service ended the stream with an error.
         """
         while (message := self._next())["type"] == "event":
             yield {name: value for name, value in message.items() if name != "type"}
@@ -198,10 +201,11 @@ class Stream:
         return message
 
 
-def _error(status: int, body: bytes, retry_after: str | None) -> ServiceError:
+def _error_of(status: int, body: bytes, retry_after: str | None) -> ServiceError:
+    """The error of an answer with an error status."""
     try:
-        told = json.loads(body)["error"]
-        code, message = told["code"], told["message"]
+        error = json.loads(body)["error"]
+        code, message = error["code"], error["message"]
     except (ValueError, KeyError, TypeError):
         code, message = "unknown", f"it answered {status}, and not as emofocus does"
     return ServiceError(status, code, message, float(retry_after) if retry_after else None)

@@ -1,11 +1,10 @@
-"""Worker processes that decode, so that a hostile file costs one of them at most."""
+"""A pool of processes that decode uploads, so that a hostile file costs at most one of them."""
 
 import asyncio
 import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,22 +12,22 @@ from emofocus.audio.loading import Waveform
 from emofocus.serving.decoder_worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 from emofocus.serving.limits import Limits, Refusal
 
-ROOM = 4 << 20
-"""Bytes of an answer that are taken before the decoder has to wait."""
+BUFFER_BYTES = 4 << 20
+"""Bytes of an answer that are buffered before the decoder has to wait."""
 
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
-"""Of the environment. A decoder needs no secrets."""
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
+"""Environment variables that a decoder gets; it needs no secrets."""
 
 
-class Decoders:
-    """Bytes of files → samples at 16 kHz, each in one of a few processes.
+class DecoderPool:
+    """Decodes files to samples at 16 kHz in a few processes.
 
     Args:
-        count: How many there are.
-        limits: What a file may cost.
+        count: Number of processes.
+        limits: Time, memory and duration that a file may need.
 
     Attributes:
-        lost: Processes that a file has ended.
+        lost: Number of processes that files have ended.
     """
 
     def __init__(self, count: int, limits: Limits) -> None:
@@ -42,31 +41,35 @@ class Decoders:
             self._free.put_nowait(process)
 
     async def stop(self) -> None:
-        """End them, whatever they do."""
+        """Kill the processes."""
         for process in list(self._all):
             await self._end(process)
 
     @property
     def processes(self) -> list[int]:
-        """Their numbers."""
+        """Process ids."""
         return [process.pid for process in self._all]
 
     async def decode(self, body: bytes) -> Waveform:
-        """Samples of a file.
+        """Decode the bytes of a file.
+
+        Returns:
+            Samples at 16 kHz (T,).
 
         Raises:
-            Refusal: It is no audio (422), lasts too long (413), or is more than a decoder can take (422).
+            Refusal: The file is not audio (422), lasts too long (413), or needs too much time or memory (422).
         """
         process = await self._free.get()
         usable = False
         try:
-            if process is None or process.returncode is not None:  # ended meanwhile, or not to be started before
+            if process is None or process.returncode is not None:  # the process has ended, or could not be started
                 process = await self._spawn()
-            kind, payload = await asyncio.wait_for(self._ask(process, body), 2 * self.limits.decode_seconds)
+            kind, payload = await asyncio.wait_for(self._request(process, body), 2 * self.limits.decode_seconds)
             usable = True
         except (TimeoutError, EOFError, ConnectionError) as error:
             self.lost += 1
-            raise Refusal(422, "undecodable", f"decoding it takes more than is allowed ({_what(error)})") from error
+            cause = "time" if isinstance(error, TimeoutError) else "time or memory, or it ended the decoder"
+            raise Refusal(422, "undecodable", f"decoding it takes more than is allowed ({cause})") from error
         finally:
             if not usable and process is not None:
                 await self._end(process)
@@ -78,7 +81,8 @@ class Decoders:
             raise Refusal(422, "not_audio", payload.decode())
         return np.frombuffer(payload, np.float32)
 
-    async def _ask(self, process: Process, body: bytes) -> "_Answer":
+    async def _request(self, process: Process, body: bytes) -> tuple[int, bytes]:
+        """Send a file to a process; return the kind of its answer and the payload."""
         assert process.stdin
         assert process.stdout
         limits = self.limits
@@ -87,18 +91,18 @@ class Decoders:
         process.stdin.write(body)
         await process.stdin.drain()
         kind, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
-        return _Answer(kind, await process.stdout.readexactly(size))
+        return kind, await process.stdout.readexactly(size)
 
     async def _spawn(self) -> Process:
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "emofocus.serving.decoder_worker"),
             stdin=PIPE,
             stdout=PIPE,
-            limit=ROOM,
-            stderr=asyncio.subprocess.DEVNULL,  # libraries print names and bytes of what they cannot decode
+            limit=BUFFER_BYTES,
+            stderr=asyncio.subprocess.DEVNULL,  # libraries print names and bytes of files that they cannot decode
             env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the service, which lets requests end
+            start_new_session=True,  # Ctrl-C reaches the service alone, which lets requests end
         )
         self._all.add(process)
         return process
@@ -108,12 +112,3 @@ class Decoders:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-class _Answer(NamedTuple):
-    kind: int
-    payload: bytes
-
-
-def _what(error: BaseException) -> str:
-    return "time" if isinstance(error, TimeoutError) else "time or memory, or it ended the decoder"

@@ -1,8 +1,8 @@
-"""A process that decodes strangers' audio: bytes in, samples out, and nothing else of the machine to spend.
+"""A process that decodes untrusted audio: bytes of a file on stdin, samples on stdout.
 
-Run as ``python -m emofocus.serving.decoder_worker``. A request on stdin is its head (`HEAD`) and a file's bytes. The
-answer on stdout is a head (`ANSWER`) and samples in float32, or a reason in UTF-8. A file that costs too much ends the
-process: the kernel counts its seconds and its memory. It is told no names, and it may write no file.
+Run as ``python -m emofocus.serving.decoder_worker``. A request is a head (`HEAD`) followed by a file's bytes; an answer
+is a head (`ANSWER`) followed by float32 samples or by a reason in UTF-8. The kernel limits processor time and memory,
+so a file that needs too much ends the process. The process gets no file names and may write no files.
 """
 
 import contextlib
@@ -20,19 +20,19 @@ from emofocus.audio.loading import SAMPLING_RATE, Waveform, stream
 from emofocus.errors import AudioError
 
 HEAD = struct.Struct("<QddQ")
-"""Bytes of the file; seconds of audio that are allowed, and of processor time; bytes of memory beyond the present."""
+"""Size of the file in bytes, allowed duration and processor time in seconds, and additional memory in bytes."""
 
 ANSWER = struct.Struct("<BQ")
-"""Which of the following, and bytes that follow."""
+"""Kind of the answer, one of the following, and the number of bytes that follow."""
 
 SAMPLES, REASON, TOO_LONG = range(3)
 
 PIPE_BYTES = 1 << 20
-"""That a pipe may hold: sixteen seconds of samples, and as much as Linux gives a user without rights."""
+"""Capacity of a pipe: 16 s of samples, and the most that Linux gives an ordinary user."""
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     _warm_up()
     for pipe in (requests, answers):
         _widen(pipe.fileno())
@@ -49,7 +49,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def answer(body: bytes, seconds: float) -> tuple[int, bytes]:
-    """Which answer a file gets, and its bytes."""
+    """Decode a file of at most ``seconds``; return the kind of the answer and its bytes."""
     try:
         waveform = _decoded(body, seconds)
     except AudioError as error:
@@ -60,7 +60,7 @@ def answer(body: bytes, seconds: float) -> tuple[int, bytes]:
 
 
 def _decoded(body: bytes, seconds: float) -> Waveform | None:
-    """Its samples at 16 kHz; None if there are more than allowed, of which no more are decoded."""
+    """Samples at 16 kHz (T,), or None if the file is longer than ``seconds``; decoding stops there."""
     blocks, left = [], round(seconds * SAMPLING_RATE)
     for block in _blocks(body):
         left -= len(block)
@@ -75,7 +75,7 @@ def _blocks(body: bytes) -> Iterator[Waveform]:
 
 
 def _allow(processor: float, memory: int) -> None:
-    """Let the kernel end this process once it has used more than that from here on."""
+    """Let the kernel end this process after ``processor`` more seconds, or ``memory`` more bytes."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + processor) + 1)
     if memory and sys.platform == "linux":
@@ -85,9 +85,9 @@ def _allow(processor: float, memory: int) -> None:
 
 
 def _widen(pipe: int) -> None:
-    """Let a pipe hold a clip, so that service and decoder take turns less often; Linux alone can."""
+    """Let a pipe hold a whole clip, so that service and decoder wait for each other less often; Linux only."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # more than this user may have
+        with contextlib.suppress(OSError):  # the user's limit is lower
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
@@ -96,7 +96,7 @@ def _lower(kind: int, value: int) -> None:
 
 
 def _warm_up() -> None:
-    """Load all decoders, so that no request pays for it, with its limits or with its time."""
+    """Load all decoding libraries, so that their time and memory do not count as a request's."""
     import av  # noqa: F401
     import soundfile
     import soxr  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a service allows its clients, and what a request that asks for more is told."""
+"""Limits of what clients may ask for, and the refusal of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from emofocus.config import Count, Positive, Settings
 
 
 class Limits(Settings, frozen=True, kw_only=True):
-    """Bounds of everything that a stranger can send.
+    """Bounds of everything that an unknown client can send.
 
     Attributes:
-        megabytes: Of a request's body.
-        seconds: Of audio in a request.
-        header_seconds: In which a connection must have sent a whole request's head.
-        body_seconds: In which a body must have come.
-        decode_seconds: Of processor time to decode a request, and twice as much of a clock's.
-        decode_megabytes: Of memory to decode it, beyond what the decoder holds itself.
-        waiting_seconds: Of audio that may wait to be recognized; further requests are told to come again.
-        requests: That may be under way at a time, from being received to being answered.
-        connections: At a time.
+        megabytes: Size of a request's body.
+        seconds: Duration of the audio in a request.
+        header_seconds: Time until a connection must have sent the head of a request.
+        body_seconds: Time until a body must have arrived.
+        decode_seconds: Processor time for decoding a request; twice as much time may pass on the clock.
+        decode_megabytes: Memory for decoding a request, in addition to the decoder's own.
+        waiting_seconds: Duration of all audio that waits to be recognized; further requests are refused with 503.
+        requests: Number of requests under way at a time, from arrival to answer.
+        connections: Number of connections at a time.
         rate: Requests a minute from one client, on average; a tenth of it may come at once.
-        streams: At a time.
-        stream_seconds: Of audio in a stream.
-        idle_seconds: For which a stream may send nothing.
-        drain_seconds: For which requests may go on after the service was told to end.
+        streams: Number of streams at a time.
+        stream_seconds: Duration of the audio in a stream.
+        idle_seconds: Time for which a stream may send nothing.
+        drain_seconds: Time for which requests may go on after the service was told to end.
     """
 
     megabytes: Positive = 25.0
@@ -47,13 +47,13 @@ class Limits(Settings, frozen=True, kw_only=True):
 
 @dataclass
 class Refusal(Exception):  # noqa: N818  (an answer, not a fault of the service)
-    """A request that is not answered.
+    """A request that is answered with an error status.
 
     Attributes:
-        status: Of HTTP.
-        code: A word for programs.
+        status: HTTP status.
+        code: A word for programs, such as ``too_large``.
         message: A sentence for people.
-        retry_after: Seconds after which it may be worth another try.
+        retry_after: Seconds after which another try may succeed; None if none will.
     """
 
     status: int
@@ -65,10 +65,10 @@ class Refusal(Exception):  # noqa: N818  (an answer, not a fault of the service)
         return self.message
 
     def headers(self) -> Mapping[str, str]:
-        """That go with the answer."""
-        found = {"Retry-After": str(max(1, round(self.retry_after)))} if self.retry_after is not None else {}
-        return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+        """HTTP headers of the answer."""
+        retry = {} if self.retry_after is None else {"Retry-After": str(max(1, round(self.retry_after)))}
+        return retry | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
     def to_dict(self) -> dict[str, dict[str, str]]:
-        """The answer's body."""
+        """Body of the answer."""
         return {"error": {"code": self.code, "message": self.message}}

@@ -1,19 +1,26 @@
-"""What an operator sees: counts and times, and nothing of what was said."""
+"""Prometheus metrics of the service: counts and times, never anything about what was said."""
 
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Bounds of the histogram of answer times."""
 
 
-class Observer:
-    """Prometheus' metrics of one service.
+class Metrics:
+    """All metrics of one service.
 
     Args:
-        waiting: Gives the seconds of audio that wait.
-        streams: Gives the number of open streams.
-        lost: Gives the number of decoders that files have ended.
+        waiting: Returns the seconds of audio that wait.
+        streams: Returns the number of open streams.
+        lost: Returns the number of decoder processes that files have ended.
+
+    Attributes:
+        requests: Counter by route and status.
+        seconds: Histogram of answer times by route.
+        audio: Counter of recognized audio in seconds, by kind.
+        events: Counter of stream events.
     """
 
     def __init__(self, waiting: Callable[[], float], streams: Callable[[], float], lost: Callable[[], float]) -> None:
@@ -34,5 +41,5 @@ class Observer:
             Gauge(name, text, registry=registry).set_function(read)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What goes over the wire, as the OpenAPI page shows it."""
+"""Bodies of the service's answers, as its OpenAPI description lists them."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Segment(BaseModel):
-    """What was heard in one segment of a clip."""
+    """Emotion in one segment of a clip."""
 
     start: float = Field(description="Seconds.", examples=[0.512])
     end: float = Field(description="Seconds.", examples=[2.56])
@@ -17,35 +17,33 @@ class Segment(BaseModel):
 
 
 class Listening(BaseModel):
-    """Where the model listened, one number a frame, a position or a segment."""
+    """Attention of the model: one number per frame, position or segment."""
 
     frames: list[float] = Field(description="Middle of each frame, seconds.")
-    attention: list[float | None] = Field(
-        description="What each frame gets over what it would get if all got the same."
-    )
+    attention: list[float | None] = Field(description="Weight of each frame, relative to equal weights for all frames.")
     amplitude: list[float] = Field(description="Largest sample of each frame.")
-    loudest: float = Field(description="When the largest sample of all is, seconds.")
+    loudest: float = Field(description="Time of the largest sample of all, seconds.")
     segments: list[float] = Field(description="Middle of each segment, seconds.")
-    centre: list[list[float]] | None = Field(description="Where each head's focus lies, seconds; a row a segment.")
-    scope: list[list[float]] | None = Field(description="How wide each head's focus is, seconds; a row a segment.")
-    gates: list[list[float]] | None = Field(description="How much each head counts; a row a segment.")
+    centre: list[list[float]] | None = Field(description="Center of each head's focus, seconds; one row per segment.")
+    scope: list[list[float]] | None = Field(description="Width of each head's focus, seconds; one row per segment.")
+    gates: list[list[float]] | None = Field(description="Weight of each head; one row per segment.")
 
 
 class Recognition(BaseModel):
-    """What was heard in one clip."""
+    """Emotion in one clip."""
 
     model: str = Field(examples=["default"])
     label: str = Field(description="The likeliest emotion.", examples=["happy"])
     confident: bool = Field(description="Whether its probability reaches the model's threshold.")
     scores: dict[str, Probability] = Field(description="Calibrated probability of each emotion.")
     duration: float = Field(description="Seconds.", examples=[3.712])
-    warnings: list[str] = Field(description="What is wrong with the recording, if anything is.")
-    timeline: list[Segment] | None = Field(None, description="If it was asked for.")
-    listening: Listening | None = Field(None, description="If it was asked for.")
+    warnings: list[str] = Field(description="Faults of the recording.")
+    timeline: list[Segment] | None = Field(None, description="The segments, if `timeline` was requested.")
+    listening: Listening | None = Field(None, description="The attention, if `explain` was requested.")
 
 
 class ModelInfo(BaseModel):
-    """One model that may be asked."""
+    """A model that requests may name."""
 
     name: str = Field(examples=["default"])
     network: str = Field(examples=["compact-faca"])
@@ -63,20 +61,20 @@ class Models(BaseModel):
 
 
 class State(BaseModel):
-    """How the service is."""
+    """State of the service."""
 
     status: Literal["ok", "ready", "ending"]
     version: str
 
 
 class Fault(BaseModel):
-    """What went wrong: a word for programs and a sentence for people."""
+    """Reason of a failure: a word for programs and a sentence for people."""
 
     code: str = Field(examples=["not_audio"])
     message: str = Field(examples=["the given file: not audio that can be decoded"])
 
 
 class Failure(BaseModel):
-    """Answer to what is not answered."""
+    """Body of every answer with an error status."""
 
     error: Fault

@@ -10,76 +10,81 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from emofocus.config import Settings
 from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.recognition.recognizer import Recognizer
 
 try:
     import uvicorn
+    from fastapi import FastAPI
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from emofocus.serving.app import create_app
 except ImportError as error:
     raise MissingExtraError(error.name or "fastapi", "serve") from error
 
-from emofocus.serving.auth import LOOPBACK
+from emofocus.serving.auth import LOOPBACK, AccessControl
 from emofocus.serving.limits import Limits
 from emofocus.serving.tokens import Tokens
 
 DEFAULT = "default"
-"""Name of a model that was given none."""
+"""Name of a model that was given without one."""
 
-FRAME_BYTES = 1 << 20
-"""Bytes that one message on a socket may have."""
+MESSAGE_BYTES = 1 << 20
+"""Size of one message on a socket."""
 
 ABSENT_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """Codes of an address that this machine does not have, such as ::1 where IPv6 is off."""
 
 
-def run_service(
-    host: str,
-    port: int,
-    models: Sequence[str],
-    tokens: Path | None,
-    origins: Sequence[str],
-    names: Sequence[str],
-    limits: Limits,
-    threads: int | None = None,
-    precision: str = "fp32",
-    device: str = "cpu",
-) -> None:
-    """Serve until the process is told to end; then let requests that are under way end, and no new ones in.
+class ServiceOptions(Settings, frozen=True, kw_only=True):
+    """Options of `emofocus serve`.
 
-    Args:
+    Attributes:
         host: Address to listen on.
-        port: There.
-        models: ``NAME=DIR``, or a directory alone; the shipped model if there are none.
-        tokens: File of tokens; needed wherever others than this machine can ask.
-        origins: Of other pages that may use it.
-        names: Further names that it goes by, besides ``host``.
-        limits: What clients may ask for.
-        threads: That recognize; one a core by default.
-        precision: As in `Recognizer.from_pretrained`.
-        device: As there.
+        port: Port to listen on; 0 for any free one.
+        models: ``NAME=DIR``, or a directory alone; none for the shipped model.
+        tokens: File of tokens, which is required unless ``host`` is in `LOOPBACK`.
+        origins: Origins of other pages that may use the service.
+        names: Host names of the service in addition to ``host``.
+        threads: Threads that recognize; one per core by default.
+        precision: Arithmetic of the network, as in `Recognizer.from_pretrained`.
+        device: Device of the engine, as in `Recognizer.from_pretrained`.
+        limits: Limits of what clients may ask for.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    models: tuple[str, ...] = ()
+    tokens: Path | None = None
+    origins: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    threads: int | None = None
+    precision: str = "fp32"
+    device: str = "cpu"
+    limits: Limits = Limits()
+
+
+def run_service(options: ServiceOptions) -> None:
+    """Serve until the process is told to end. Requests under way are then finished, and new ones refused.
 
     Raises:
-        EmofocusError: A model, or the tokens, cannot be had; or anybody could ask without a token.
+        EmofocusError: A model or the tokens cannot be loaded, the port is taken, or other machines could ask without a
+            token.
     """
-    local = host in LOOPBACK
-    if not local and tokens is None:
+    local, limits = options.host in LOOPBACK, options.limits
+    if not local and options.tokens is None:
         raise ConfigError(
-            f"--host {host} lets other machines ask: say who may, with --tokens FILE (emofocus tokens add NAME --file "
-            f"FILE), or listen on this machine alone ({', '.join(LOOPBACK)})"
+            f"--host {options.host} lets other machines ask: say who may, with --tokens FILE (emofocus tokens add NAME "
+            f"--file FILE), or listen on this machine alone ({', '.join(LOOPBACK)})"
         )
-    with listening_sockets(host, port) as sockets:
-        app = create_app(
-            load_models(models, precision, device),
-            limits,
-            None if tokens is None else Tokens(tokens),
-            (*LOOPBACK, *names) if local else tuple(names),
-            tuple(origins),
-            threads,
-        )
-        Server(config_of(app, host, port, limits)).run(sockets)
+    with listening_sockets(options.host, options.port) as sockets:
+        hosts = (*LOOPBACK, *options.names) if local else options.names
+        tokens = None if options.tokens is None else Tokens(options.tokens)
+        access = AccessControl(limits, tokens, hosts, options.origins)
+        models = load_models(options.models, options.precision, options.device)
+        app = create_app(models, limits, access, options.threads)
+        Server(server_config(app, options.host, options.port, limits)).run(sockets)
 
 
 @contextmanager
@@ -120,16 +125,16 @@ def _close(sockets: Sequence[socket.socket]) -> None:
         item.close()
 
 
-def config_of(app: Any, host: str, port: int, limits: Limits) -> uvicorn.Config:
-    """How it listens."""
+def server_config(app: FastAPI, host: str, port: int, limits: Limits) -> uvicorn.Config:
+    """Uvicorn's settings."""
     return uvicorn.Config(
         app,
         host,
         port,
-        http=_patient(limits.header_seconds),
+        http=_protocol(limits.header_seconds),
         ws="websockets-sansio",
-        ws_max_size=FRAME_BYTES,
-        ws_ping_interval=None,  # who sends nothing is ended by idle_seconds; pings would end streams that are behind
+        ws_max_size=MESSAGE_BYTES,
+        ws_ping_interval=None,  # idle_seconds ends silent streams; pings would also end those that are behind
         limit_concurrency=limits.connections,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=round(limits.drain_seconds),
@@ -155,39 +160,48 @@ class Server(uvicorn.Server):
         print(f"emofocus listens on {url} (API: /openapi.json)", file=sys.stderr, flush=True)
 
 
-def load_models(given: Sequence[str], precision: str, device: str) -> dict[str, Recognizer]:
-    """Models by name, each for one thread.
+def load_models(sources: Sequence[str], precision: str, device: str) -> dict[str, Recognizer]:
+    """Load models, each for one thread.
+
+    Args:
+        sources: As ``models`` of `ServiceOptions`.
+        precision: As in `Recognizer.from_pretrained`.
+        device: As in `Recognizer.from_pretrained`.
+
+    Returns:
+        Recognizers by name.
 
     Raises:
-        ConfigError: Two of one name, or a name that cannot be one.
-        ModelError: One cannot be loaded.
+        ConfigError: Two models have the same name, or a name is invalid.
+        ModelError: A model cannot be loaded.
     """
-    found: dict[str, Recognizer] = {}
-    for item in given or [""]:
+    models: dict[str, Recognizer] = {}
+    for item in sources or [""]:
         name, equals, source = item.partition("=")
         name, source = (name, source) if equals else (DEFAULT, item)
         if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
             raise ConfigError(f"{name!r} is no name for a model (valid: letters, digits, '-' and '_')")
-        if name in found:
+        if name in models:
             raise ConfigError(f"two models are called {name}; give each a name: --model NAME=DIR")
-        found[name] = Recognizer.from_pretrained(source or None, threads=1, precision=precision, device=device)
-    return found
+        models[name] = Recognizer.from_pretrained(source or None, threads=1, precision=precision, device=device)
+    return models
 
 
-def _patient(seconds: float) -> type[asyncio.Protocol]:
-    """Uvicorn's protocol, which by itself waits for a request's head for ever."""
+def _protocol(head_seconds: float) -> type[asyncio.Protocol]:
+    """Uvicorn's HTTP protocol, with a time limit for the head of the first request, which uvicorn itself lacks."""
 
-    class Patient(HttpToolsProtocol):
+    class TimedProtocol(HttpToolsProtocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self.loop.call_later(seconds, self._end_unless_asked)
+            self.loop.call_later(head_seconds, self._close_if_silent)
 
-        def _end_unless_asked(self) -> None:
+        def _close_if_silent(self) -> None:
             if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:
                 self.transport.close()
 
-    return Patient
+    return TimedProtocol
 
 
 def _shown(host: str) -> str:
+    """A host as URLs spell it."""
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""Who may ask: bearer tokens, of which the file holds hashes alone."""
+"""Bearer tokens of the service's clients; the file of tokens holds only their hashes."""
 
 import hashlib
 import hmac
@@ -13,76 +13,80 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) sha256:([0-9a-f]{64})")
 
 TOKEN_BYTES = 32
-"""Of chance in a token. That many cannot be guessed, so a fast hash keeps them as well as a slow one would."""
+"""Random bytes in a token. So many cannot be guessed, so a fast hash protects them as well as a slow one."""
 
 
 def hash_of(token: str) -> str:
-    """What the file holds of a token."""
+    """SHA-256 of a token in hexadecimal digits, as the file holds it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class Tokens:
-    """Tokens by the names of those who have them: a file of lines ``name sha256:…``.
+    """A file of tokens, with one line ``name sha256:…`` for each owner.
 
-    The file is read again when it has changed, so that a token ends at once when its line goes.
+    The file is read again whenever it has changed, so removing a line ends its token at once.
 
     Args:
         path: The file.
 
     Raises:
-        ConfigError: It cannot be read, or a line of it.
+        ConfigError: The file or one of its lines cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, int] | None = None
+        self._version: tuple[int, int] | None = None  # time and size when it was read
         self._hashes: dict[str, str] = {}
         self.read()
 
     def read(self) -> dict[str, str]:
-        """Name → hash, as the file says now.
+        """Owner → hash, as the file is now.
 
         Raises:
-            ConfigError: As above.
+            ConfigError: The file or one of its lines cannot be read.
         """
         try:
             status = self.path.stat()
-            state = (status.st_mtime_ns, status.st_size)
-            if state == self._seen:
+            version = (status.st_mtime_ns, status.st_size)
+            if version == self._version:
                 return self._hashes
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.path}: the tokens cannot be read ({error})") from error
-        found = {}
+        hashes = {}
         for number, line in enumerate(lines, start=1):
             if not line.strip() or line.startswith("#"):
                 continue
             parts = LINE.fullmatch(line.strip())
             if parts is None:
                 raise ConfigError(f"{self.path}, line {number}: not a token's line (valid: name sha256:64 digits)")
-            found[parts[1]] = parts[2]
-        self._seen, self._hashes = state, found
-        return found
+            hashes[parts[1]] = parts[2]
+        self._version, self._hashes = version, hashes
+        return hashes
 
     def owner(self, token: str) -> str | None:
-        """Who has a token; None if nobody does. A file that cannot be read any more lets nobody in."""
+        """Name of a token's owner, or None; an unreadable file has no owners."""
         try:
             hashes = self.read()
         except ConfigError:
             return None
         given = hash_of(token)
-        found = [name for name, known in hashes.items() if hmac.compare_digest(known, given)]
-        return found[0] if found else None
+        owners = [name for name, known in hashes.items() if hmac.compare_digest(known, given)]  # in constant time
+        return owners[0] if owners else None
 
 
 def add_token(path: Path, name: str) -> str:
-    """Make a token for somebody, and write its hash down.
+    """Make a token and append its hash to a file.
+
+    Args:
+        path: The file, which is created if it does not exist.
+        name: Name of the token's owner.
 
     Returns:
-        The token, which is nowhere else.
+        The token; it is stored nowhere else.
 
     Raises:
-        ConfigError: A name that is taken, or is none; or the file cannot be read.
+        ConfigError: The name is invalid or taken, or the file cannot be read.
     """
     if not NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name for a token (valid: up to 64 letters, digits, '.', '_' and '-')")
@@ -95,10 +99,10 @@ def add_token(path: Path, name: str) -> str:
 
 
 def revoke_token(path: Path, name: str) -> None:
-    """End somebody's token.
+    """Remove an owner's token from a file.
 
     Raises:
-        ConfigError: There is none, or the file cannot be read.
+        ConfigError: The name has no token, or the file cannot be read.
     """
     hashes = dict(Tokens(path).read())
     if name not in hashes:

@@ -1,4 +1,4 @@
-"""The file in a request's body: in memory, and of it no more than is allowed."""
+"""The audio file in a request's body, read into memory within the limits."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,66 +10,66 @@ from starlette.requests import ClientDisconnect, Request
 from emofocus.serving.limits import Limits, Refusal
 
 FIELD = "file"
-"""Of a form, which holds the audio."""
+"""Field of a form that holds the audio."""
 
 FORM = "multipart/form-data"
 AUDIO = ("audio/", "video/", "application/octet-stream", "application/ogg")
-"""Beginnings of other types of content that are looked at. What the bytes are is seen in the bytes."""
+"""Prefixes of the other accepted content types. The decoder decides what the bytes are."""
 
 OVERHEAD = 4096
-"""Bytes of a form around its file."""
+"""Bytes of a form in addition to its file."""
 
 
 async def read_file(request: Request, limits: Limits) -> bytes:
-    """The audio file of a request: its body, or a form's field `FIELD`.
+    """Read the audio file of a request: its body, or the field `FIELD` of a form.
 
     Raises:
-        Refusal: None is there (400), or another type of content (415), it is too large (413) or too slow (408).
+        Refusal: No file (400), another content type (415), or a body that is too large (413) or too slow (408).
     """
     kind = request.headers.get("content-type", AUDIO[2]).partition(";")[0].strip().lower()
     if kind != FORM and not kind.startswith(AUDIO):
         raise Refusal(415, "not_audio", f"a body of {kind[:80]!r}; send audio/…, application/octet-stream or {FORM}")
     try:
         async with asyncio.timeout(limits.body_seconds):
-            body = await _whole(request, int(1e6 * limits.megabytes) + (OVERHEAD if kind == FORM else 0))
+            body = await _read_body(request, int(1e6 * limits.megabytes) + (OVERHEAD if kind == FORM else 0))
     except TimeoutError:
         raise Refusal(408, "too_slow", f"the body took longer than {limits.body_seconds:g} s to come") from None
     except ClientDisconnect:
         raise Refusal(400, "gone", "the client has gone") from None
     if kind == FORM:
-        body = await _file_of(body, request)
+        body = await _file_field(body, request)
     if not body:
         raise Refusal(400, "no_file", "the body is empty; send an audio file")
     return body
 
 
-async def _whole(request: Request, most: int) -> bytes:
-    """The body.
+async def _read_body(request: Request, limit: int) -> bytes:
+    """Read a body of at most ``limit`` bytes.
 
     Raises:
-        Refusal: It is larger than it may be, or says so (413).
+        Refusal: The body is larger, or its head says so (413).
     """
-    too_large = Refusal(413, "too_large", f"larger than the {most / 1e6:g} MB that are allowed")
+    too_large = Refusal(413, "too_large", f"larger than the {limit / 1e6:g} MB that are allowed")
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > most:
+    if length.isdigit() and int(length) > limit:
         raise too_large
-    chunks, seen = [], 0
+    chunks, size = [], 0
     async for chunk in request.stream():
-        seen += len(chunk)
-        if seen > most:
+        size += len(chunk)
+        if size > limit:
             raise too_large
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-async def _file_of(form: bytes, request: Request) -> bytes:
-    """The bytes of a form's field `FIELD`."""
+async def _file_field(form: bytes, request: Request) -> bytes:
+    """Bytes of the field `FIELD` of a form."""
 
-    async def at_once() -> AsyncGenerator[bytes, None]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
         yield form
 
-    parser = MultiPartParser(request.headers, at_once(), max_files=1, max_fields=8, max_part_size=1024)
-    parser.spool_max_size = len(form) + 1  # never on a disk
+    parser = MultiPartParser(request.headers, chunks(), max_files=1, max_fields=8, max_part_size=1024)
+    parser.spool_max_size = len(form) + 1  # uploads are never written to a disk
     try:
         fields = await parser.parse()
     except (MultiPartException, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The page: the files that `make page` builds, which also run without a service."""
+"""The web page: files that `make page` builds and that any host can serve."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "page"
-"""Where the built page is; it is part of the wheel."""
+"""Folder of the built page; the wheel contains it."""
 
-POLICY = "; ".join(
+CONTENT_POLICY = "; ".join(
     (
         "default-src 'self'",
         "script-src 'self' 'wasm-unsafe-eval'",  # onnxruntime is WebAssembly
         "img-src 'self' data:",
-        "media-src 'self' blob:",  # what is played is in the page's own memory
+        "media-src 'self' blob:",  # recordings that the page plays are in its memory
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -23,37 +23,39 @@ POLICY = "; ".join(
     )
 )
 
-ABSENT = "<!doctype html><title>emofocus</title><p>The page is not built: make page. The API: /openapi.json.</p>"
+NOT_BUILT = "<!doctype html><title>emofocus</title><p>The page is not built: make page. The API: /openapi.json.</p>"
+"""The page where `make page` has not run."""
 
-LASTING, FRESH = "public, max-age=31536000, immutable", "no-cache"
+IMMUTABLE, REVALIDATE = "public, max-age=31536000, immutable", "no-cache"
+"""Values of Cache-Control."""
 
 
 def add_page(app: FastAPI, folder: Path = FOLDER) -> None:
-    """Serve the page; behind all other routes, because it takes whatever is left."""
+    """Serve the page at ``/``. It must be added last, because it takes all paths that no other route takes."""
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         index = folder / "index.html"
         if not index.is_file():
-            return HTMLResponse(ABSENT)
-        # The page looks for a service only where there is one.
+            return HTMLResponse(NOT_BUILT)
+        # This attribute makes the page ask its own host for recognition.
         text = index.read_text(encoding="utf-8").replace("<html", '<html data-served="yes"', 1)
-        return HTMLResponse(text, headers=_headers(FRESH))
+        return HTMLResponse(text, headers=_headers(REVALIDATE))
 
     if folder.is_dir():
         app.mount("/", _Files(directory=folder), name="page")
 
 
 class _Files(StaticFiles):
-    """Files whose names hold a hash of their bytes may be kept for ever."""
+    """Static files. Names below ``assets`` contain a hash of the content, so browsers may keep them."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """One file."""
+        """Answer with one file."""
         response = await super().get_response(path, scope)
         if response.status_code < 400:
-            response.headers.update(_headers(LASTING if path.startswith("assets") else FRESH))
+            response.headers.update(_headers(IMMUTABLE if path.startswith("assets") else REVALIDATE))
         return response
 
 
 def _headers(cache: str) -> dict[str, str]:
-    return {"Content-Security-Policy": POLICY, "Cache-Control": cache}
+    return {"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": cache}

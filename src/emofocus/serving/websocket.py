@@ -1,10 +1,10 @@
-"""A socket for live speech: samples in, an event for each segment out, the same as `StreamingRecognizer`'s."""
+"""WebSocket for live speech: clients send samples and get the events of `StreamingRecognizer`."""
 
 import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,128 +17,156 @@ from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
 from emofocus.serving.auth import PROTOCOL
 from emofocus.serving.limits import Limits, Refusal
-from emofocus.serving.metrics import Observer
+from emofocus.serving.metrics import Metrics
 from emofocus.serving.stream_batching import SharedEngine
 
-FORMATS: dict[str, np.dtype[Any]] = {"pcm16": np.dtype("<i2"), "float32": np.dtype("<f4")}
-"""Samples of a frame of the socket, one channel, little-endian."""
+SampleType: TypeAlias = "np.dtype[Any]"
+
+FORMATS: dict[str, SampleType] = {"pcm16": np.dtype("<i2"), "float32": np.dtype("<f4")}
+"""Sample formats of a binary message: one channel, little-endian."""
 
 RATES = (8_000, 192_000)
-"""Lowest and highest, in hertz."""
+"""Lowest and highest sampling rate, in hertz."""
 
 HOPS = (0.02, 10.0)
 """Shortest and longest time from event to event, in seconds."""
 
-FEEDING = 32
-"""Streams that are fed at a time: the most that can share a run of the engine."""
+STREAM_THREADS = 32
+"""Streams at most that work at the same time: twice as many as share a run of the engine."""
 
 END = "end"
+"""Type of a client's last message, and of the service's."""
 
-GOING_AWAY, WRONG, TOO_MUCH, BROKEN = 1001, 1008, 1009, 1011
-"""Codes with which a socket is closed."""
+GOING_AWAY, POLICY_VIOLATION, TOO_BIG = 1001, 1008, 1009
+"""Codes that close a socket (RFC 6455, section 7.4)."""
 
 
 class Streams:
     """All sockets of a service.
 
     Args:
-        limits: How many, and how long.
-        threads: That recognize.
-        observer: Is told of events.
+        limits: Number and duration of streams.
+        threads: Threads that run the engines.
+        metrics: Counts the events.
 
     Attributes:
-        open: How many there are.
+        open: Number of open sockets.
     """
 
-    def __init__(self, limits: Limits, threads: int, observer: Observer) -> None:
-        self.limits, self.observer, self.open = limits, observer, 0
-        # A stream's thread mostly waits for the engine, whose threads are few.
-        self._pool = ThreadPoolExecutor(max(1, min(limits.streams, FEEDING)), "stream")
+    def __init__(self, limits: Limits, threads: int, metrics: Metrics) -> None:
+        self.limits, self.metrics, self.open = limits, metrics, 0
+        # The thread of a stream mostly waits for the engine, so streams need more threads than engines do.
+        self._pool = ThreadPoolExecutor(max(1, min(limits.streams, STREAM_THREADS)), "stream")
         self._engine_pool = ThreadPoolExecutor(threads, "engine")
-        self._shared: dict[Engine, SharedEngine] = {}
+        self._engines: dict[Engine, SharedEngine] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def admit(self) -> None:
-        """Refuse a stream (`Refusal`, 503) when there are as many as there may be."""
+        """Check that another stream may be opened.
+
+        Raises:
+            Refusal: As many streams are open as are allowed (503).
+        """
         if self.open >= self.limits.streams:
             message = f"{self.open} streams are open, of {self.limits.streams} that may be"
             raise Refusal(503, "busy", message, retry_after=5.0)
 
     async def serve(self, socket: WebSocket, recognizer: Recognizer) -> None:
-        """One socket, from its acceptance to its end."""
+        """Serve one socket until it is closed.
+
+        Raises:
+            Refusal: Too many streams are open (503), or the query has an invalid value (400).
+        """
         self.admit()
         self.open += 1
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
         try:
-            if recognizer.engine not in self._shared:
-                self._shared[recognizer.engine] = SharedEngine(recognizer.engine, self._engine_pool)
-            stream, samples_of = _begin(socket, recognizer, self._shared[recognizer.engine])
+            if recognizer.engine not in self._engines:
+                self._engines[recognizer.engine] = SharedEngine(recognizer.engine, self._engine_pool)
+            stream, sample_type = _open_stream(socket, recognizer, self._engines[recognizer.engine])
             await socket.accept(subprotocol=PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", []) else None)
-            await self._converse(socket, stream, samples_of)
+            await self._converse(socket, stream, sample_type)
         finally:
             self.open -= 1
             self._tasks.discard(task)
 
     async def stop(self) -> None:
-        """End all sockets, and tell their clients."""
+        """Close all sockets, with a message to their clients, and end the threads."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._engine_pool.shutdown(wait=False)  # a thread that waits for it gets its answer
+        self._engine_pool.shutdown(wait=False)  # without cancel_futures: a stream may be waiting for an answer
 
-    async def _converse(
-        self, socket: WebSocket, stream: StreamingRecognizer, samples_of: Callable[[bytes], NDArray[Any]]
-    ) -> None:
-        labels, hop = list(stream.recognizer.labels), stream.recognizer.config.segment.hop
-        seconds = round(hop * stream.recognizer.config.features.hop / SAMPLING_RATE, 4)
+    async def _converse(self, socket: WebSocket, stream: StreamingRecognizer, sample_type: SampleType) -> None:
+        """Exchange messages until either side ends the stream, and close the socket with a reason if it fails."""
         try:
-            ready = {"labels": labels, "rate": stream.sampling_rate, "hop": seconds}
-            await socket.send_text(json.dumps({"type": "ready"} | ready))
-            while True:
-                message = await asyncio.wait_for(socket.receive(), self.limits.idle_seconds)
-                if message["type"] == "websocket.disconnect":
-                    return
-                data = message.get("bytes")
-                if data is None:
-                    _check_end(message.get("text") or "")
-                    break
-                await self._send(socket, await self._work(stream.feed, samples_of(data)))
+            await socket.send_text(json.dumps(_ready_message(stream)))
+            while (samples := await self._receive(socket, sample_type)) is not None:
+                await self._send(socket, await self._in_thread(stream.feed, samples))
                 if stream.seconds > self.limits.stream_seconds:
                     raise Refusal(413, "too_long", f"a stream may last {self.limits.stream_seconds:g} s; begin another")
-            await self._send(socket, await self._work(stream.finish))
+            await self._send(socket, await self._in_thread(stream.finish))
             await socket.send_text(json.dumps({"type": END, "seconds": round(stream.seconds, 3)}))
             await socket.close()
         except TimeoutError:
-            await _end(socket, WRONG, Refusal(408, "idle", f"nothing came for {self.limits.idle_seconds:g} s"))
+            refusal = Refusal(408, "idle", f"nothing came for {self.limits.idle_seconds:g} s")
+            await _close(socket, POLICY_VIOLATION, refusal)
         except AudioError as error:
-            await _end(socket, WRONG, Refusal(422, "not_audio", str(error)))
+            await _close(socket, POLICY_VIOLATION, Refusal(422, "not_audio", str(error)))
         except Refusal as refusal:
-            await _end(socket, TOO_MUCH if refusal.status == 413 else WRONG, refusal)
+            await _close(socket, TOO_BIG if refusal.status == 413 else POLICY_VIOLATION, refusal)
         except asyncio.CancelledError:
-            await _end(socket, GOING_AWAY, Refusal(503, "ending", "the service ends"))
+            await _close(socket, GOING_AWAY, Refusal(503, "ending", "the service ends"))
             raise
         except WebSocketDisconnect:
             return
 
-    async def _work(self, work: Callable[..., list[Event]], *arguments: Any) -> list[Event]:
+    async def _receive(self, socket: WebSocket, sample_type: SampleType) -> NDArray[Any] | None:
+        """The samples of the next message (T,), or None if the client has ended the stream.
+
+        Raises:
+            Refusal: A message that is neither whole samples (422) nor the end (400).
+            TimeoutError: No message came in time.
+            WebSocketDisconnect: The client has gone.
+        """
+        message = await asyncio.wait_for(socket.receive(), self.limits.idle_seconds)
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        data = message.get("bytes")
+        if data is None:
+            _check_end(message.get("text") or "")
+            return None
+        if len(data) % sample_type.itemsize:
+            size = sample_type.itemsize
+            raise Refusal(422, "not_audio", f"a frame of {len(data)} bytes holds no whole samples of {size}")
+        return np.frombuffer(data, sample_type)
+
+    async def _in_thread(self, work: Callable[..., list[Event]], *arguments: Any) -> list[Event]:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     async def _send(self, socket: WebSocket, events: list[Event]) -> None:
         for event in events:
             await socket.send_text(json.dumps({"type": "event"} | event.to_dict()))
-        self.observer.events.inc(len(events))
+        self.metrics.events.inc(len(events))
 
 
-def _begin(
+def _ready_message(stream: StreamingRecognizer) -> dict[str, Any]:
+    """The service's first message: labels, sampling rate in hertz, and seconds from event to event."""
+    config = stream.recognizer.config
+    hop = round(config.segment.hop * config.features.hop / SAMPLING_RATE, 4)
+    return {"type": "ready", "labels": list(stream.recognizer.labels), "rate": stream.sampling_rate, "hop": hop}
+
+
+def _open_stream(
     socket: WebSocket, recognizer: Recognizer, engine: SharedEngine
-) -> tuple[StreamingRecognizer, Callable[[bytes], NDArray[Any]]]:
-    """The stream that a socket's query asks for, and what makes samples of its frames.
+) -> tuple[StreamingRecognizer, SampleType]:
+    """The stream that a socket's query describes, and the type of its samples.
 
     Raises:
-        Refusal: A value that is not valid (400).
+        Refusal: The query has an invalid value (400).
     """
     query = socket.query_params
     kind = query.get("format", "pcm16")
@@ -149,14 +177,19 @@ def _begin(
     if rate != int(rate):
         raise Refusal(400, "bad_value", f"rate {rate:g} is no whole number of hertz")
     try:
-        own = Recognizer(recognizer.engine, recognizer.config, recognizer.threshold, hop)
-        stream = StreamingRecognizer(own, checked_rate(int(rate)), engine=engine)
+        with_hop = Recognizer(recognizer.engine, recognizer.config, recognizer.threshold, hop)
+        stream = StreamingRecognizer(with_hop, checked_rate(int(rate)), engine=engine)
     except EmofocusError as error:
         raise Refusal(400, "bad_value", str(error)) from error
-    return stream, lambda data: _samples(data, FORMATS[kind])
+    return stream, FORMATS[kind]
 
 
 def _number(text: str, name: str, least: float, most: float) -> float:
+    """A number in a query.
+
+    Raises:
+        Refusal: The text is no number, or the number is out of range (400).
+    """
     try:
         value = float(text)
     except ValueError:
@@ -166,28 +199,22 @@ def _number(text: str, name: str, least: float, most: float) -> float:
     return value
 
 
-def _samples(data: bytes, kind: "np.dtype[Any]") -> NDArray[Any]:
-    if len(data) % kind.itemsize:
-        raise Refusal(422, "not_audio", f"a frame of {len(data)} bytes holds no whole samples of {kind.itemsize}")
-    return np.frombuffer(data, kind)
-
-
 def _check_end(text: str) -> None:
-    """Text says that the stream has ended, and nothing else.
+    """Check that a text message ends the stream, the only purpose that text has.
 
     Raises:
-        Refusal: It says something else.
+        Refusal: Another message (400).
     """
     try:
-        told = json.loads(text)
+        message = json.loads(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict) or told.get("type") != END:
+        message = None
+    if not isinstance(message, dict) or message.get("type") != END:
         raise Refusal(400, "bad_message", f'text may only be {{"type": "{END}"}}; samples come in binary frames')
 
 
-async def _end(socket: WebSocket, code: int, refusal: Refusal) -> None:
-    """Say why, and close, if anybody is there."""
+async def _close(socket: WebSocket, code: int, refusal: Refusal) -> None:
+    """Send the reason and close the socket, if it is still open."""
     if socket.application_state != WebSocketState.CONNECTED:
         return
     try:
