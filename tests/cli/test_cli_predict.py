@@ -214,9 +214,9 @@ def test_a_bare_array_is_refused_because_its_rate_is_unknown(recognizer: Recogni
 def assert_blocks_change_nothing(
     recognizer: Recognizer, samples: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emofocus.recognition.block_scorer.BLOCK_SAMPLES", FOREVER)
+    monkeypatch.setattr("emofocus.recognition.scoring.BLOCK_SAMPLES", FOREVER)
     in_one = recognizer(given_array(samples))
-    monkeypatch.setattr("emofocus.recognition.block_scorer.BLOCK_SAMPLES", block)
+    monkeypatch.setattr("emofocus.recognition.scoring.BLOCK_SAMPLES", block)
     in_blocks = recognizer(given_array(samples))
     difference = np.abs(in_blocks.timeline.probabilities - in_one.timeline.probabilities)
     assert difference.shape == in_one.timeline.probabilities.shape

@@ -120,7 +120,7 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
         packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
         extractor: ONNX file that made the embeddings in training, if there were some; goes into `model.onnx`. It then
             sees at most as much of a recording as is recognized at a time
-            (`emofocus.recognition.block_scorer.BLOCK_SAMPLES`).
+            (`emofocus.recognition.scoring.BLOCK_SAMPLES`).
 
     Raises:
         ModelError: ``source`` is incomplete or damaged, torch and ONNX disagree, or ``extractor`` is missing, is not

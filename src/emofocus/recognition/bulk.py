@@ -16,9 +16,9 @@ from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.audio.quality import Quality
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.block_scorer import check_shapes
 from emofocus.recognition.prediction import Prediction, predict
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.scoring import check_shapes
 from emofocus.segments import segment_count
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from emofocus.audio.loading import SAMPLING_RATE, AudioInput
 from emofocus.audio.quality import Quality
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.errors import ConfigError, ModelError
-from emofocus.recognition.block_scorer import BlockScorer
 from emofocus.recognition.engine import Engine, EngineOutput, graph_file
 from emofocus.recognition.prediction import Prediction, Segment, Timeline, predict
+from emofocus.recognition.scoring import BlockScorer
 
 if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation

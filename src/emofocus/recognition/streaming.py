@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from emofocus.audio.loading import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
 from emofocus.audio.resampling import StreamResampler
 from emofocus.errors import AudioError, ModelError
-from emofocus.recognition.block_scorer import BLOCK_SAMPLES, finished, frames_around
 from emofocus.recognition.engine import Array
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.scoring import BLOCK_SAMPLES, finished, frames_around
 from emofocus.recognition.smoothing import Smoother, Smoothing
 from emofocus.recognition.vad import MIDDLE_SECONDS, EnergyVoice, voiced_segments
 from emofocus.segments import softmax

@@ -227,7 +227,7 @@ def test_maps_of_chosen_segments_alone(plain: Path, speech: Path) -> None:
 def test_blocks_explain_as_one(plain: Path, speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = Recognizer.from_pretrained(plain)
     whole = recognizer.explain(speech)
-    monkeypatch.setattr("emofocus.recognition.block_scorer.BLOCK_SAMPLES", 16_000)
+    monkeypatch.setattr("emofocus.recognition.scoring.BLOCK_SAMPLES", 16_000)
     blocks = recognizer.explain(speech)
     np.testing.assert_allclose(blocks.maps, whole.maps, atol=1e-5)
     np.testing.assert_allclose(blocks.attention, whole.attention, atol=1e-4)

@@ -11,10 +11,10 @@ from emofocus.audio.loading import SAMPLING_RATE, AudioInput, Waveform
 from emofocus.audio.quality import Quality
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import ConfigError, ModelError, SilentAudioError
-from emofocus.recognition.block_scorer import BlockScorer
 from emofocus.recognition.engine import Engine, EngineOutput
 from emofocus.recognition.explanation.explanation import PLACES, Explanation
 from emofocus.recognition.prediction import Array, Prediction, predict
+from emofocus.recognition.scoring import BlockScorer
 from emofocus.segments import segment_count
 
 ATTENDING = (
