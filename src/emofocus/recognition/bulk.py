@@ -14,12 +14,9 @@ import numpy as np
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
-from emofocus.audio.quality import Quality
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.prediction import Prediction, predict
+from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
-from emofocus.recognition.scoring import check_shapes
-from emofocus.segments import segment_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -197,25 +194,6 @@ def recognize_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) ->
     groups += [order[start : start + engine.batch] for start in range(short, len(order), engine.batch)]
     found: dict[int, Prediction] = {}
     for group in groups:
-        predictions = _recognize_batch(recognizer, [waveforms[number] for number in group])
+        predictions = recognizer.scorer.score_batch([waveforms[number] for number in group])
         found |= dict(zip(group, predictions, strict=True))
     return [found[number] for number in range(len(waveforms))]
-
-
-def _recognize_batch(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
-    lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
-    rows = np.zeros((len(waveforms), int(lengths.max())), np.float32)
-    for row, waveform in zip(rows, waveforms, strict=True):
-        row[: len(waveform)] = waveform
-    config = recognizer.config
-    output = recognizer.engine.run(rows, lengths, hop=config.segment.hop)
-    check_shapes(output, rows.shape[1], config)
-    predictions = []
-    for number, waveform in enumerate(waveforms):
-        quality = Quality()
-        quality.feed(waveform)
-        frames = 1 + len(waveform) // config.features.hop
-        logits = output.logits[number, : segment_count(frames, config.segment)].copy()
-        level = output.level[number, :frames].copy()
-        predictions.append(predict(logits, level, quality, config, recognizer.threshold))
-    return predictions

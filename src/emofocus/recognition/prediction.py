@@ -1,4 +1,4 @@
-"""What was heard in a clip: a label, its probability, and the same for each segment."""
+"""The result of recognition: a label, its probability, and the same for each segment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE
-from emofocus.audio.quality import Quality
 from emofocus.config import ModelConfig
-from emofocus.segments import active_segments, energy, softmax, utterance_logits
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]  # float32 cannot tell milliseconds apart after a few hours
@@ -18,9 +16,15 @@ Times = NDArray[np.float64]  # float32 cannot tell milliseconds apart after a fe
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One entry of a timeline: seconds, the likeliest label, and the probability of each.
+    """One entry of a timeline.
 
-    The temperature is that of whole utterances, on which it was fitted: nobody has measured how well it suits segments.
+    The temperature was fitted on whole utterances; how well it suits segments has not been measured.
+
+    Attributes:
+        start: Seconds.
+        end: Seconds.
+        label: The likeliest emotion.
+        scores: Probability of each emotion.
     """
 
     start: float
@@ -30,13 +34,14 @@ class Segment:
 
 
 class Timeline(Sequence[Segment]):
-    """Segments in order, made when they are looked at: an hour has 36,000 of them.
+    """Sequence of `Segment`, each made on access: an hour has 36,000 of them.
 
     Attributes:
-        starts: Seconds (S,).
-        ends: Seconds (S,).
-        probabilities: (S, C), in the order of ``labels``.
-        speech: Whether a segment is loud enough to count for the whole (S,).
+        starts: Start of each segment in seconds (S,).
+        ends: End of each segment in seconds (S,).
+        probabilities: Probability of each label in each segment (S, C), in the order of ``labels``.
+        speech: Whether a segment is loud enough to count for the whole clip (S,).
+        labels: Names of the emotions (C,).
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Timeline(Sequence[Segment]):
     @overload
     def __getitem__(self, index: slice) -> "Timeline": ...
     def __getitem__(self, index: int | slice) -> "Segment | Timeline":
-        """One segment, or a stretch of the timeline."""
+        """One segment, or the timeline of a slice."""
         if isinstance(index, slice):
             parts = (self.starts[index], self.ends[index], self.probabilities[index], self.speech[index])
             return Timeline(*parts, self.labels)
@@ -68,21 +73,21 @@ class Timeline(Sequence[Segment]):
             start=round(float(self.starts[index]), 3),
             end=round(float(self.ends[index]), 3),
             label=self.labels[int(scores.argmax())],
-            scores=_named(scores, self.labels),
+            scores=scores_by_label(scores, self.labels),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was heard in one clip.
+    """The emotion of one clip.
 
     Attributes:
         label: The likeliest emotion.
         scores: Probability of each emotion, in the order of the model's labels.
-        duration: Seconds.
-        timeline: One entry a segment.
+        duration: Length of the clip in seconds.
+        timeline: One `Segment` after the other.
         confident: Whether the probability of the label reaches the threshold.
-        warnings: What is wrong with the recording, if anything is: soft, clipped, narrow, noisy, sparse, unlike.
+        warnings: Faults of the recording, each a word and its reason: soft, clipped, narrow, noisy, sparse, unlike.
     """
 
     label: str
@@ -93,7 +98,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as in the JSON output."""
+        """Plain data, the form of the JSON output."""
         timeline = [
             {"start": item.start, "end": item.end, "label": item.label, "scores": item.scores} for item in self.timeline
         ]
@@ -107,30 +112,6 @@ class Prediction:
         }
 
 
-def predict(
-    logits: Array, level: Array, quality: Quality, config: ModelConfig, threshold: float, start: float = 0.0
-) -> Prediction:
-    """Make a prediction of what a model gave.
-
-    Args:
-        logits: Of each segment (S, C).
-        level: Of each frame (n,), in dB.
-        quality: Has watched the recording.
-        config: The model's.
-        threshold: Top probability from which on the prediction is confident.
-        start: Where it begins, in seconds; all times are counted from there.
-    """
-    speech = active_segments(level, config.segment)
-    mean = utterance_logits(logits, speech)
-    scores = softmax(mean, config.temperature)
-    duration = quality.samples / SAMPLING_RATE
-    starts, ends = segment_times(len(logits), duration, config)
-    timeline = Timeline(start + starts, start + ends, softmax(logits, config.temperature), speech, config.labels)
-    named, label = _named(scores, config.labels), config.labels[int(scores.argmax())]
-    warnings = quality.warnings(level, float(energy(mean)), config.energy)
-    return Prediction(label, named, round(duration, 3), timeline, named[label] >= threshold, warnings)
-
-
 def segment_times(count: int, duration: float, config: ModelConfig) -> tuple[Times, Times]:
     """Start and end of each segment in seconds."""
     frame = config.features.hop / SAMPLING_RATE
@@ -139,5 +120,6 @@ def segment_times(count: int, duration: float, config: ModelConfig) -> tuple[Tim
     return starts, ends
 
 
-def _named(scores: Array, labels: tuple[str, ...]) -> dict[str, float]:
-    return {label: round(float(score), 6) for label, score in zip(labels, scores, strict=True)}
+def scores_by_label(probabilities: Array, labels: tuple[str, ...]) -> dict[str, float]:
+    """Probabilities (C,) by their labels, rounded to six decimals."""
+    return {label: round(float(score), 6) for label, score in zip(labels, probabilities, strict=True)}

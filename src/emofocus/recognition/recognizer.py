@@ -4,23 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput
-from emofocus.audio.quality import Quality
 from emofocus.config import ModelConfig, load_model_config
 from emofocus.errors import ConfigError, ModelError
-from emofocus.recognition.engine import Engine, EngineOutput, graph_file
-from emofocus.recognition.prediction import Prediction, Segment, Timeline, predict
-from emofocus.recognition.scoring import BlockScorer
+from emofocus.recognition.engine import Engine, graph_file
+from emofocus.recognition.prediction import Prediction, Segment, Timeline
+from emofocus.recognition.scoring import Scorer
 
 if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation
-
-Array = NDArray[np.float32]
 
 __all__ = ["Prediction", "Recognizer", "Segment", "Timeline", "model_folder"]
 
@@ -50,6 +45,7 @@ class Recognizer:
         self.threshold = config.threshold if threshold is None else threshold
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold {self.threshold} is no probability (valid: 0 to 1)")
+        self.scorer = Scorer(engine, self.config, self.threshold)
 
     @classmethod
     def from_pretrained(
@@ -93,7 +89,7 @@ class Recognizer:
         Raises:
             AudioError: The audio cannot be read, or holds nothing that can be recognized.
         """
-        return predict(*self._score(audio_input), self.config, self.threshold)
+        return self.scorer.score_recording(audio.stream(audio_input), audio.name_of(audio_input))
 
     def explain(
         self,
@@ -118,28 +114,7 @@ class Recognizer:
         """
         from emofocus.recognition.explanation.explainer import explain  # imported here: predicting starts without
 
-        return explain(self.engine, self.config, self.threshold, audio_input, start, end, segments)
-
-    def _score(self, audio_input: AudioInput) -> tuple[Array, Array, Quality]:
-        """Logits of all segments (S, C), level of all frames (n,), and what has watched the samples."""
-        logits: list[Array] = []
-        level: list[Array] = []
-
-        def take(output: EngineOutput) -> None:
-            # Copies: views would keep onnxruntime's memory, which then grows with the recording.
-            logits.append(output.logits.copy())
-            level.append(output.level.copy())
-
-        name = audio.name_of(audio_input)
-        scorer = BlockScorer(self.engine, self.config, take)
-        quality = Quality()
-        for block in audio.stream(audio_input):
-            quality.feed(block)
-            scorer.feed(block)
-        audio.check_length(quality.samples, name)
-        audio.check_level(quality.peak, name)
-        scorer.finish()
-        return np.concatenate(logits), np.concatenate(level), quality
+        return explain(self.scorer, audio_input, start, end, segments)
 
 
 def with_hop(config: ModelConfig, seconds: float) -> ModelConfig:

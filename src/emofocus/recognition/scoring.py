@@ -1,36 +1,138 @@
-"""A recording of any length through `model.onnx`, block by block, exactly as if it were one."""
+"""Samples → `Prediction`: the one way for clips, batches, long recordings, requests and explanations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.quality import Quality
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import ModelError
-from emofocus.recognition.engine import Engine, EngineOutput
-from emofocus.segments import segment_count
+from emofocus.recognition.engine import Array, Engine, EngineOutput
+from emofocus.recognition.prediction import Prediction, Timeline, scores_by_label, segment_times
+from emofocus.segments import active_segments, energy, segment_count, softmax, utterance_logits
 
 BLOCK_SAMPLES = 10 * SAMPLING_RATE
-"""Samples recognized at a time."""
+"""Samples of a long recording that are scored at a time."""
 
 DELTA_NEIGHBORS = 4
-"""Frames on either side that a delta is made of."""
+"""Frames on either side that a delta is computed from."""
 
 BY_FRAME = ("level", "features")
 """Outputs with one row a frame; the others have one a segment."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores waveforms with one model. Every `Prediction` of the project is made here.
+
+    Attributes:
+        engine: Runs the model.
+        config: The model's `config.json`.
+        threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1.
+    """
+
+    engine: Engine
+    config: ModelConfig
+    threshold: float
+
+    def score_recording(
+        self,
+        blocks: Iterable[Waveform],
+        name: str,
+        start: float = 0.0,
+        observe: Callable[[EngineOutput], None] | None = None,
+    ) -> Prediction:
+        """Score one recording of any length, in memory that grows by a few numbers a segment.
+
+        Args:
+            blocks: Consecutive samples (T_k,), 16 kHz.
+            name: Name of the recording in error messages.
+            start: Seconds at which the first sample lies; all times of the prediction count from there.
+            observe: Receives the output of each block, attention maps included, as `BlockScorer` gives it.
+
+        Raises:
+            AudioError: The recording is shorter than one analysis window, or silent.
+            ModelError: `model.onnx` does not belong to the config.
+        """
+        logits: list[Array] = []
+        level: list[Array] = []
+
+        def keep(output: EngineOutput) -> None:
+            # Copies: views would keep onnxruntime's memory, which then grows with the recording.
+            logits.append(output.logits.copy())
+            level.append(output.level.copy())
+            if observe is not None:
+                observe(output)
+
+        scorer = BlockScorer(self.engine, self.config, keep, need_maps=observe is not None)
+        quality = Quality()
+        for block in blocks:
+            quality.feed(block)
+            scorer.feed(block)
+        audio.check_length(quality.samples, name)
+        audio.check_level(quality.peak, name)
+        scorer.finish()
+        return self._predict(np.concatenate(logits), np.concatenate(level), quality, start)
+
+    def score_batch(self, waveforms: Sequence[Waveform]) -> list[Prediction]:
+        """Score several clips (T,) in one run of the engine, padded to the longest.
+
+        Clips that fill no segment must all have one length.
+
+        Raises:
+            ModelError: `model.onnx` does not belong to the config.
+        """
+        lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
+        rows = np.zeros((len(waveforms), int(lengths.max())), np.float32)
+        for row, waveform in zip(rows, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        output = run_checked(self.engine, self.config, rows, lengths)
+        predictions = []
+        for number, waveform in enumerate(waveforms):
+            quality = Quality()
+            quality.feed(waveform)
+            frames = 1 + len(waveform) // self.config.features.hop
+            logits = output.logits[number, : segment_count(frames, self.config.segment)].copy()
+            level = output.level[number, :frames].copy()
+            predictions.append(self._predict(logits, level, quality))
+        return predictions
+
+    def _predict(self, logits: Array, level: Array, quality: Quality, start: float = 0.0) -> Prediction:
+        """Turn the outputs for one recording into its prediction.
+
+        Args:
+            logits: Scores of each segment (S, C).
+            level: Level of each frame (n,), in dB full scale.
+            quality: Has been fed the whole recording.
+            start: Seconds at which the recording begins.
+        """
+        config = self.config
+        speech = active_segments(level, config.segment)
+        mean = utterance_logits(logits, speech)
+        probabilities = softmax(mean, config.temperature)
+        duration = quality.samples / SAMPLING_RATE
+        starts, ends = segment_times(len(logits), duration, config)
+        timeline = Timeline(start + starts, start + ends, softmax(logits, config.temperature), speech, config.labels)
+        scores, label = scores_by_label(probabilities, config.labels), config.labels[int(probabilities.argmax())]
+        warnings = quality.warnings(level, float(energy(mean)), config.energy)
+        return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, warnings)
+
+
 class BlockScorer:
-    """Scores a recording block by block, exactly as if it were one: blocks overlap by what windows need.
+    """Runs a model over a recording block by block, exactly as if it were one: blocks overlap by what windows need.
 
     Args:
         engine: Runs the model.
-        config: Its `config.json`.
-        take: Given what is new in each block, without the batch's axis: consecutive frames (n', …) and segments
-            (S', …). Its arrays are views of onnxruntime's memory, which is kept as long as one of them is.
-        need_maps: As in `Engine.run`.
+        config: The model's `config.json`.
+        take: Receives the new part of each block's output, without the batch's axis: consecutive frames (n', …) and
+            segments (S', …). The arrays are views of onnxruntime's memory, which is kept as long as one of them is.
+        need_maps: Whether to compute attention maps and features too, see `Engine.run`.
     """
 
     def __init__(
@@ -64,8 +166,8 @@ class BlockScorer:
 
     def _run(self, last: bool) -> None:
         waveform = np.concatenate(self._waiting)
-        output = self.engine.run(waveform[None], np.array([len(waveform)], np.int64), self.need_maps, self.segment.hop)
-        check_shapes(output, len(waveform), self.config)
+        lengths = np.array([len(waveform)], np.int64)
+        output = run_checked(self.engine, self.config, waveform[None], lengths, self.need_maps)
         frames, segments = finished(len(waveform), self.config, last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         new_frames = slice(self._frames - first_frame, frames)
@@ -87,7 +189,13 @@ def _neighbors(settings: FeatureSettings) -> int:
 
 
 def finished(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
-    """Frames and segments that no later sample can change; all that there are, if these are the last."""
+    """Number of frames and of segments that no later sample can change.
+
+    Args:
+        samples: Number of samples so far.
+        config: The model's.
+        last: Whether no more samples follow: then all frames and segments are final.
+    """
     features, segment = config.features, config.segment
     if last:
         frames = 1 + samples // features.hop
@@ -96,22 +204,26 @@ def finished(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
     return frames, segment_count(frames, segment) if frames >= segment.frames else 0
 
 
-def check_shapes(output: EngineOutput, samples: int, config: ModelConfig) -> None:
-    """Refuse a graph that was exported for another config.json.
+def run_checked(
+    engine: Engine, config: ModelConfig, rows: Array, lengths: NDArray[np.int64], need_maps: bool = False
+) -> EngineOutput:
+    """Run a batch (B, T) and refuse a graph that was exported for another `config.json`.
 
     Raises:
-        ModelError: It gives other numbers of frames, segments or scores than the config leads to.
+        ModelError: The output has other numbers of frames, segments or scores than the config leads to.
     """
-    frames = 1 + samples // config.features.hop
+    output = engine.run(rows, lengths, need_maps, config.segment.hop)
+    frames = 1 + rows.shape[1] // config.features.hop
     expected = frames, segment_count(frames, config.segment), len(config.labels)
     given = output.level.shape[1], *output.logits.shape[1:]
     for number, wanted, name in zip(given, expected, ("frames", "segments", "scores"), strict=True):
         if number != wanted:
             raise ModelError(f"model.onnx gives {number} {name} where config.json leads to {wanted}")
+    return output
 
 
 def _cut(output: EngineOutput, frames: slice, segments: slice) -> EngineOutput:
-    """The first row of a batch, and of it some frames and segments."""
+    """Some frames and segments of the first row of a batch."""
 
     def part(name: str, values: Any) -> Any:
         return None if values is None else values[0, frames if name in BY_FRAME else segments]

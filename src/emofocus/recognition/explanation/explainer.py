@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput, Waveform
-from emofocus.audio.quality import Quality
-from emofocus.config import FeatureSettings, ModelConfig
+from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError, ModelError, SilentAudioError
-from emofocus.recognition.engine import Engine, EngineOutput
+from emofocus.recognition.engine import EngineOutput
 from emofocus.recognition.explanation.explanation import PLACES, Explanation
-from emofocus.recognition.prediction import Array, Prediction, predict
-from emofocus.recognition.scoring import BlockScorer
+from emofocus.recognition.prediction import Array, Prediction
+from emofocus.recognition.scoring import Scorer
 from emofocus.segments import segment_count
 
 ATTENDING = (
@@ -32,41 +31,44 @@ FEATURE_NAMES = {"mfcc": "MFCC", "log-mel": "mel bands", "waveform": "samples"}
 
 
 def explain(
-    engine: Engine,
-    config: ModelConfig,
-    threshold: float,
+    scorer: Scorer,
     audio_input: AudioInput,
     start: float | None = None,
     end: float | None = None,
     segments: Sequence[float] = (),
 ) -> Explanation:
-    """See `emofocus.Recognizer.explain`."""
-    if not engine.attends:
-        raise ModelError(f"{config.model} has no attention to explain (models that have it: {', '.join(ATTENDING)})")
+    """Explain one clip, or a part of it; see `emofocus.Recognizer.explain`."""
+    if not scorer.engine.attends:
+        raise ModelError(
+            f"{scorer.config.model} has no attention to explain: its {scorer.engine.path.name} has no such output"
+        )
     name = audio.name_of(audio_input)
     try:
         waveform = audio.load(audio_input, start, end)
     except SilentAudioError as error:
         raise SilentAudioError(f"{error}: there is nothing to attend to") from error
-    ear = _Ear(engine, config, waveform, start or 0.0)
-    chosen = ear.choose(segments, name)
-    output = ear.listen(chosen)
-    quality = Quality()
-    quality.feed(waveform)
-    prediction = predict(output.logits, output.level, quality, config, threshold, start or 0.0)
-    return ear.explanation(name, output, prediction, chosen)
+    explainer = Explainer(scorer, waveform, name, start or 0.0)
+    return explainer.explain(explainer.choose(segments))
 
 
-class _Ear:
-    """Runs a model over a waveform and keeps what explains it, in memory that does not grow with S · m²."""
+class Explainer:
+    """Runs a model over a clip and keeps its attention, in memory that does not grow with S · m².
 
-    def __init__(self, engine: Engine, config: ModelConfig, waveform: Waveform, start: float) -> None:
-        self.engine, self.config, self.waveform, self.start = engine, config, waveform, start
-        hop = config.features.hop
+    Args:
+        scorer: Scores the clip.
+        waveform: Samples (T,), 16 kHz.
+        name: Name of the clip.
+        start: Seconds at which the first sample lies.
+    """
+
+    def __init__(self, scorer: Scorer, waveform: Waveform, name: str, start: float) -> None:
+        self.scorer, self.engine, self.config = scorer, scorer.engine, scorer.config
+        self.waveform, self.name, self.start = waveform, name, start
+        hop = self.config.features.hop
         self.frame_seconds = hop / SAMPLING_RATE
         self.count = 1 + len(waveform) // hop  # n
-        self.segments = segment_count(self.count, config.segment)  # S
-        self.segment_frames = min(config.segment.frames, self.count)
+        self.segments = segment_count(self.count, self.config.segment)  # S
+        self.segment_frames = min(self.config.segment.frames, self.count)
         self.amplitude = frame_amplitude(waveform, hop)
         self.peak_frames = peaks_of(self.amplitude, self._firsts(), self.segment_frames, 1)  # within their segments
 
@@ -74,13 +76,21 @@ class _Ear:
         """First frame of each segment."""
         return np.arange(self.segments) * self.config.segment.hop
 
-    def choose(self, seconds: Sequence[float], name: str) -> NDArray[np.int64]:
-        """Numbers of the segments whose maps are kept; all of them, if none is asked for and they are few."""
+    def choose(self, seconds: Sequence[float]) -> NDArray[np.int64]:
+        """Numbers of the segments whose maps are kept (K,).
+
+        Args:
+            seconds: For each, the segment whose middle is nearest. Without any, all segments if they are few, or
+                those around the loudest moment.
+
+        Raises:
+            ConfigError: A second lies outside the clip.
+        """
         span = self.segment_frames * self.frame_seconds
         end = self.start + len(self.waveform) / SAMPLING_RATE
         for second in seconds:
             if not self.start <= second <= end:
-                raise ConfigError(f"{name}: there is no second {second:g} (valid: {self.start:.2f} to {end:.2f})")
+                raise ConfigError(f"{self.name}: there is no second {second:g} (valid: {self.start:.2f} to {end:.2f})")
         wanted = [second - span / 2 for second in seconds]
         if not seconds:
             positions = -(-self.config.segment.frames // self.engine.step)
@@ -99,29 +109,34 @@ class _Ear:
     def _loudest(self) -> float:
         return self.start + int(np.abs(self.waveform).argmax()) / SAMPLING_RATE
 
-    def listen(self, chosen: NDArray[np.int64]) -> EngineOutput:
-        """All outputs of all segments, but for attention: (S, m) as received, and maps of the chosen ones beside it."""
+    def explain(self, chosen: NDArray[np.int64]) -> Explanation:
+        """Score the clip and keep the attention maps of the chosen segments (K,)."""
         parts: list[EngineOutput] = []
-        self.maps: list[Array] = []
+        maps: list[Array] = []
         wanted = set(chosen.tolist())
 
-        def take(output: EngineOutput) -> None:
+        def observe(output: EngineOutput) -> None:
             assert output.attention is not None
             first = sum(len(part.logits) for part in parts)
             kept = output._replace(attention=received(output.attention, output.gates, output.attention.shape[3]))
             # Copies: views would keep onnxruntime's memory, which then grows with the recording.
-            self.maps += [maps.copy() for number, maps in enumerate(output.attention, first) if number in wanted]
+            maps.extend(segment.copy() for number, segment in enumerate(output.attention, first) if number in wanted)
             parts.append(_each(lambda items: items[0].copy(), kept))
 
-        scorer = BlockScorer(self.engine, self.config, take, need_maps=True)
-        scorer.feed(self.waveform)
-        scorer.finish()
-        return _each(np.concatenate, *parts)
+        prediction = self.scorer.score_recording([self.waveform], self.name, self.start, observe)
+        return self._explanation(_each(np.concatenate, *parts), prediction, np.stack(maps), chosen)
 
-    def explanation(
-        self, name: str, output: EngineOutput, prediction: Prediction, chosen: NDArray[np.int64]
+    def _explanation(
+        self, output: EngineOutput, prediction: Prediction, maps: Array, chosen: NDArray[np.int64]
     ) -> Explanation:
-        """Put it all together."""
+        """Arrange the outputs by what they say.
+
+        Args:
+            output: Outputs of all segments and frames, in place of attention what each position receives (S, m).
+            prediction: Of the same clip.
+            maps: Attention of the chosen segments (K, h, m, m).
+            chosen: Numbers of these segments (K,).
+        """
         assert output.attention is not None
         assert output.features is not None
         position = self.engine.step * self.frame_seconds
@@ -133,7 +148,7 @@ class _Ear:
             centre = starts[:, None] + middle * position
             scope = output.scope.mean(axis=2, dtype=np.float64) * position
         return Explanation(
-            name=name,
+            name=self.name,
             model=self.config.model,
             feature_groups=_feature_groups(self.config.features, output.features.shape[1]),
             prediction=prediction,
@@ -152,7 +167,7 @@ class _Ear:
             centre=centre,
             scope=scope,
             gates=output.gates,
-            maps=np.stack(self.maps),
+            maps=maps,
             mapped=chosen,
             position_seconds=position,
         )
