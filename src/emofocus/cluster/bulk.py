@@ -4,9 +4,7 @@ Ray Data runs a pool of actors over the parts of the input, starts them again wh
 nobody has taken yet. The process that asked writes: it alone, and each part as it comes.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
+from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.progress import log_line, log_progress
 
 PART = 256
@@ -157,17 +156,12 @@ def _ask(desk: Any, question: str, *about: Any) -> Any:
 
 def _committed(output: Output, tables: Iterable[pa.Table], size: int) -> Iterator[Committed]:
     """Write parts as they come, several at a time."""
-    waiting: deque[Future[Committed]] = deque()
-    with ThreadPoolExecutor(WRITERS) as pool:
-        for table in tables:
-            waiting.append(pool.submit(_commit, output, table, size))
-            if len(waiting) > 2 * WRITERS or waiting[0].done():  # what waits to be written is bounded
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    commit = partial(_commit, output, size)
+    # What was recognized is written even when the command is interrupted.
+    yield from map_ahead(commit, tables, WRITERS, ahead=2 * WRITERS, eager=True, cancel=False)
 
 
-def _commit(output: Output, table: pa.Table, size: int) -> Committed:
+def _commit(output: Output, size: int, table: pa.Table) -> Committed:
     number, last = (table["position"][place].as_py() // size for place in (0, -1))
     assert number == last, "Ray Data gives back blocks as they went in: one a part"
     failed = pa.compute.is_valid(table["reason"])

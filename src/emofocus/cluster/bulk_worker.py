@@ -22,6 +22,7 @@ from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.bulk import BATCH, Item, Result, recognize_batch
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.storage import LOCAL, reason_of
 
 TRIES = 2
@@ -195,27 +196,16 @@ def as_row(row: Row, told: Prediction | AudioError) -> Row:
 
 def _fetched(batches: Iterator[list[Row]]) -> Iterator[tuple[list[Row], list[Item | AudioError]]]:
     """Batches with their files on this disk: the next one is fetched while one is recognized."""
-    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(BATCH) as pool, tempfile.TemporaryDirectory() as folder:
+    with ThreadPoolExecutor(BATCH) as pool, tempfile.TemporaryDirectory() as folder:
 
-        def fetch(number: int, batch: list[Row]) -> tuple[list[Row], list[Item | AudioError], Path]:
+        def fetch(numbered: tuple[int, list[Row]]) -> tuple[list[Row], list[Item | AudioError], Path]:
+            number, batch = numbered
             into = Path(folder, str(number))
             return batch, list(pool.map(partial(_fetch, into), batch)), into
 
-        waiting = []
-        for number, batch in enumerate(batches):
-            waiting.append(ahead.submit(fetch, number, batch))
-            if len(waiting) > 1:
-                yield from _handed_out(waiting.pop(0).result())
-        for future in waiting:
-            yield from _handed_out(future.result())
-
-
-def _handed_out(
-    fetched: tuple[list[Row], list[Item | AudioError], Path],
-) -> Iterator[tuple[list[Row], list[Item | AudioError]]]:
-    batch, items, folder = fetched
-    yield batch, items
-    shutil.rmtree(folder, ignore_errors=True)
+        for batch, items, into in map_ahead(fetch, enumerate(batches), threads=1):
+            yield batch, items
+            shutil.rmtree(into, ignore_errors=True)
 
 
 def _fetch(folder: Path, row: Row) -> Item | AudioError:

@@ -6,8 +6,8 @@ everything else in emofocus hears them.
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +20,7 @@ from emofocus import audio
 from emofocus.audio.decoding import decode
 from emofocus.corpora.corpus import SCHEMA, Utterance, Utterances
 from emofocus.errors import AudioError
+from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.progress import track
 
 FULL_SCALE = 32_767 / 32_768
@@ -102,15 +103,11 @@ def listen(table: pl.DataFrame, root: Path) -> list[File]:
     """Decode every file, several at a time."""
     rows = groupby(Utterances(table.select(list(SCHEMA)).sort("file", maintain_order=True)), lambda row: row.file)
     files = [File(name, [Sound(row) for row in group]) for name, group in rows]
-    pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
-    try:
-        futures = [pool.submit(_hear, file, root) for file in files]
-        return [future.result() for future in track(futures, "Decoding", "files")]
-    finally:
-        pool.shutdown(cancel_futures=True)  # on Ctrl-C, too: nobody waits for thousands of files
+    decoded = map_ahead(partial(_hear, root), files, min(THREADS, os.cpu_count() or 1))
+    return [file for _, file in zip(track(files, "Decoding", "files"), decoded, strict=True)]
 
 
-def _hear(file: File, root: Path) -> File:
+def _hear(root: Path, file: File) -> File:
     path = root / file.name
     try:
         seconds = _hear_blocks(file, path)

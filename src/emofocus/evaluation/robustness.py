@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from emofocus.metrics.classification import measure
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import write_text
+from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.markdown import table
 from emofocus.utils.progress import track
 
@@ -139,8 +139,7 @@ def _all(trial: _Trial, workers: int, seed: int) -> Iterator[Heard]:
             except AudioError:  # too soft to be anything
                 return None
 
-        with ThreadPoolExecutor(workers) as pool:
-            predictions = list(pool.map(hear, range(len(waveforms))))
+        predictions = list(map_ahead(hear, range(len(waveforms)), workers))
         answers = [item.label if item else "" for item in predictions]
         plain = plain or answers
         right = np.array([answer == label for answer, label in zip(answers, labels, strict=True)])

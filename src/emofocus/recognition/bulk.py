@@ -3,12 +3,12 @@
 import csv
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+from emofocus.utils.lookahead import map_ahead
 
 BATCH = 8
 """Clips decoded and recognized as one piece of work. They are cut at fixed places of the input, so that a clip has the
@@ -130,24 +128,16 @@ def recognize(
         batch: Clips recognized together.
         done: Which clips have been recognized before: a batch of them alone is passed over.
     """
-    from concurrent.futures import ThreadPoolExecutor  # here: one clip's start need not wait for it
-
     count = workers or os.cpu_count() or 1
-    waiting: deque[Future[list[Result]]] = deque()
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            source = iter(items)
-            while group := tuple(islice(source, batch)):
-                if all(map(done, group)):
-                    continue
-                waiting.append(pool.submit(recognize_batch, recognizer, group))
-                if len(waiting) > 2 * count:  # the memory of what was recognized too early is bounded
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    batches = (group for group in batched(items, batch) if not all(map(done, group)))
+    yield from map_ahead(partial(recognize_batch, recognizer), batches, count, ahead=2 * count)
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """Consecutive items, ``size`` at a time; the last ones may be fewer."""
+    source = iter(items)
+    while group := tuple(islice(source, size)):
+        yield group
 
 
 def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Result]:

@@ -6,9 +6,7 @@ as it would have. Processes share the row groups: none is read twice.
 """
 
 import json
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from threading import local
 from typing import Any, NamedTuple
@@ -24,6 +22,7 @@ from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentS
 from emofocus.data.datasets import ALONE, Batch, Pass, Rank, Step, padded, refuse_idle
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.training.shards.format import FORMAT, GROUPS, INDEX, Cut, plain_read_errors, shards_at, unpacked
+from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.storage import list_files, open_file, read_file
 
 BUFFER_BYTES = 256 << 20
@@ -139,7 +138,7 @@ class Shards:
             labels = table["label"].to_pylist()
             return [Heard(self._cut(*cell), label) for cell, label in zip(cells, labels, strict=True)]
 
-        yield from ahead(one, range(len(groups.shard)))
+        yield from map_ahead(one, range(len(groups.shard)), READERS)
 
     def _cut(self, frames: bytes, starts: bytes) -> Cut:
         return Cut(unpacked(frames, self.size, self.half), np.frombuffer(starts, "<i4"))
@@ -147,20 +146,6 @@ class Shards:
 
 def _numbers(table: pa.Table, column: str) -> Numbers:
     return np.asarray(table[column].to_numpy(), np.int64)
-
-
-def ahead(function: Callable[[int], list[Heard]], items: Iterable[int]) -> Utterances:
-    """What a function makes of items, in their order; threads are `READERS` items ahead."""
-    pool, waiting = ThreadPoolExecutor(READERS, "shards"), deque[Future[list[Heard]]]()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > READERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class StreamedTraining:
