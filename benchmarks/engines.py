@@ -44,7 +44,7 @@ def rows_of(model: Path, corpus: Corpus, root: Path) -> Iterator[dict[str, str]]
         raise SystemExit(f"{model}: was trained on other folds")
     with tempfile.TemporaryDirectory() as scratch:
         export_model(model, Path(scratch), int8=True, fp16=True, corpus=corpus.name, root=root)
-        ready = {name: Recognizer.from_pretrained(scratch, 1, **how) for name, how in VARIANTS.items()}
+        ready = {name: Recognizer.from_pretrained(scratch, threads=1, **how) for name, how in VARIANTS.items()}
         for part in ("valid", "test"):
             numbers = getattr(fold, part).tolist()
             for start in range(0, len(numbers), BATCH):

@@ -21,6 +21,7 @@ from emofocus import audio
 from emofocus.cli.main import app, main
 from emofocus.cli.predict import predict_files
 from emofocus.errors import ConfigError, MissingExtraError
+from emofocus.recognition.options import RecognitionOptions
 
 pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 pytest.importorskip("moto", reason="moto, which plays an object store, is not installed")
@@ -244,7 +245,7 @@ def test_a_run_of_other_settings_or_of_another_input_is_refused(
     out = shutil.copytree(finished, tmp_path / "out")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=r"was begun with another threshold \(0.86, not 0.5\); name another --out"):
-        recognize(cluster, clips, out=out, threshold=0.5)
+        recognize(cluster, clips, out=out, options=RecognitionOptions(threshold=0.5))
     with pytest.raises(ConfigError, match=r"was begun with another clips \(40, not 1\), input"):
         recognize(cluster, clips / "clip01.wav", out=out)
     assert all(path.read_bytes() == content for path, content in before.items())
@@ -394,4 +395,4 @@ def test_a_part_of_odd_size_or_a_device_of_nobody_is_refused(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="a part of 12 clips: it must be a multiple of 8"):
         predict_on_ray(["x.wav"], "local", str(tmp_path), part=12)
     with pytest.raises(ConfigError, match=r"no device 'coreml' \(valid: auto, cpu, cuda\)"):
-        predict_on_ray(["x.wav"], "local", str(tmp_path), device="coreml")
+        predict_on_ray(["x.wav"], "local", str(tmp_path), options=RecognitionOptions(device="coreml"))

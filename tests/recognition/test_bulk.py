@@ -17,6 +17,7 @@ from emofocus import Recognizer, audio
 from emofocus.cli.predict import predict_files
 from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.bulk import BATCH, Item, items_of, read_manifest, recognize
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.prediction import Prediction
 
 RATE = audio.SAMPLING_RATE
@@ -124,7 +125,7 @@ def test_rows_of_another_model_or_hop_are_refused(folder: Path, tmp_path: Path) 
     before = out.read_bytes()
     for changed in ({"threshold": 0.5}, {"hop": 0.1}):
         with pytest.raises(ConfigError, match=r"was begun with another (threshold|config); name another --out"):
-            predict_files([folder / "clip01.wav"], None, "csv", out, **changed)
+            predict_files([folder / "clip01.wav"], None, "csv", out, RecognitionOptions(**changed))
     (tmp_path / ".out.csv.settings").unlink()
     with pytest.raises(ConfigError, match="is there already, and nobody knows how it was made"):
         predict_files([folder / "clip01.wav"], None, "csv", out)

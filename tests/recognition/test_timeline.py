@@ -22,6 +22,7 @@ from emofocus import Recognizer, audio
 from emofocus.cli.main import app
 from emofocus.cli.timeline import write_timelines
 from emofocus.errors import AudioError, ConfigError
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.streaming import Event
 from emofocus.recognition.timeline import Span, join, spans
 from emofocus.recognition.timeline_formats import clock, words
@@ -247,7 +248,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(recording: Path, tmp_
     with pytest.raises(ConfigError, match="png needs --out: a file to write"):
         write_timelines([recording], None, "png", None)
     with pytest.raises(ConfigError, match=r"hop of 0 s: .* \(valid: above 0\)"):
-        write_timelines([recording], None, "srt", None, hop=0)
+        write_timelines([recording], None, "srt", None, RecognitionOptions(hop=0))
 
 
 @given(st.floats(0, 360_000))

@@ -29,7 +29,7 @@ from emofocus.serving.app import RETRY_DELAY
 from emofocus.serving.auth import RateLimiter
 from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.limits import Limits
-from emofocus.serving.server import ServiceOptions, load_models, run_service
+from emofocus.serving.server import ONE_THREAD, ServiceOptions, load_models, run_service
 from emofocus.serving.tokens import Tokens, add_token, revoke_token
 from helpers.serving import Service, running
 
@@ -187,7 +187,7 @@ def test_a_socket_says_what_a_stream_says(service: Service, recognizer: Recogniz
         samples = (samples.clip(-1, 1) * 32767).astype("<i2")
     chunks = np.array_split(samples, 37)
     events, end, ready = events_of(service, [chunk.tobytes() for chunk in chunks], f"rate={rate}&format={format}")
-    own = Recognizer(recognizer.engine, recognizer.config, recognizer.threshold, 0.1)
+    own = recognizer.with_hop(0.1)
     stream = StreamingRecognizer(own, rate)
     expected = [event.to_dict() for chunk in chunks for event in stream.feed(chunk)]
     expected += [event.to_dict() for event in stream.finish()]
@@ -443,7 +443,7 @@ def test_without_tokens_it_answers_this_machine_alone() -> None:
     with pytest.raises(ConfigError, match=r"--host 0\.0\.0\.0 lets other machines ask: say who may, with --tokens"):
         run_service(ServiceOptions(host="0.0.0.0", port=0))
     with pytest.raises(ConfigError, match="is no name for a model"):
-        load_models(["../x=dir"], "fp32", "cpu")
+        load_models(["../x=dir"], ONE_THREAD)
 
 
 def test_headers_of_safety_are_on_every_answer(client: httpx.Client) -> None:
@@ -545,6 +545,6 @@ def test_a_client_that_goes_leaves_nothing_behind(service: Service) -> None:
 
 
 def test_loading_is_what_python_loads() -> None:
-    models = load_models(["first=", "second="], "fp32", "cpu")
+    models = load_models(["first=", "second="], ONE_THREAD)
     assert list(models) == ["first", "second"]
     assert models["first"].config.features.sampling_rate == audio.SAMPLING_RATE

@@ -108,11 +108,13 @@ def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 @click.option("-o", "--out", required=True, type=FILE, help="A .md or .csv to write.")
 @click.option("--workers", default=2, type=click.IntRange(min=1), help="Threads.")
 @with_options([seed_option("Seed of noise and rooms.")])
-def robustness(model: tuple[str, ...], **arguments: Any) -> None:
+def robustness(model: tuple[str, ...], precision: str, device: str, **arguments: Any) -> None:
     """Measure how loudness, coding, noise and rooms change a model's answers."""
     from emofocus.evaluation.robustness import markdown, measure_robustness
+    from emofocus.recognition.options import RecognitionOptions
 
-    click.echo(markdown(measure_robustness(model or (None,), **arguments)))
+    options = RecognitionOptions(precision=precision, device=device)
+    click.echo(markdown(measure_robustness(model or (None,), options=options, **arguments)))
 
 
 @click.command()

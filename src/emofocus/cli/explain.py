@@ -138,16 +138,25 @@ def _save(path: Path, kind: str, figures: Iterator[Any]) -> None:
 @click.command()
 @click.argument("clip", type=ANY_PATH)
 @click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several stand side by side.")
-@click.option("--segment", multiple=True, type=float, metavar="SECOND", help="Draw this segment's attention maps.")
-@click.option("--head", multiple=True, type=int, metavar="NUMBER", help="Draw this head's maps.")
+@click.option(
+    "--segment", "segments", multiple=True, type=float, metavar="SECOND", help="Draw this segment's attention maps."
+)
+@click.option("--head", "heads", multiple=True, type=int, metavar="NUMBER", help="Draw this head's maps.")
 @click.option("--start", type=float, metavar="SECOND", show_default="the beginning", help="Explain a part alone.")
 @click.option("--end", type=float, metavar="SECOND", show_default="the end")
 @click.option("-o", "--out", type=ANY_PATH, show_default="CLIP-explained.html", help=".html, .png, .svg or .pdf.")
-def explain(clip: Path, model: tuple[str, ...], out: Path | None, **part: Any) -> None:
+def explain(
+    clip: Path,
+    model: tuple[str, ...],
+    segments: tuple[float, ...],
+    heads: tuple[int, ...],
+    start: float | None,
+    end: float | None,
+    out: Path | None,
+) -> None:
     """Show what was heard in a clip, and where the model listened.
 
     A page (.html) can be played and hovered, and needs nothing else. A picture tells the story of the clip; with
     --segment, or with several models, it shows their attention maps. A .pdf has both.
     """
-    segments, heads = part.pop("segment"), part.pop("head")
-    explain_clip(clip, model or (None,), out, segments=segments, heads=heads, **part)
+    explain_clip(clip, model or (None,), out, start, end, segments, heads)

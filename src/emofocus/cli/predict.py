@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import click
+from msgspec.structs import replace
 
 from emofocus.cli.options import model_option, precision_options, ray_option, smoothing_option, with_options
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH, MANIFESTS, Item, items_of, recognize
 from emofocus.recognition.bulk import Result as Recognized
+from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.recognition.results_file import Appended, settings_of
 from emofocus.utils.atomic import replacing
@@ -35,11 +37,8 @@ def predict_files(
     model: str | None,
     format: str,
     out: Path | None,
-    threshold: float | None = None,
-    hop: float | None = None,
+    options: RecognitionOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
 ) -> int:
     """Recognize files, folders and what manifests name, in parallel, and write the results in order.
 
@@ -48,28 +47,24 @@ def predict_files(
 
     Args:
         paths: Files, folders that are walked, and manifests (`emofocus.recognition.bulk.MANIFESTS`).
-        model: As in `Recognizer.from_pretrained`.
+        model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
         format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
         out: File to write; stdout when None.
-        threshold: As in `Recognizer.from_pretrained`.
-        hop: As there.
-        workers: Clips recognized side by side; as many as there are cores by default.
-        precision: As in `Recognizer.from_pretrained`.
-        device: As there.
+        options: How the model is loaded; threads and the optimization of the graph follow from the number of files.
+        workers: Clips recognized side by side; by default as many as there are cores.
 
     Returns:
         How many failed.
 
     Raises:
-        ConfigError: Unknown format, a threshold that is no probability, a manifest that cannot be read, or an ``out``
-            that holds results of another model or of other settings.
+        ConfigError: The format is unknown, a manifest cannot be read, or ``out`` holds results of another model or of
+            other settings.
         ModelError: The model cannot be loaded.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
     one = len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in MANIFESTS
-    threads = None if one else 1
-    recognizer = Recognizer.from_pretrained(model, threads, threshold, hop, precision, device, optimize_graph=not one)
+    recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
     failures: list[str] = []
     items = items_of(paths, lambda error: _report(error, failures))
     rows = rows_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
@@ -244,7 +239,21 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 @smoothing_option("With --timeline: time of averaging.")
 @ray_option()
 @click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips of a task, and of a file of results.")
-def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) -> None:
+def predict(
+    paths: tuple[str, ...],
+    model: str | None,
+    precision: str,
+    device: str,
+    format: str,
+    out: str | None,
+    threshold: float | None,
+    workers: int | None,
+    timeline: bool,
+    hop: float | None,
+    smoothing_seconds: float,
+    ray: str | None,
+    part: int,
+) -> None:
     """Recognize the emotion in audio files.
 
     PATHS are audio files, folders that are searched for some, and lists of files (.csv or .jsonl with a column, or key,
@@ -256,40 +265,44 @@ def predict(paths: tuple[str, ...], ray: str | None, part: int, **options: Any) 
     With --ray, a cluster does it. Paths and OUT may be URIs, such as s3://bucket/folder, and results are Parquet below
     OUT.
     """
-    if ray is None:
-        failed = _predict_here(paths, **options)
-    else:
+    options = RecognitionOptions(threshold=threshold, hop=hop, precision=precision, device=device)
+    if ray is not None:
         from emofocus.cluster.bulk import predict_on_ray
 
-        failed = predict_on_ray(paths, ray, part=part, **_for_ray(**options))
+        failed = predict_on_ray(paths, ray, _cluster_output(timeline, format, out), model, options, workers, part)
+    else:
+        files, file = _local_paths(paths, out)
+        if timeline:
+            from emofocus.cli.timeline import write_timelines
+
+            failed = write_timelines(files, model, format, file, options, smoothing_seconds)
+        else:
+            failed = predict_files(files, model, format, file, options, workers)
     if failed:
         sys.exit(1)
 
 
-def _predict_here(
-    sources: tuple[str, ...],
-    timeline: bool,
-    smoothing_seconds: float,
-    workers: int | None,
-    out: str | None,
-    **options: Any,
-) -> int:
+def _local_paths(sources: Sequence[str], out: str | None) -> tuple[list[Path], Path | None]:
+    """Paths of this machine, to read and to write.
+
+    Raises:
+        ConfigError: One is a URI, which only a cluster reads and writes.
+    """
     for text in (*sources, out or ""):
         if "://" in text and not Path(text).exists():
             shown = re.sub(r"//[^/]*@", "//", text)  # without secrets
             raise ConfigError(f"{shown}: a URI is read and written with --ray, such as --ray local")
-    paths, file = [Path(source) for source in sources], None if out is None else Path(out)
-    if timeline:
-        from emofocus.cli.timeline import write_timelines
-
-        return write_timelines(paths, smoothing_seconds=smoothing_seconds, out=file, **options)
-    return predict_files(paths, workers=workers, out=file, **options)
+    return [Path(source) for source in sources], None if out is None else Path(out)
 
 
-def _for_ray(timeline: bool, smoothing_seconds: float, format: str, out: str | None, **options: Any) -> dict[str, Any]:
-    """What a cluster does not do is refused."""
+def _cluster_output(timeline: bool, format: str, out: str | None) -> str:
+    """Folder to which a cluster writes.
+
+    Raises:
+        ConfigError: There is none, or a cluster cannot write that.
+    """
     if timeline or format not in ("table", "parquet"):
         raise ConfigError("--ray writes Parquet: --timeline and other formats are for the local command")
     if out is None:
         raise ConfigError("--ray needs --out, the path or URI of a folder for the results")
-    return options | {"out": out}
+    return out

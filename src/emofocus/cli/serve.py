@@ -48,10 +48,13 @@ def serve(**arguments: Any) -> None:
 
     Without --host it answers this machine alone. Audio is neither stored nor logged.
     """
+    from emofocus.recognition.options import RecognitionOptions
     from emofocus.serving.server import ServiceOptions, run_service
 
+    precision, device = arguments.pop("precision"), arguments.pop("device")
+    recognition = RecognitionOptions(threads=1, precision=precision, device=device)
     limits = parse(Limits, {name: arguments.pop(name) for name in LIMITS}, "emofocus serve")
-    run_service(ServiceOptions(limits=limits, **arguments))
+    run_service(ServiceOptions(limits=limits, recognition=recognition, **arguments))
 
 
 @click.group()

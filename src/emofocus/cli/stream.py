@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from emofocus import audio
 from emofocus.cli.options import model_option, precision_options, smoothing_option, with_options
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
+from emofocus.recognition.options import RecognitionOptions
+from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognizer
 from emofocus.utils.progress import log_line
@@ -44,31 +46,25 @@ def run_stream(
     source: str | None,
     model: str | None,
     format: str | None,
-    hop: float = STREAM_HOP,
+    options: RecognitionOptions,
     smoothing_seconds: float = 1.0,
-    threshold: float | None = None,
     rate: int = 16_000,
     samples: str = "s16le",
     channels: int = 1,
     fast: bool = False,
-    precision: str = "fp32",
-    device: str = "auto",
 ) -> None:
     """Recognize a stream until it ends, or until Ctrl-C.
 
     Args:
         source: A file's path, ``-`` for raw samples on standard input, or None for the microphone.
-        model: As in `Recognizer.from_pretrained`.
+        model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
         format: One of `VIEWS`; a live view on a terminal, otherwise a line for each change.
-        hop: Seconds from event to event.
+        options: How the model is loaded; its hop is the time from event to event.
         smoothing_seconds: Time constant of the averaged scores in seconds.
-        threshold: As in `Recognizer.from_pretrained`.
         rate: Of raw samples and of the microphone, in hertz.
         samples: How raw samples are spelled, one of `SAMPLES`.
         channels: Of raw samples.
         fast: Do not wait for a file's time to pass.
-        precision: As in `Recognizer.from_pretrained`.
-        device: As there.
 
     Raises:
         AudioError: The source cannot be heard.
@@ -82,9 +78,8 @@ def run_stream(
             raise ConfigError(f"unknown {what} {value!r} ({one_of(valid)})")
     file = source not in (None, "-")
     rate = audio.SAMPLING_RATE if file else rate
-    recognizer = StreamingRecognizer.from_pretrained(
-        model, rate, hop, Smoothing(seconds=smoothing_seconds), threshold=threshold, precision=precision, device=device
-    )
+    smoothing = Smoothing(seconds=smoothing_seconds)
+    recognizer = StreamingRecognizer(Recognizer.load(model, options), rate, smoothing)
     if source is None:
         chunks = microphone(rate)
     elif source == "-":
@@ -248,17 +243,31 @@ VIEWS: dict[str, Callable[[], Any]] = {
 @model_option()
 @with_options(precision_options())
 @click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
-@click.option("--hop", default=0.1, metavar="SECONDS", help="From event to event.")
+@click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="From event to event.")
 @smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--rate", default=16_000, metavar="HERTZ", help="Of raw samples, or of the microphone.")
 @click.option("--samples", default="s16le", help="Of raw samples: s16le, s32le or f32le.")
 @click.option("--channels", default=1, type=click.IntRange(min=1), help="Of raw samples.")
 @click.option("--fast", is_flag=True, help="Do not wait for a file's time to pass.")
-def stream(**arguments: Any) -> None:
+def stream(
+    source: str | None,
+    model: str | None,
+    precision: str,
+    device: str,
+    format: str | None,
+    hop: float,
+    smoothing_seconds: float,
+    threshold: float | None,
+    rate: int,
+    samples: str,
+    channels: int,
+    fast: bool,
+) -> None:
     """Recognize live speech, until it ends or Ctrl-C.
 
     SOURCE is an audio file, played at its own speed, or - for raw samples on standard input, such as
     `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without one, the microphone is heard.
     """
-    run_stream(**arguments)
+    options = RecognitionOptions(threads=1, threshold=threshold, hop=hop, precision=precision, device=device)
+    run_stream(source, model, format, options, smoothing_seconds, rate, samples, channels, fast)

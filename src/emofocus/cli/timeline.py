@@ -8,6 +8,7 @@ from typing import Any
 from emofocus import audio
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition import timeline_formats
+from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.timeline import Span, spans
@@ -31,11 +32,8 @@ def write_timelines(
     model: str | None,
     format: str,
     out: Path | None,
-    threshold: float | None = None,
-    hop: float | None = None,
+    options: RecognitionOptions = DEFAULT_OPTIONS,
     smoothing_seconds: float = 1.0,
-    precision: str = "fp32",
-    device: str = "auto",
 ) -> int:
     """Recognize recordings of any length, and write their timelines.
 
@@ -43,14 +41,11 @@ def write_timelines(
 
     Args:
         paths: Files, and folders that are walked.
-        model: As in `Recognizer.from_pretrained`.
+        model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
         format: One of `FORMATS`. ``table`` is for reading.
         out: File to write, or folder for several recordings or for audformat; stdout when None.
-        threshold: As in `Recognizer.from_pretrained`.
-        hop: As there.
+        options: How the model is loaded; its hop is the resolution of the timeline.
         smoothing_seconds: Time constant of the averaged scores in seconds.
-        precision: As in `Recognizer.from_pretrained`.
-        device: As there.
 
     Returns:
         How many failed.
@@ -63,7 +58,7 @@ def write_timelines(
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
     smoothing = Smoothing(seconds=smoothing_seconds)
-    recognizer = Recognizer.from_pretrained(model, None, threshold, hop, precision, device)
+    recognizer = Recognizer.load(model, options)
     files = audio.find(paths)
     _refuse_output(format, out, len(files))
     failed = 0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute
+from msgspec.structs import replace
 
 from emofocus.cluster.bulk_worker import Worker
 from emofocus.cluster.connection import Ray, connected, version_and_host
@@ -18,6 +19,7 @@ from emofocus.cluster.inputs import Listing, clips_of, listing_of
 from emofocus.cluster.output import ERRORS, Output
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH
+from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
 from emofocus.utils.lookahead import map_ahead
@@ -46,11 +48,8 @@ def predict_on_ray(
     address: str,
     out: str,
     model: str | None = None,
-    threshold: float | None = None,
-    hop: float | None = None,
+    options: RecognitionOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
     part: int = PART,
 ) -> int:
     """Recognize files, folders and what manifests name on a cluster.
@@ -62,13 +61,11 @@ def predict_on_ray(
         sources: Paths and URIs of audio files, of folders that are walked, and of manifests.
         address: As in `connected`.
         out: Path or URI of a folder; what is in it says `output`.
-        model: As in `Recognizer.from_pretrained`; workers get a copy.
-        threshold: As there.
-        hop: As there.
+        model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model; workers get a
+            copy.
+        options: How workers load it, each for one thread; its device is one of `DEVICES`.
         workers: Actors at most, of one core or GPU each; by default as many as the cluster has now. A cluster that
             grows when it is asked to is asked for as many.
-        precision: As in `Recognizer.from_pretrained`.
-        device: One of `DEVICES`.
         part: Clips of a task and of a file; a multiple of `BATCH`.
 
     Returns:
@@ -80,12 +77,13 @@ def predict_on_ray(
         ModelError: The model cannot be loaded.
         MissingExtraError: Ray is not installed.
     """
-    if device not in DEVICES:
-        raise ConfigError(f"workers of a cluster have no device {device!r} ({one_of(DEVICES)})")
+    if options.device not in DEVICES:
+        raise ConfigError(f"workers of a cluster have no device {options.device!r} ({one_of(DEVICES)})")
     if part < 1 or part % BATCH:
         raise ConfigError(f"a part of {part} clips: it must be a multiple of {BATCH}, the clips of a batch")
-    recognizer = Recognizer.from_pretrained(model, 1, threshold, hop, precision, "cpu")
-    sent = Model.of(model, precision, "cuda" if device == "cuda" else "cpu", threshold, hop)
+    device = "cuda" if options.device == "cuda" else "cpu"
+    recognizer = Recognizer.load(model, replace(options, threads=1, device="cpu"))
+    sent = Model.of(model, replace(options, threads=1, device=device))
     failures: list[str] = []
     with connected(address) as ray:
         listing = listing_of(clips_of(sources, lambda error: _report(error, failures)), part, ray.put)

@@ -125,7 +125,7 @@ _there: list[Recognizer] = []
 
 
 def _load(model: Model) -> None:
-    if model.device != "cuda":  # which maps far more than it uses
+    if model.options.device != "cuda":  # which maps far more than it uses
         import resource  # not on every system
 
         resource.setrlimit(resource.RLIMIT_DATA, (APART_BYTES, APART_BYTES))

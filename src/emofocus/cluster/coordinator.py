@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emofocus.recognition.engine import PRECISION_FILES
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer, model_folder
 
 
@@ -14,28 +15,25 @@ class Model:
 
     Attributes:
         files: The graph of one precision, and `config.json`.
-        precision: As in `Recognizer.from_pretrained`, like the rest.
+        options: How workers load it.
     """
 
     files: dict[str, bytes]
-    precision: str
-    device: str
-    threshold: float | None
-    hop: float | None
+    options: RecognitionOptions
 
     @classmethod
-    def of(cls, source: str | None, precision: str, device: str, threshold: float | None, hop: float | None) -> "Model":
-        """Read what `Recognizer.from_pretrained` can load."""
+    def of(cls, source: str | None, options: RecognitionOptions) -> "Model":
+        """Read a model that `Recognizer.load` can load."""
         folder = model_folder(source)
-        files = {name: (folder / name).read_bytes() for name in (PRECISION_FILES[precision], "config.json")}
-        return cls(files, precision, device, threshold, hop)
+        files = {name: (folder / name).read_bytes() for name in (PRECISION_FILES[options.precision], "config.json")}
+        return cls(files, options)
 
     def load(self) -> Recognizer:
-        """The recognizer that the local command's workers have: of one thread."""
+        """The recognizer of one worker."""
         with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
             for name, content in self.files.items():
                 Path(folder, name).write_bytes(content)
-            return Recognizer.from_pretrained(folder, 1, self.threshold, self.hop, self.precision, self.device)
+            return Recognizer.load(folder, self.options)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.errors import ConfigError, one_of
 from emofocus.recognition.bulk import recognize_together
 from emofocus.recognition.engine import PRECISION_FILES
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.recognition.streaming import STREAM_HOP, StreamingRecognizer
 from emofocus.utils.atomic import write_text
@@ -98,7 +98,7 @@ def bench_model(
     Args:
         model: As in `Recognizer.from_pretrained`.
         precisions: Which; all that the model has by default.
-        device: As in `Recognizer.from_pretrained`.
+        device: As in `RecognitionOptions`.
         seconds: Length of a clip.
         streams: Live streams at once.
         rounds: How often each is measured.
@@ -114,8 +114,10 @@ def bench_model(
         raise ConfigError(f"clips of {seconds:g} s cannot be recognized (valid: above 0)")
     folder = model_folder(model)
     chosen = list(precisions) or [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]
-    load = partial(Recognizer.from_pretrained, model, threads=1, device=device)
-    ready = {name: (load(precision=name), load(precision=name, hop=STREAM_HOP)) for name in chosen}
+    recognizers = {
+        name: Recognizer.load(model, RecognitionOptions(threads=1, precision=name, device=device)) for name in chosen
+    }
+    ready = {name: (recognizer, recognizer.with_hop(STREAM_HOP)) for name, recognizer in recognizers.items()}
     clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
     for number in range(rounds + 1):

@@ -3,17 +3,18 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from emofocus.audio.degradations import DISTORTIONS, Scene
 from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import AudioError, ConfigError
 from emofocus.metrics.classification import measure
+from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import write_text
@@ -55,13 +56,12 @@ def measure_robustness(
     speakers: Sequence[str] = (),
     workers: int = 2,
     seed: int = 0,
-    precision: str = "fp32",
-    device: str = "auto",
+    options: RecognitionOptions = DEFAULT_OPTIONS,
 ) -> list[Heard]:
     """Recognize test utterances under every distortion, and write the table.
 
     Args:
-        models: As in `Recognizer.from_pretrained`; of several, such as those of all folds, means are taken, each heard
+        models: As in `Recognizer.load`; of several, such as those of all folds, means are taken, each heard
             on its own test speakers.
         out: A .md or .csv to write.
         corpus: As in `emofocus crossval`.
@@ -69,8 +69,7 @@ def measure_robustness(
         speakers: Who speaks; by default those that each model's config names as its test speakers.
         workers: Threads.
         seed: Of noise and rooms.
-        precision: As in `Recognizer.from_pretrained`.
-        device: As there.
+        options: How models are loaded, each for one thread.
 
     Raises:
         ConfigError: Nobody knows who its test speakers were, or none of them is in the corpus, or labels differ.
@@ -78,8 +77,8 @@ def measure_robustness(
     if out.suffix not in (".md", ".csv"):
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
     data = read_corpus(corpus, root)
-    load = partial(Recognizer.from_pretrained, threads=1, precision=precision, device=device)
-    trials = [_trial(load(model), data, speakers) for model in models]
+    options = replace(options, threads=1)
+    trials = [_trial(Recognizer.load(model, options), data, speakers) for model in models]
     found = [mean(each) for each in zip(*(_all(trial, workers, seed) for trial in trials), strict=True)]
     write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))
     return found

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput
 from emofocus.config import ModelConfig, load_model_config
-from emofocus.errors import ConfigError, ModelError
+from emofocus.errors import ModelError
 from emofocus.recognition.engine import Engine, graph_file
+from emofocus.recognition.options import RecognitionOptions, check_hop, check_threshold
 from emofocus.recognition.prediction import Prediction, Segment, Timeline
 from emofocus.recognition.scoring import Scorer
 
@@ -29,28 +30,25 @@ class Recognizer:
 
     Args:
         engine: Runs the model.
-        config: Its `config.json`.
-        threshold: Top probability from which on a prediction is confident, 0 … 1; the config's by default.
-        hop: Seconds from segment to segment, in whole frames; the config's by default.
+        config: The model's `config.json`.
+        threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1; by default the
+            config's.
 
     Raises:
-        ConfigError: The threshold is no probability, or the hop is not above 0.
+        ConfigError: The threshold is no probability.
     """
 
-    def __init__(
-        self, engine: Engine, config: ModelConfig, threshold: float | None = None, hop: float | None = None
-    ) -> None:
-        self.engine, self.config = engine, config if hop is None else with_hop(config, hop)
-        self.labels = config.labels
+    def __init__(self, engine: Engine, config: ModelConfig, threshold: float | None = None) -> None:
+        self.engine, self.config, self.labels = engine, config, config.labels
         self.threshold = config.threshold if threshold is None else threshold
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold {self.threshold} is no probability (valid: 0 to 1)")
-        self.scorer = Scorer(engine, self.config, self.threshold)
+        check_threshold(self.threshold)
+        self.scorer = Scorer(engine, config, self.threshold)
 
     @classmethod
     def from_pretrained(
         cls,
         source: str | Path | None = None,
+        *,
         threads: int | None = None,
         threshold: float | None = None,
         hop: float | None = None,
@@ -61,23 +59,58 @@ class Recognizer:
         """Load a model.
 
         Args:
-            source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the model that is shipped.
-            threads: CPU threads; as many as there are cores by default.
-            threshold: Top probability from which on a prediction is confident; the model's by default.
-            hop: Seconds from segment to segment; the model's by default.
-            precision: Arithmetic of the network: fp32, int8 or fp16. A model directory may have any of them.
-            device: cpu, cuda, coreml or directml; auto takes what there is.
-            optimize_graph: As in `Engine`.
+            source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
+            threads: CPU threads; by default as many as there are cores.
+            threshold: Lowest probability of the label at which a prediction counts as confident; by default the
+                model's own.
+            hop: Seconds from segment to segment; by default the model's own.
+            precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
+            device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
+            optimize_graph: Whether onnxruntime arranges the graph anew: a slower start, and faster clips.
 
         Raises:
-            ModelError: No such model, or a file of it is missing or damaged.
-            ConfigError: Its `config.json` has unknown keys or bad values, the threshold is no probability, or there
-                is no such precision or device.
+            ModelError: The model does not exist, or one of its files is missing or damaged.
+            ConfigError: An argument is not valid, or `config.json` has unknown keys or bad values.
+        """
+        options = RecognitionOptions(
+            threads=threads,
+            threshold=threshold,
+            hop=hop,
+            precision=precision,
+            device=device,
+            optimize_graph=optimize_graph,
+        )
+        return cls.load(source, options)
+
+    @classmethod
+    def load(cls, source: str | Path | None, options: RecognitionOptions) -> "Recognizer":
+        """Load a model with options that are already one object.
+
+        Args:
+            source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
+            options: How it is loaded and how it recognizes.
+
+        Raises:
+            ModelError: The model does not exist, or one of its files is missing or damaged.
+            ConfigError: `config.json` has unknown keys or bad values, or this machine lacks the device.
         """
         folder = model_folder(source)
-        path = graph_file(folder, precision)
+        path = graph_file(folder, options.precision)
         config = load_model_config(folder / "config.json")
-        return cls(Engine(path, threads, device, optimize_graph), config, threshold, hop)
+        engine = Engine(path, options.threads, options.device, options.optimize_graph)
+        recognizer = cls(engine, config, options.threshold)
+        return recognizer if options.hop is None else recognizer.with_hop(options.hop)
+
+    def with_hop(self, seconds: float) -> "Recognizer":
+        """The same model with another time from segment to segment, rounded to whole frames, at least one.
+
+        Raises:
+            ConfigError: The hop is not above 0.
+        """
+        check_hop(seconds)
+        frames = max(1, round(seconds * SAMPLING_RATE / self.config.features.hop))
+        config = replace(self.config, segment=replace(self.config.segment, hop=frames))
+        return Recognizer(self.engine, config, self.threshold)
 
     def __call__(self, audio_input: AudioInput) -> Prediction:
         """Recognize one clip of any length.
@@ -115,18 +148,6 @@ class Recognizer:
         from emofocus.recognition.explanation.explainer import explain  # imported here: predicting starts without
 
         return explain(self.scorer, audio_input, start, end, segments)
-
-
-def with_hop(config: ModelConfig, seconds: float) -> ModelConfig:
-    """The same model with another hop, of whole frames, at least one.
-
-    Raises:
-        ConfigError: It is not above 0.
-    """
-    if not seconds > 0:
-        raise ConfigError(f"hop of {seconds:g} s: segments cannot follow each other like that (valid: above 0)")
-    frames = max(1, round(seconds * SAMPLING_RATE / config.features.hop))
-    return replace(config, segment=replace(config.segment, hop=frames))
 
 
 def model_folder(source: str | Path | None) -> Path:

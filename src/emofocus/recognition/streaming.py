@@ -3,6 +3,7 @@
 from copy import copy
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from emofocus.audio.loading import LARGEST, SAMPLING_RATE, Waveform, checked_rat
 from emofocus.audio.resampling import StreamResampler
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.engine import Array
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.scoring import BLOCK_SAMPLES, finished, frames_around
 from emofocus.recognition.smoothing import Smoother, Smoothing
@@ -124,18 +126,35 @@ class StreamingRecognizer:
     @classmethod
     def from_pretrained(
         cls,
-        source: Any = None,
+        source: str | Path | None = None,
+        *,
         sampling_rate: int = SAMPLING_RATE,
-        hop: float = STREAM_HOP,
         smoothing: Smoothing | None = None,
+        hop: float = STREAM_HOP,
         threads: int | None = 1,
         threshold: float | None = None,
         precision: str = "fp32",
         device: str = "auto",
     ) -> "StreamingRecognizer":
-        """Load a model as `Recognizer.from_pretrained` does, with an event every ``hop`` seconds."""
-        recognizer = Recognizer.from_pretrained(source, threads, threshold, hop, precision, device)
-        return cls(recognizer, sampling_rate, smoothing)
+        """Load a model for one stream.
+
+        Args:
+            source: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
+            sampling_rate: Sampling rate of all chunks, in hertz.
+            smoothing: How scores are smoothed over time.
+            hop: Seconds from event to event.
+            threads: CPU threads; None for as many as there are cores.
+            threshold: Lowest probability of an emotion at which an event counts as confident; by default the model's.
+            precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
+            device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
+
+        Raises:
+            ModelError: The model cannot be loaded, or cannot stream.
+            ConfigError: An argument is not valid.
+            AudioError: The sampling rate is impossible.
+        """
+        options = RecognitionOptions(threads=threads, threshold=threshold, hop=hop, precision=precision, device=device)
+        return cls(Recognizer.load(source, options), sampling_rate, smoothing)
 
     def reset(self) -> None:
         """Begin a new stream."""

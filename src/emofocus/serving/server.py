@@ -12,6 +12,7 @@ from typing import Any
 
 from emofocus.config import Settings
 from emofocus.errors import ConfigError, MissingExtraError
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 
 try:
@@ -29,6 +30,9 @@ from emofocus.serving.tokens import Tokens
 
 DEFAULT = "default"
 """Name of a model that was given without one."""
+
+ONE_THREAD = RecognitionOptions(threads=1, device="cpu")
+"""How models are loaded by default."""
 
 MESSAGE_BYTES = 1 << 20
 """Size of one message on a socket."""
@@ -48,8 +52,7 @@ class ServiceOptions(Settings, frozen=True, kw_only=True):
         origins: Origins of other pages that may use the service.
         names: Host names of the service in addition to ``host``.
         threads: Threads that recognize; one per core by default.
-        precision: Arithmetic of the network, as in `Recognizer.from_pretrained`.
-        device: Device of the engine, as in `Recognizer.from_pretrained`.
+        recognition: How models are loaded. Requests are recognized side by side, each on one thread.
         limits: Limits of what clients may ask for.
     """
 
@@ -60,8 +63,7 @@ class ServiceOptions(Settings, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     threads: int | None = None
-    precision: str = "fp32"
-    device: str = "cpu"
+    recognition: RecognitionOptions = ONE_THREAD
     limits: Limits = Limits()
 
 
@@ -82,7 +84,7 @@ def run_service(options: ServiceOptions) -> None:
         hosts = (*LOOPBACK, *options.names) if local else options.names
         tokens = None if options.tokens is None else Tokens(options.tokens)
         access = AccessControl(limits, tokens, hosts, options.origins)
-        models = load_models(options.models, options.precision, options.device)
+        models = load_models(options.models, options.recognition)
         app = create_app(models, limits, access, options.threads)
         Server(server_config(app, options.host, options.port, limits)).run(sockets)
 
@@ -160,13 +162,12 @@ class Server(uvicorn.Server):
         print(f"emofocus listens on {url} (API: /openapi.json)", file=sys.stderr, flush=True)
 
 
-def load_models(sources: Sequence[str], precision: str, device: str) -> dict[str, Recognizer]:
+def load_models(sources: Sequence[str], options: RecognitionOptions) -> dict[str, Recognizer]:
     """Load models, each for one thread.
 
     Args:
         sources: As ``models`` of `ServiceOptions`.
-        precision: As in `Recognizer.from_pretrained`.
-        device: As in `Recognizer.from_pretrained`.
+        options: How each is loaded.
 
     Returns:
         Recognizers by name.
@@ -183,7 +184,7 @@ def load_models(sources: Sequence[str], precision: str, device: str) -> dict[str
             raise ConfigError(f"{name!r} is no name for a model (valid: letters, digits, '-' and '_')")
         if name in models:
             raise ConfigError(f"two models are called {name}; give each a name: --model NAME=DIR")
-        models[name] = Recognizer.from_pretrained(source or None, threads=1, precision=precision, device=device)
+        models[name] = Recognizer.load(source or None, options)
     return models
 
 

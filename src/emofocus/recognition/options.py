@@ -1,0 +1,59 @@
+"""Settings of recognition, as one object that travels from the user to the engine."""
+
+from emofocus.config import Settings
+from emofocus.errors import ConfigError, one_of
+from emofocus.recognition.engine import DEVICES, PRECISION_FILES
+
+
+class RecognitionOptions(Settings, frozen=True, kw_only=True):
+    """How a model is loaded and how it recognizes. All are optional.
+
+    Attributes:
+        threads: CPU threads of one run of the model; None for as many as there are cores.
+        threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1; None for the
+            model's own.
+        hop: Seconds from segment to segment, rounded to whole frames; None for the model's own.
+        precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
+        device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
+        optimize_graph: Whether onnxruntime arranges the graph anew. That takes a while at the start, and saves a tenth
+            of the time of each clip.
+
+    Raises:
+        ConfigError: A value is not valid.
+    """
+
+    threads: int | None = None
+    threshold: float | None = None
+    hop: float | None = None
+    precision: str = "fp32"
+    device: str = "auto"
+    optimize_graph: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not valid (ConfigError)."""
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"{self.threads} threads cannot recognize (valid: 1 or more)")
+        if self.threshold is not None:
+            check_threshold(self.threshold)
+        if self.hop is not None:
+            check_hop(self.hop)
+        if self.precision not in PRECISION_FILES:
+            raise ConfigError(f"unknown precision {self.precision!r} ({one_of(PRECISION_FILES)})")
+        if self.device not in ("auto", *DEVICES):
+            raise ConfigError(f"unknown device {self.device!r} ({one_of(('auto', *DEVICES))})")
+
+
+DEFAULT_OPTIONS = RecognitionOptions()
+"""The model's own threshold and hop, fp32, all cores of the first device."""
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuse a threshold outside 0 to 1 (ConfigError)."""
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold {threshold} is no probability (valid: 0 to 1)")
+
+
+def check_hop(seconds: float) -> None:
+    """Refuse a hop that is not above 0 (ConfigError)."""
+    if not seconds > 0:
+        raise ConfigError(f"hop of {seconds:g} s: segments cannot follow each other like that (valid: above 0)")
