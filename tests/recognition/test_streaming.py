@@ -140,8 +140,8 @@ def test_only_new_frames_are_computed(recognizer: Recognizer, monkeypatch: pytes
     hop = recognizer.config.segment.hop * recognizer.config.features.hop
     # A hop of new samples, the window around its frames, and the chunk in which it ended.
     assert max(lengths[1:]) <= hop + 2 * recognizer.config.features.window + 800 + recognizer.config.features.hop
-    assert len(stream._encoded) <= recognizer.config.segment.frames
-    assert len(stream._waveform) < RATE
+    assert len(stream._state.encoded) <= recognizer.config.segment.frames
+    assert len(stream._state.waveform) < RATE
 
 
 # ------------------------------------------------------------------ a life of its own

@@ -1,7 +1,7 @@
-"""Live speech → an event for each segment as it ends: new frames alone are computed, and scores equal a file's."""
+"""Live speech → an event for each segment as it ends. Only new frames are computed, and scores equal a file's."""
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,20 +29,20 @@ ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What was heard in one segment of a stream.
+    """The emotion of one segment of a stream.
 
     Attributes:
         start: Seconds from the stream's beginning.
-        end: Seconds.
+        end: Seconds from the stream's beginning.
         scores: Probability of each emotion in this segment alone (C,), in the order of ``labels``.
-        smoothed: Averaged over the segments before (C,); None while there is no speech.
-        emotion: What the stream is taken for: changes less often than the likeliest label. None while there is no
-            speech.
+        smoothed: Probabilities averaged over this segment and those before (C,); None while there is no speech.
+        emotion: Emotion of the stream at this time, which changes less often than the likeliest label. None while
+            there is no speech.
         confident: Whether the averaged probability of the emotion reaches the recognizer's threshold.
         speech: Whether there is speech around the segment's middle.
-        damaged: Whether samples of it were lost, or no numbers; they count as silence.
-        level: Of the segment's loudest frame, dB full scale.
-        labels: Names of the emotions.
+        damaged: Whether samples of the segment were lost or no numbers; they count as silence.
+        level: Level of the segment's loudest frame, dB full scale.
+        labels: Names of the emotions (C,).
     """
 
     start: float
@@ -58,11 +58,11 @@ class Event:
 
     @property
     def middle(self) -> float:
-        """Of the segment, seconds."""
+        """Middle of the segment, in seconds."""
         return (self.start + self.end) / 2
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as in JSON lines."""
+        """Plain data, the form of the JSON output."""
         scores = {label: round(float(score), 4) for label, score in zip(self.labels, self.scores, strict=True)}
         return {
             "start": round(self.start, 3),
@@ -77,13 +77,84 @@ class Event:
 
 
 class StreamEngine(Protocol):
-    """What runs a model for a stream: an `Engine`, or something that shares one."""
+    """Runs a model for a stream: an `Engine`, or one that several streams share."""
 
     def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
         """See `Engine.encode`."""
 
     def classify(self, frames: Array) -> Array:
         """See `Engine.classify`."""
+
+
+@dataclass(slots=True)
+class StreamState:
+    """Everything of a stream that changes from chunk to chunk. Arrays are replaced, never written to.
+
+    Attributes:
+        resampler: Brings chunks to 16 kHz, without a seam.
+        voice: Decides which frames are speech.
+        smoother: Averages the scores of segments.
+        waveform: Last samples (T,), 16 kHz: those that windows or deltas of later frames reach.
+        lost: Whether each of these samples was lost (T,).
+        received: Number of samples so far, at 16 kHz.
+        first_frame: Number of the first kept frame, from the stream's beginning.
+        encoded: Kept frames as the network encodes them (k, D): those that later segments hold. None before the first.
+        level: Level of each kept frame in dB full scale (k,).
+        voiced: Whether each kept frame is speech (k,).
+        damaged: Whether samples near each kept frame were lost (k,).
+        segments: Number of segments classified so far.
+        finished: Whether the stream has ended.
+    """
+
+    resampler: StreamResampler
+    voice: EnergyVoice
+    smoother: Smoother
+    waveform: Waveform = field(default_factory=lambda: np.zeros(0, np.float32))
+    lost: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    received: int = 0
+    first_frame: int = 0
+    encoded: Array | None = None
+    level: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    voiced: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    damaged: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    segments: int = 0
+    finished: bool = False
+
+    @property
+    def frames(self) -> int:
+        """Number of frames encoded so far."""
+        return self.first_frame + len(self.level)
+
+    def copy(self) -> "StreamState":
+        """Another state that goes on from here."""
+        resampler, voice, smoother = self.resampler.copy(), copy(self.voice), copy(self.smoother)
+        return replace(self, resampler=resampler, voice=voice, smoother=smoother)
+
+    def append_samples(self, samples: Waveform, lost: bool, last: bool) -> None:
+        """Add samples (T,) at the stream's own rate."""
+        resampled = self.resampler(samples, last)
+        self.waveform = np.concatenate([self.waveform, resampled])
+        self.lost = np.concatenate([self.lost, np.full(len(resampled), lost)])
+        self.received += len(resampled)
+
+    def drop_samples(self, count: int) -> None:
+        """Forget the first kept samples."""
+        self.waveform, self.lost = self.waveform[count:], self.lost[count:]
+
+    def append_frames(self, encoded: Array, level: Array, damaged: NDArray[np.bool_]) -> None:
+        """Add frames (k, D), their levels and whether samples near them were lost (k,)."""
+        kept = [encoded] if self.encoded is None else [self.encoded, encoded]
+        self.encoded = np.concatenate(kept)  # a copy: views would keep onnxruntime's memory
+        self.level = np.concatenate([self.level, level])
+        self.voiced = np.concatenate([self.voiced, self.voice(level)])
+        self.damaged = np.concatenate([self.damaged, damaged])
+
+    def drop_frames(self, count: int) -> None:
+        """Forget the first kept frames."""
+        assert self.encoded is not None
+        self.first_frame += count
+        self.encoded, self.level = self.encoded[count:].copy(), self.level[count:]
+        self.voiced, self.damaged = self.voiced[count:], self.damaged[count:]
 
 
 class StreamingRecognizer:
@@ -94,14 +165,14 @@ class StreamingRecognizer:
     ...     print(event.end, event.emotion)
 
     Args:
-        recognizer: Whose model; its hop is that of the events.
-        sampling_rate: Of all chunks, in hertz.
+        recognizer: Has the model and the threshold; its hop is the time from event to event.
+        sampling_rate: Sampling rate of all chunks, in hertz.
         smoothing: How scores are smoothed over time.
-        engine: What runs the model, the recognizer's own by default.
+        engine: Runs the model; by default the recognizer's own engine.
 
     Raises:
-        AudioError: An impossible rate.
-        ModelError: A model that cannot stream.
+        AudioError: The sampling rate is impossible.
+        ModelError: The model cannot stream.
     """
 
     def __init__(
@@ -158,48 +229,38 @@ class StreamingRecognizer:
 
     def reset(self) -> None:
         """Begin a new stream."""
-        self._resampler = StreamResampler(self.sampling_rate)
         frame = self._hop / SAMPLING_RATE
-        self._voice = EnergyVoice(self._segment.top_db, frame)
-        self._smoother = Smoother(self.smoothing, self._segment.hop * frame)
-        self._waveform: Waveform = np.zeros(0, np.float32)  # from the origin on
-        self._lost = np.zeros(0, bool)
-        self._origin = 0  # frame that the kept samples begin with
-        self._samples = 0  # so far, at 16 kHz
-        self._frames = 0  # done so far
-        self._segments = 0  # done so far
-        self._first = 0  # frame that the kept frames begin with
-        self._encoded: NDArray[np.float32] | None = None
-        self._level = np.zeros(0, np.float32)
-        self._voiced = self._damaged = np.zeros(0, bool)
-        self._finished = False
+        self._state = StreamState(
+            resampler=StreamResampler(self.sampling_rate),
+            voice=EnergyVoice(self._segment.top_db, frame),
+            smoother=Smoother(self.smoothing, self._segment.hop * frame),
+        )
 
     def copy(self) -> "StreamingRecognizer":
         """Another stream that goes on from here; the model is shared."""
         other = copy(self)
-        other._resampler = self._resampler.copy()
-        other._voice, other._smoother = copy(self._voice), copy(self._smoother)
-        return other  # arrays are replaced, never changed
+        other._state = self._state.copy()
+        return other
 
     @property
     def seconds(self) -> float:
-        """How much was heard."""
-        return self._samples / SAMPLING_RATE
+        """Length of the stream so far."""
+        return self._state.received / SAMPLING_RATE
 
     def feed(self, chunk: Any, sampling_rate: int | None = None) -> list[Event]:
-        """Take samples.
+        """Recognize the next samples.
 
         Args:
-            chunk: Any number of them, (T,) or (channels, T), floats in [-1, 1] or integers. What is no
-                number, or beyond any sound, counts as lost.
-            sampling_rate: To have it checked.
+            chunk: Any number of samples, (T,) or (channels, T), floats in [-1, 1] or integers. Samples that are no
+                numbers, or beyond any sound, count as lost.
+            sampling_rate: Rate of the chunk in hertz, to have it compared with the stream's.
 
         Returns:
             An event for each segment that has ended.
 
         Raises:
-            AudioError: Another rate than the stream's, a chunk that holds no samples of sound, or a stream that was
-                finished. The stream is as it was before.
+            AudioError: The rate is not the stream's, the chunk holds no samples of sound, or the stream was finished.
+                The stream is as it was before.
         """
         if sampling_rate not in (None, self.sampling_rate):
             raise AudioError(
@@ -208,15 +269,18 @@ class StreamingRecognizer:
             )
         self._refuse_finished()
         samples = mono_samples(chunk)
-        good = np.abs(samples) <= LARGEST  # not so of what is no number
+        good = np.abs(samples) <= LARGEST  # False for NaN, too
         whole = bool(good.all())
-        return self._take(samples if whole else np.where(good, samples, np.float32(0)), damaged=not whole)
+        return self._receive(samples if whole else np.where(good, samples, np.float32(0)), damaged=not whole)
 
     def skip(self, seconds: float) -> list[Event]:
-        """Samples were lost: they count as silence, and the clock goes on.
+        """Go on after lost samples: they count as silence, and the clock does not stop.
+
+        Args:
+            seconds: Length of what was lost.
 
         Raises:
-            AudioError: Not a time that can pass, or a stream that was finished.
+            AudioError: The time is negative or infinite, or the stream was finished.
         """
         if not 0 <= seconds < float("inf"):
             raise AudioError(f"{seconds} s cannot be skipped (valid: 0 or more)")
@@ -224,90 +288,84 @@ class StreamingRecognizer:
         events, left = [], round(seconds * self.sampling_rate)
         while left > 0:  # in parts, so that hours need no memory
             part = min(left, self.sampling_rate)
-            events += self._take(np.zeros(part, np.float32), damaged=True)
+            events += self._receive(np.zeros(part, np.float32), damaged=True)
             left -= part
         return events
 
     def finish(self) -> list[Event]:
-        """The stream has ended: what is left of it, as if silence followed."""
-        if self._finished:
+        """End the stream: the events that are left, as if silence followed."""
+        if self._state.finished:
             return []
-        events = self._take(np.zeros(0, np.float32), damaged=False, last=True)
-        self._finished = True
+        events = self._receive(np.zeros(0, np.float32), damaged=False, last=True)
+        self._state.finished = True
         return events
 
     def _refuse_finished(self) -> None:
-        if self._finished:
+        if self._state.finished:
             raise AudioError("this stream was finished; reset() begins a new one")
 
-    def _take(self, samples: Waveform, damaged: bool, last: bool = False) -> list[Event]:
+    def _receive(self, samples: Waveform, damaged: bool, last: bool = False) -> list[Event]:
+        """Recognize samples (T,) at the stream's rate, block by block."""
         events = []
         size = max(1, BLOCK_SAMPLES * self.sampling_rate // SAMPLING_RATE)
         for start in range(0, max(1, len(samples)), size):
             final = last and start + size >= len(samples)
-            fresh = self._resampler(samples[start : start + size], final)
-            self._waveform = np.concatenate([self._waveform, fresh])
-            self._lost = np.concatenate([self._lost, np.full(len(fresh), damaged)])
-            self._samples += len(fresh)
+            self._state.append_samples(samples[start : start + size], damaged, final)
             events += self._advance(final)
         return events
 
     def _advance(self, last: bool) -> list[Event]:
-        """Compute the frames that have come, once a segment ends with them."""
-        frames, ready = finished(self._samples, self.recognizer.config, last)
-        if ready <= self._segments or not self._samples:
+        """Encode the frames that are complete, once a segment ends with them, and classify that segment."""
+        frames, segments = finished(self._state.received, self.recognizer.config, last)
+        if segments <= self._state.segments or not self._state.received:
             return []
-        self._compute(frames)
-        return self._classify(ready)
+        self._encode(frames)
+        return self._classify(segments)
 
-    def _compute(self, frames: int) -> None:
-        """Encode frames up to a number, and forget the samples that no later frame needs."""
-        (encoded,), (level,) = self._engine.encode(self._waveform[None], np.array([len(self._waveform)]))
-        new = slice(self._frames - self._origin, frames - self._origin)
-        level = level[new].copy()
-        held = [encoded[new]] if self._encoded is None else [self._encoded, encoded[new]]
-        self._encoded = np.concatenate(held)  # a copy: views would keep onnxruntime's memory
-        self._level = np.concatenate([self._level, level])
-        self._voiced = np.concatenate([self._voiced, self._voice(level)])
-        lost = np.concatenate([[0], np.cumsum(self._lost)])
-        places = (np.arange(self._frames, frames) - self._origin) * self._hop
-        around = [lost[np.clip(places + side * self._hop, 0, len(self._lost))] for side in (-1, 1)]
-        self._damaged = np.concatenate([self._damaged, around[1] > around[0]])
-        self._frames = frames
-        origin = max(0, frames - self._context)
-        gone = (origin - self._origin) * self._hop
-        self._waveform, self._lost, self._origin = self._waveform[gone:], self._lost[gone:], origin
+    @property
+    def _first_sample_frame(self) -> int:
+        """Number of the frame at whose middle the kept samples begin."""
+        return max(0, self._state.frames - self._context)
 
-    def _classify(self, ready: int) -> list[Event]:
-        """Segments up to a number."""
-        assert self._encoded is not None
+    def _encode(self, frames: int) -> None:
+        """Encode frames up to a number of them, and drop the samples that no later frame needs."""
+        state, origin = self._state, self._first_sample_frame
+        (encoded,), (level,) = self._engine.encode(state.waveform[None], np.array([len(state.waveform)]))
+        new = slice(state.frames - origin, frames - origin)
+        damaged = lost_near(state.lost, np.arange(new.start, new.stop) * self._hop, self._hop)
+        state.append_frames(encoded[new], level[new].copy(), damaged)
+        state.drop_samples((self._first_sample_frame - origin) * self._hop)
+
+    def _classify(self, segments: int) -> list[Event]:
+        """Classify segments up to a number of them, and drop the frames that no later segment needs."""
+        state = self._state
         hop, size = self._segment.hop, self._segment.frames
-        starts = np.arange(self._segments, ready) * hop - self._first
-        lengths = np.minimum(len(self._encoded) - starts, size).astype(np.int64)
-        speech = voiced_segments(self._voiced, starts, lengths, self._reach)
-        logits = np.concatenate(
-            [self._logits(starts[i : i + ROWS], lengths[i : i + ROWS]) for i in range(0, len(starts), ROWS)]
-        )
+        starts = np.arange(state.segments, segments) * hop - state.first_frame
+        lengths = np.minimum(len(state.level) - starts, size).astype(np.int64)
+        speech = voiced_segments(state.voiced, starts, lengths, self._reach)
+        rows = range(0, len(starts), ROWS)
+        logits = np.concatenate([self._logits(starts[row : row + ROWS], lengths[row : row + ROWS]) for row in rows])
         scores = softmax(logits, self.recognizer.config.temperature)
-        events = [self._event(*of) for of in zip(starts.tolist(), lengths.tolist(), scores, speech, strict=True)]
-        self._segments = ready
-        kept = min(ready * hop - self._first, len(self._encoded))
-        self._first += kept
-        self._encoded, self._level = self._encoded[kept:].copy(), self._level[kept:]
-        self._voiced, self._damaged = self._voiced[kept:], self._damaged[kept:]
+        segment = zip(starts.tolist(), lengths.tolist(), scores, speech, strict=True)
+        events = [self._event(*values) for values in segment]
+        state.segments = segments
+        state.drop_frames(min(segments * hop - state.first_frame, len(state.level)))
         return events
 
     def _logits(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        assert self._encoded is not None  # the only segment of a stream that ended before it was full is shorter
-        rows = [self._encoded[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        """Scores (S, C) of segments by their first kept frames and lengths (S,), which are all equal."""
+        encoded = self._state.encoded
+        assert encoded is not None  # the only segment of a stream that ended before it was full is shorter
+        rows = [encoded[start : start + length] for start, length in zip(starts, lengths, strict=True)]
         return self._engine.classify(np.stack(rows))
 
     def _event(self, start: int, length: int, scores: NDArray[np.float32], speech: bool) -> Event:
-        smoother, labels = self._smoother, self.recognizer.labels
-        smoother.update(scores, bool(speech))
+        """Event of the segment of ``length`` frames that begins at a kept frame."""
+        state, labels = self._state, self.recognizer.labels
+        state.smoother.update(scores, bool(speech))
         frame, span = self._hop / SAMPLING_RATE, slice(start, start + length)
-        begins = (self._first + start) * frame
-        label, mean = smoother.label, smoother.mean
+        begins = (state.first_frame + start) * frame
+        label, mean = state.smoother.label, state.smoother.mean
         return Event(
             start=begins,
             end=min(begins + self._segment.frames * frame, self.seconds),
@@ -316,7 +374,20 @@ class StreamingRecognizer:
             emotion=None if label is None else labels[label],
             confident=label is not None and mean is not None and float(mean[label]) >= self.recognizer.threshold,
             speech=bool(speech),
-            damaged=bool(self._damaged[span].any()),
-            level=float(self._level[span].max()),
+            damaged=bool(state.damaged[span].any()),
+            level=float(state.level[span].max()),
             labels=labels,
         )
+
+
+def lost_near(lost: NDArray[np.bool_], positions: NDArray[np.int64], reach: int) -> NDArray[np.bool_]:
+    """Whether a sample near each position was lost (k,).
+
+    Args:
+        lost: Whether each sample was lost (T,).
+        positions: Numbers of samples (k,).
+        reach: Samples on either side of a position that count.
+    """
+    total = np.concatenate([[0], np.cumsum(lost)])
+    before, behind = (total[np.clip(positions + side * reach, 0, len(lost))] for side in (-1, 1))
+    return np.asarray(behind > before)
