@@ -23,7 +23,7 @@ from emofocus.features.front_end import FrontEnd
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.checkpoint import load_network
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
-from emofocus.recognition.explanation.explainer import ATTENDING, frame_amplitude, received
+from emofocus.recognition.explanation.explainer import frame_amplitude, received
 from emofocus.recognition.explanation.explanation import Explanation
 from emofocus.recognition.explanation.story import edges_of
 from emofocus.recognition.recognizer import model_folder
@@ -34,7 +34,7 @@ from helpers.untrained import LABELS, config_of, saved, untrained
 RATE = audio.SAMPLING_RATE
 
 
-@pytest.fixture(scope="module", params=ATTENDING)
+@pytest.fixture(scope="module", params=[name for name, model in MODELS.items() if model.attends])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = config_of(request.param)
     return saved(tmp_path_factory.mktemp(request.param), untrained(config), config)
@@ -255,7 +255,7 @@ def test_the_list_of_models_that_attend_is_true(name: str) -> None:
     features = torch.randn(2, config.segment.frames, FrontEnd(config.features).size)
     with torch.inference_mode():
         maps = build(config).eval()(features, need_maps=True).maps
-    assert (maps is not None) == (name in ATTENDING)
+    assert (maps is not None) == MODELS[name].attends
 
 
 def test_a_second_outside_the_clip_is_refused(plain: Path, speech: Path) -> None:

@@ -16,13 +16,6 @@ from emofocus.recognition.prediction import Array, Prediction
 from emofocus.recognition.scoring import Scorer
 from emofocus.segments import segment_count
 
-ATTENDING = (
-    *("compact-faca", "compact-fa", "compact-ca", "compact-bmhsa"),
-    *("mhsa-faca", "mhsa-fa", "mhsa-ca", "bmhsa"),
-    "drn-mhsa",
-)
-"""Networks that have attention maps."""
-
 MAPS_BYTES = 64 << 20
 """Attention maps that are kept when none are asked for; of longer recordings, only those around the loudest moment."""
 
