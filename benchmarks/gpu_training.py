@@ -24,6 +24,7 @@ from emofocus.models import build
 from emofocus.training import loop as training
 from emofocus.training.augmentation import Mixed
 from emofocus.training.fabric import make_fabric
+from emofocus.training.options import FabricOptions
 
 CLASSES = tuple(map(str, range(8)))
 UTTERANCES, FRAMES = 600, 300
@@ -59,7 +60,7 @@ def child(model: str, recipe_name: str, graphs: bool, seconds: float, start: flo
         return augment(batch, recipe)
 
     training.augment = counted
-    fabric = make_fabric("gpu", None, "bf16-mixed", 1)
+    fabric = make_fabric(FabricOptions(accelerator="gpu", precision="bf16-mixed", threads=1))
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(EnoughError):
         training.fit(network, part, None, recipe, 0, Path(folder), fabric)
     if len(times) < 2:

@@ -24,6 +24,7 @@ from emofocus.cluster.connection import import_ray
 from emofocus.cluster.dashboard import Cell, table_of
 from emofocus.cluster.fold_task import Heard, Resources, fold_there
 from emofocus.cluster.grid import load_grid, run_grid
+from emofocus.training.options import FabricOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*")
 
@@ -176,7 +177,7 @@ def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corp
     board, read = Told(), read_corpus("emodb", small_corpus)
     recipe = Recipe(epochs=1, batch_size=32)
     experiment = Experiment(read, "bmhsa", "tiny", recipe, make_folds(read, "random", seed=0), 0)
-    device = {"accelerator": "cpu", "precision": "32-true", "threads": 1}
+    device = FabricOptions(devices=1, threads=1)
     heard = Heard(tmp_path / "cache", None)
     nowhere = tmp_path / "nowhere" / "mark"
     result, rows, files = fold_there(device, board, version_and_host(), "x", experiment, None, heard, nowhere, 0)
@@ -213,7 +214,7 @@ def test_a_grid_with_a_bad_entry_is_refused_before_anything_runs(
     grid, out = tmp_path / "grid.yaml", tmp_path / "out"
     grid.write_text(text.replace("ROOT", str(small_corpus)))
     with pytest.raises(EmofocusError, match=reason):
-        run_grid(grid, "nowhere", out, tmp_path / "cache", "cpu", "32-true", 1)
+        run_grid(grid, "nowhere", out, tmp_path / "cache", FabricOptions())
     assert not out.exists()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from emofocus.config import load_model_config
 from emofocus.models.checkpoint import load_tensors
+from emofocus.training.options import ExperimentOptions
 
 PATIENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}
 PATIENT |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}  # of a busy machine
@@ -62,6 +63,7 @@ def test_two_workers_one_of_which_is_killed_bring_the_model_directory_home(
 def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_name_keeps_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from emofocus.cluster.connection import absolute_if_path
     from emofocus.cluster.training import for_workers
 
     monkeypatch.chdir(tmp_path)
@@ -69,12 +71,14 @@ def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_
         (tmp_path / name).mkdir()
     for name in ("list.csv", "tiny.yaml"):
         (tmp_path / name).touch()
-    told = for_workers({"corpus": "ravdess", "root": Path("ravdess"), "recipe": "emofocus", "cache": Path("new")})
-    assert told == {"corpus": "ravdess", "root": tmp_path / "ravdess", "recipe": "emofocus", "cache": tmp_path / "new"}
-    told = for_workers({"corpus": "list.csv", "recipe": "tiny.yaml", "shards": "shards", "seed": 3, "folds": None})
-    paths = {"corpus": tmp_path / "list.csv", "recipe": tmp_path / "tiny.yaml", "shards": tmp_path / "shards"}
-    assert told == {name: str(path) for name, path in paths.items()} | {"seed": 3, "folds": None}
-    assert for_workers({"corpus": None, "shards": "s3://bucket/shards"})["shards"] == "s3://bucket/shards"
+    named = ExperimentOptions(corpus="ravdess", root=Path("ravdess"), recipe="emofocus", cache=Path("new"))
+    whole = ExperimentOptions(corpus="ravdess", root=tmp_path / "ravdess", recipe="emofocus", cache=tmp_path / "new")
+    assert for_workers(named) == whole
+    files = ExperimentOptions(corpus="list.csv", recipe="tiny.yaml", seed=3)
+    whole = ExperimentOptions(corpus=str(tmp_path / "list.csv"), recipe=str(tmp_path / "tiny.yaml"), seed=3)
+    assert for_workers(files) == whole
+    assert absolute_if_path("shards") == str(tmp_path / "shards")
+    assert absolute_if_path("s3://bucket/shards") == "s3://bucket/shards"
 
 
 def test_an_address_without_a_cluster_is_named(small_shards: tuple[Path, Path], tmp_path: Path) -> None:

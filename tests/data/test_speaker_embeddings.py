@@ -23,6 +23,7 @@ from emofocus.export.model_directory import export_model
 from emofocus.models import MODELS, build
 from emofocus.models.complexity import network_cost
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.runs import crossval, train
 from emofocus.training.setup import make_experiment
 
@@ -74,21 +75,12 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "clips.csv"
 
 
-def choices(manifest: Path, out: Path, **further: object) -> dict[str, object]:
-    plain = {"features": None, "root": None, "labels": None, "only": (), "folds": None, "epochs": 1, "seed": 0}
-    return {
-        **plain,
-        "corpus": str(manifest),
-        "cache": out / "cache",
-        "model": "cnn-xvector",
-        "recipe": "paper",
-        "protocol": "speaker",
-        **further,
-    }
+def options_of(manifest: Path, out: Path, **further: object) -> ExperimentOptions:
+    chosen = {"model": "cnn-xvector", "recipe": "paper", "protocol": "speaker", "epochs": 1, **further}
+    return ExperimentOptions(corpus=str(manifest), cache=out / "cache", **chosen)
 
 
-def device(**further: object) -> dict[str, object]:
-    return {"accelerator": "cpu", "devices": 1, "precision": "32-true", "threads": 1, "log": None, **further}
+DEVICE = FabricOptions(devices=1, threads=1)
 
 
 def network_of(size: int, labels: tuple[str, ...] = LABELS) -> nn.Module:
@@ -145,7 +137,7 @@ def test_a_model_that_was_trained_with_an_extractor_carries_it(
     manifest: Path, extractor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "model"
-    train(out, fold=0, **device(), **choices(manifest, tmp_path, embeddings=str(extractor)))
+    train(options_of(manifest, tmp_path, embeddings=str(extractor)), DEVICE, out)
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     assert config["training"]["recipe"] == "paper+embeddings"
     assert config["embedding"] == {"size": SIZE, "source": Extractor(extractor).settings.source}
@@ -168,19 +160,19 @@ def test_a_model_that_was_trained_with_an_extractor_carries_it(
 def test_crossval_says_that_there_were_embeddings_and_a_file_of_features_keeps_them(
     manifest: Path, extractor: Path, tmp_path: Path
 ) -> None:
-    with_it = choices(manifest, tmp_path, embeddings="manifest")
-    crossval(tmp_path / "run", jobs=1, **device(), **with_it)
+    with_it = options_of(manifest, tmp_path, embeddings="manifest")
+    crossval(with_it, DEVICE, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert summary["recipe"] == "paper+embeddings"
     assert summary["recipe_settings"]["embedding"] == {"size": SIZE, "source": "manifest"}
     without = RECIPE.config("cnn-xvector", LABELS)
     assert summary["parameters"] == sum(p.numel() for p in build(without).parameters()) + 256 * SIZE
 
-    experiment, source = make_experiment(**with_it)
+    experiment, source = make_experiment(with_it)
     write_features(tmp_path / "clips.safetensors", source, experiment.recipe)
     assert FeaturesFile(tmp_path / "clips.safetensors").embedding == source.embedding
-    from_file = with_it | {"corpus": None, "features": tmp_path / "clips.safetensors", "embeddings": None}
-    crossval(tmp_path / "from-file", jobs=1, **device(), **from_file)
+    from_file = msgspec.structs.replace(with_it, corpus=None, features=tmp_path / "clips.safetensors", embeddings=None)
+    crossval(from_file, DEVICE, tmp_path / "from-file")
     runs = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("run", "from-file")]
     assert runs[0] == runs[1]
     assert network_cost(experiment.config()) > network_cost(without)
@@ -191,7 +183,7 @@ def test_crossval_says_that_there_were_embeddings_and_a_file_of_features_keeps_t
 
 def test_models_that_take_none_refuse_them(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"mhsa-faca takes no embeddings of speakers \(valid: cnn-xvector\)"):
-        make_experiment(**choices(manifest, tmp_path, model="mhsa-faca", embeddings="manifest"))
+        make_experiment(options_of(manifest, tmp_path, model="mhsa-faca", embeddings="manifest"))
     with pytest.raises(ModelError, match="takes no embeddings"):
         build(ModelConfig.of("bmhsa", LABELS, embedding=EmbeddingSettings(size=4, source="manifest")))
 
@@ -268,5 +260,5 @@ def test_an_extractor_of_another_opset_and_without_lengths_is_joined(manifest: P
 
     path = written(tmp_path / "plain.onnx", Plain(), opset=13, inputs=1)
     out = tmp_path / "model"
-    train(out, fold=0, **device(), **choices(manifest, tmp_path, embeddings=str(path)))
+    train(options_of(manifest, tmp_path, embeddings=str(path)), DEVICE, out)
     assert Recognizer.from_pretrained(out)(manifest.parent / "1.wav").label in LABELS

@@ -16,6 +16,7 @@ from emofocus.data.feature_store import Speech
 from emofocus.models import build
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, fit
+from emofocus.training.options import FabricOptions
 
 LABELS = ("low", "middle", "high")
 
@@ -55,7 +56,7 @@ def part(utterances: int, seed: int) -> SegmentDataset:
 def train(folder: Path, devices: int | None, model: str, changes: dict[str, Any]) -> None:
     """Train into ``folder``; each process says who it is after each epoch, and leaves its losses."""
     recipe = msgspec.convert(msgspec.to_builtins(RECIPE) | changes, Recipe)
-    fabric = make_fabric("cpu", devices, "32-true", threads=1)
+    fabric = make_fabric(FabricOptions(devices=devices, threads=1))
     losses: list[float] = []
     backward = fabric.backward
 

@@ -35,6 +35,7 @@ from emofocus.splits.protocols import make_folds
 from emofocus.training.cross_validation import cross_validate
 from emofocus.training.experiment import Experiment, refuse_leaks
 from emofocus.training.fabric import make_fabric
+from emofocus.training.options import FabricOptions
 from emofocus.training.predictions import measure_row_calibration, measure_rows
 from emofocus.training.scoring import mean_logits, score
 from emofocus.training.summary import averages
@@ -145,7 +146,7 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
 
     cache, fabric, out = (
         Cache(tmp_path / "cache"),
-        make_fabric("cpu", 1, "32-true", None),
+        make_fabric(FabricOptions(devices=1)),
         tmp_path / "out",
     )
     trained: list[int] = []
@@ -247,7 +248,7 @@ def test_averages_pass_over_folds_that_answer_nothing_and_older_ones_without_cal
 def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, tmp_path: Path) -> None:
     cache, fabric, out = (
         Cache(tmp_path / "cache"),
-        make_fabric("cpu", 1, "32-true", None),
+        make_fabric(FabricOptions(devices=1)),
         tmp_path / "out",
     )
     out.mkdir()

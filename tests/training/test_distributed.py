@@ -18,6 +18,7 @@ from emofocus.data.datasets import Rank
 from emofocus.errors import ConfigError
 from emofocus.models.masking import FrameNorm
 from emofocus.training.distributed import by_first, processes, share_statistics
+from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.runs import crossval
 from helpers.paths import ROOT
 from helpers.trained_together import part
@@ -157,7 +158,7 @@ def test_devices_agree_with_torchrun_or_are_refused(monkeypatch: pytest.MonkeyPa
 
 def test_folds_side_by_side_take_one_device_each(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--jobs 2 trains folds side by side"):
-        crossval(tmp_path, None, "cpu", 2, "32-true", None, None, jobs=2)
+        crossval(ExperimentOptions(), FabricOptions(devices=2), tmp_path, jobs=2)
 
 
 def test_an_error_of_the_first_process_is_everyones() -> None:

@@ -28,6 +28,7 @@ from emofocus.training.cross_validation import cross_validate
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, fit
+from emofocus.training.options import FabricOptions
 from emofocus.training.refit import refitted
 from helpers.speech import LABELS, speech_of
 
@@ -44,7 +45,7 @@ class Runs(NamedTuple):
     cache: Cache
 
     def cross_validate(self, experiment: Experiment, out: Path) -> dict[str, Any]:
-        return cross_validate(experiment, out, make_fabric("cpu", 1, "32-true", 1), self.source)
+        return cross_validate(experiment, out, make_fabric(FabricOptions(devices=1, threads=1)), self.source)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -139,6 +141,26 @@ def embedding_option() -> Callable[[Command], Command]:
         show_default="none",
         help="Who speaks, for networks that take it: an extractor's .onnx file, or manifest, for its column embedding.",
     )
+
+
+def grouped(**kinds: type[msgspec.Struct]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command some of its arguments as typed options.
+
+    ``grouped(device=FabricOptions)`` collects the arguments that are fields of `FabricOptions` in one argument
+    ``device``. It stands directly above the function.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_groups(**arguments: Any) -> None:
+            for name, kind in kinds.items():
+                given = {field: arguments.pop(field) for field in kind.__struct_fields__ if field in arguments}
+                arguments[name] = kind(**given)
+            command(**arguments)
+
+        return with_groups
+
+    return decorate
 
 
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:

@@ -1,6 +1,6 @@
 """The commands that train, or make ready to: `emofocus crossval`, `grid`, `train`, `features` and `shards`."""
 
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -12,11 +12,13 @@ from emofocus.cli.options import (
     ListingOption,
     corpus_options,
     embedding_option,
+    grouped,
     network_option,
     ray_option,
     with_options,
 )
 from emofocus.config import recipe_names
+from emofocus.training.options import ExperimentOptions, FabricOptions, SourceOptions
 
 
 def experiment_options(command: Command) -> Command:
@@ -72,7 +74,8 @@ def experiment_options(command: Command) -> Command:
     help="Train on validation parts too, as long as RUN, this run or one with another seed, chose.",
 )
 @ray_option()
-def crossval(ray: str | None, **arguments: Any) -> None:
+@grouped(options=ExperimentOptions, device=FabricOptions)
+def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs: int, ray: str | None) -> None:
     """Train and test on every fold of a corpus; write summary.json and predictions.csv.
 
     With --ray, each fold is a task of --threads cores (1 by default), or of a GPU.
@@ -80,11 +83,11 @@ def crossval(ray: str | None, **arguments: Any) -> None:
     if ray is not None:
         from emofocus.cluster.cross_validation import crossval_on_ray
 
-        crossval_on_ray(ray, **arguments)
+        crossval_on_ray(ray, options, device, out, jobs)
         return
     from emofocus.training.runs import crossval as run
 
-    run(**arguments)
+    run(options, device, out, jobs)
 
 
 @click.command()
@@ -97,7 +100,8 @@ def crossval(ray: str | None, **arguments: Any) -> None:
 @click.option(
     "--threads", default=1, type=click.IntRange(min=1), help="Cores of a fold. Equal threads give equal bits."
 )
-def grid(**arguments: Any) -> None:
+@grouped(device=FabricOptions)
+def grid(file: Path, address: str, out: Path, cache: Path | None, device: FabricOptions) -> None:
     """Cross-validate models x recipes x protocols x seeds x corpora on Ray.
 
     FILE is YAML with lists: corpora (each with corpus and root, or features), models, and if need be recipes,
@@ -105,7 +109,7 @@ def grid(**arguments: Any) -> None:
     """
     from emofocus.cluster.grid import run_grid
 
-    run_grid(**arguments)
+    run_grid(file, address, out, cache, device)
 
 
 @click.command()
@@ -116,21 +120,29 @@ def grid(**arguments: Any) -> None:
 @click.option("--shards", metavar="URI", help="Instead of a corpus: what emofocus shards wrote. Nothing is tested.")
 @click.option("--buffer", default="256MB", help="With --shards: features that segments are drawn from.")
 @click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster, by --devices workers: auto, local, host:port.")
-def train(shards: str | None, buffer: str, ray: str | None, **arguments: Any) -> None:
+@grouped(options=ExperimentOptions, device=FabricOptions)
+def train(
+    options: ExperimentOptions,
+    device: FabricOptions,
+    out: Path,
+    fold: int | None,
+    shards: str | None,
+    buffer: str,
+    ray: str | None,
+) -> None:
     """Train one model directory, selected on a validation part."""
-    arguments |= {"shards": shards, "buffer": buffer} if shards else {}
     if ray:
-        from emofocus.cluster.training import train as on_ray
+        from emofocus.cluster.training import train as train_on_ray
 
-        on_ray(ray, **arguments)
+        train_on_ray(ray, options, device, out, fold, shards, buffer)
     elif shards:
-        from emofocus.training.shards.training import train as from_shards
+        from emofocus.training.shards.training import train as train_from_shards
 
-        from_shards(**arguments)
+        train_from_shards(shards, buffer, options, device, out, fold)
     else:
-        from emofocus.training.runs import train as from_corpus
+        from emofocus.training.runs import train as train_from_corpus
 
-        from_corpus(**arguments)
+        train_from_corpus(options, device, out, fold)
 
 
 @click.command()
@@ -140,11 +152,12 @@ def train(shards: str | None, buffer: str, ray: str | None, **arguments: Any) ->
 @click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
 @click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
 @click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
-def features(**arguments: Any) -> None:
+@grouped(options=SourceOptions)
+def features(options: SourceOptions, model: str, recipe: str, out: Path, half: bool) -> None:
     """Write a corpus' features to one file, to train elsewhere without its audio."""
     from emofocus.training.runs import save_features
 
-    save_features(**arguments)
+    save_features(options, model, recipe, out, half)
 
 
 @click.command()
@@ -161,11 +174,12 @@ def features(**arguments: Any) -> None:
 @click.option("--listen/--no-listen", default=True, help="Compare the audio, too, in the audit.")
 @click.option("--utterances", default=256, type=click.IntRange(min=1), help="Of a shard.")
 @click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache, which is only read.")
-def shards(**arguments: Any) -> None:
+@grouped(options=ExperimentOptions)
+def shards(options: ExperimentOptions, out: str, fold: int, half: bool, listen: bool, utterances: int) -> None:
     """Write a fold's training and validation part as shards, for corpora larger than memory or disk.
 
     Nothing is written of a split that fails its audit.
     """
     from emofocus.training.shards.training import save_shards
 
-    save_shards(**arguments)
+    save_shards(options, out, fold, half, listen, utterances)

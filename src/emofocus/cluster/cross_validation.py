@@ -19,6 +19,7 @@ from emofocus.errors import ConfigError, EmofocusError
 from emofocus.training.cross_validation import cross_validate
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
+from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.predictions import Row
 from emofocus.training.setup import make_experiment
 from emofocus.training.summary import print_summary
@@ -58,31 +59,20 @@ class Run:
         return f"{item.corpus.name} {item.protocol} {item.model}-{item.recipe_name} seed {item.seed}"
 
 
-def crossval_on_ray(
-    address: str,
-    out: Path,
-    cache: Path | None,
-    accelerator: str,
-    devices: int | None,
-    precision: str,
-    threads: int | None,
-    log: str | None,
-    jobs: int,
-    **choices: Any,
-) -> None:
-    """`emofocus crossval --ray`; ``choices`` are `make_experiment`'s.
+def crossval_on_ray(address: str, options: ExperimentOptions, device: FabricOptions, out: Path, jobs: int = 1) -> None:
+    """`emofocus crossval --ray`.
 
     Raises:
         ConfigError: An option that makes no sense there, or a cluster that cannot be had.
     """
-    for option, value in (("--devices", (devices or 1) > 1), ("--jobs", jobs > 1), ("--log", log)):
+    for option, value in (("--devices", (device.devices or 1) > 1), ("--jobs", jobs > 1), ("--log", device.log)):
         if value:
             raise ConfigError(
                 f"{option} is for one machine: with --ray each fold is a task of --threads cores, or a GPU"
             )
-    resources = Resources(accelerator, precision, threads or 1)
-    experiment, source = make_experiment(cache=cache, **choices)
-    (summary,) = run_all(address, [Run.of(experiment, source, cache, choices["embeddings"], out)], resources)
+    resources = Resources(device.accelerator, device.precision, device.threads or 1)
+    experiment, source = make_experiment(options)
+    (summary,) = run_all(address, [Run.of(experiment, source, options.cache, options.embeddings, out)], resources)
     if isinstance(summary, EmofocusError):
         raise summary
     print_summary(summary)
@@ -104,9 +94,12 @@ def run_all(address: str, runs: Sequence[Run], resources: Resources) -> list[dic
     """
     with connected(address) as ray:
         options = resources.options(ray)
-        device = {"accelerator": "gpu" if options["num_gpus"] else "cpu", "precision": resources.precision}
+        accelerator = "gpu" if options["num_gpus"] else "cpu"
+        device = FabricOptions(
+            accelerator=accelerator, devices=1, precision=resources.precision, threads=resources.threads
+        )
         board = ray.remote(num_cpus=0)(Board).remote()
-        task = partial(ray.remote(**options)(fold_there).remote, device | {"threads": resources.threads}, board)
+        task = partial(ray.remote(**options)(fold_there).remote, device, board)
         stop = threading.Event()
         with ThreadPoolExecutor(len(runs)) as pool, shown(lambda: ray.get(board.look.remote())) as show:
             try:
@@ -164,7 +157,7 @@ def _cross_validate(
             yield from _finished(ray, run, queued, board, stop)
 
     try:
-        fabric = make_fabric("cpu", 1, "32-true", None)
+        fabric = make_fabric(FabricOptions(devices=1))
         return cross_validate(run.experiment, run.out, fabric, run.source, folds)
     finally:
         prepared.set()

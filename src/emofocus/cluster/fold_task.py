@@ -19,6 +19,7 @@ from emofocus.errors import ConfigError, one_of
 from emofocus.training.cross_validation import run_fold
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import ACCELERATORS, PRECISIONS, make_fabric
+from emofocus.training.options import FabricOptions
 from emofocus.training.predictions import Row
 from emofocus.utils.progress import use_plain_lines
 
@@ -82,7 +83,7 @@ class Heard:
 
 
 def fold_there(
-    device: dict[str, Any],
+    device: FabricOptions,
     board: Any,
     asked: tuple[str, str],
     name: str,
@@ -104,7 +105,7 @@ def fold_there(
     use_plain_lines()
     tell = partial(board.tell.remote, (name, number))
     tell(state=RUNNING, node=platform.node(), note="")
-    fabric = make_fabric(device["accelerator"], 1, device["precision"], device["threads"])
+    fabric = make_fabric(device)
     fabric.loggers.append(_Epochs(tell))
     if speech is None:
         assert heard is not None

@@ -17,6 +17,7 @@ from emofocus.metrics.classification import Metrics
 from emofocus.splits.folds import Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
+from emofocus.training.options import FabricOptions, SourceOptions
 from emofocus.training.setup import describe, find_source, recipe_of, with_embedding
 from emofocus.utils.progress import log_line
 
@@ -46,9 +47,7 @@ class Grid(Settings, frozen=True, kw_only=True):
     epochs: Annotated[int, Meta(ge=1)] | None = None
 
 
-def run_grid(
-    file: Path, address: str, out: Path, cache: Path | None, accelerator: str, precision: str, threads: int
-) -> None:
+def run_grid(file: Path, address: str, out: Path, cache: Path | None, device: FabricOptions) -> None:
     """Run all of a grid, or what is left of it.
 
     Args:
@@ -56,15 +55,13 @@ def run_grid(
         address: As in `connected`.
         out: Folder of results: ``<corpus>/<protocol>/<model>-<recipe>/seed<S>`` of each run.
         cache: As in `make_experiment`.
-        accelerator: Of each fold, as in `Resources`, like the rest.
-        precision: As there.
-        threads: As there.
+        device: Accelerator, precision and threads of each fold.
 
     Raises:
         EmofocusError: The file is none, or names something that does not exist: then nothing has been run. Or some
             runs failed: then all others are finished.
     """
-    resources = Resources(accelerator, precision, threads)
+    resources = Resources(device.accelerator, device.precision, device.threads or 1)
     runs = runs_of(load_grid(file), file.parent, out, cache)
     log_line(f"{file}: {len(runs)} runs, {sum(len(run.experiment.folds) for run in runs)} folds")
     found = run_all(address, runs, resources)
@@ -116,13 +113,15 @@ def runs_of(grid: Grid, beside: Path, out: Path, cache: Path | None) -> list[Run
 def _source(settings: GridCorpus, beside: Path, cache: Path | None) -> tuple[SpeechSource, str | None]:
     embeddings = settings.embeddings and absolute_if_path(settings.embeddings, beside)
     source = find_source(
-        corpus=settings.corpus and absolute_if_path(settings.corpus, beside),
-        features=None if settings.features is None else beside / settings.features,
-        cache=cache,
-        root=None if settings.root is None else beside / settings.root,
-        labels=settings.labels,
-        only=settings.only,
-        embeddings=embeddings,
+        SourceOptions(
+            corpus=settings.corpus and absolute_if_path(settings.corpus, beside),
+            features=None if settings.features is None else beside / settings.features,
+            cache=cache,
+            root=None if settings.root is None else beside / settings.root,
+            labels=settings.labels,
+            only=settings.only,
+            embeddings=embeddings,
+        )
     )
     log_line(describe(source.corpus))
     return source, embeddings

@@ -8,8 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from emofocus.cluster.connection import absolute_if_path, connected, import_ray
 from emofocus.errors import ConfigError, EmofocusError
+from emofocus.training.loop import Epoch
+from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.utils.progress import log_line
 
 ray = import_ray()
@@ -24,12 +28,38 @@ RESTARTS = 3
 STORE = "ray"
 """Folder below the results in which Ray keeps the checkpoints of a run; all machines must see it."""
 
-NAMES_OR_PATHS = ("corpus", "recipe", "embeddings", "shards")
+NAMES_OR_PATHS = ("corpus", "recipe", "embeddings")
 """Options that may name files, as those do that are paths."""
 
 
-def train(address: str, out: Path, devices: int | None, accelerator: str, **arguments: Any) -> None:
-    """`emofocus train --ray`: as `emofocus train`, by that many ``devices`` workers anywhere in the cluster.
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker trains, and on which device.
+
+    Attributes:
+        options: The experiment.
+        device: Device of each worker.
+        fold: Number of the fold.
+        shards: Path or URI of shards to train from in place of a corpus.
+        buffer: Size of the buffer of features, with shards.
+    """
+
+    options: ExperimentOptions
+    device: FabricOptions
+    fold: int | None = None
+    shards: str | None = None
+    buffer: str = "256MB"
+
+
+def train(
+    address: str,
+    options: ExperimentOptions,
+    device: FabricOptions,
+    out: Path,
+    fold: int | None = None,
+    shards: str | None = None,
+    buffer: str = "256MB",
+) -> None:
+    """`emofocus train --ray`: as `emofocus train`, by as many workers anywhere in the cluster as there are devices.
 
     After each epoch the checkpoint is stored below ``out``, from where workers that are started again, and the same
     command, go on.
@@ -38,12 +68,18 @@ def train(address: str, out: Path, devices: int | None, accelerator: str, **argu
         ConfigError: There is no cluster at the address, or it lacks the resources.
         EmofocusError: The training failed, and why.
     """
-    workers = devices or 1
+    workers, gpus = device.devices or 1, device.accelerator == "gpu"
     with connected(address, speaking=True):
-        refuse_lack(workers, accelerator)
-        told = for_workers(arguments) | {"accelerator": accelerator}
+        refuse_lack(workers, device.accelerator)
+        worker = WorkerOptions(
+            options=for_workers(options),
+            device=msgspec.structs.replace(device, devices=None),
+            fold=fold,
+            shards=shards and absolute_if_path(shards),
+            buffer=buffer,
+        )
         try:
-            result = trainer(told, out.absolute(), workers, accelerator == "gpu").fit()
+            result = trainer(worker, out.absolute(), workers, gpus).fit()
         except (TrainingFailedError, RayError) as error:
             raise EmofocusError(f"training on Ray failed, the same command goes on: {reason(error)}") from error
     if result.checkpoint is None:
@@ -71,18 +107,19 @@ def refuse_lack(workers: int, accelerator: str) -> None:
         raise ConfigError(f"--devices {workers} needs as many {kind}s; the cluster has {there}")
 
 
-def for_workers(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Options as workers understand them, whose working directory is another one."""
-    paths = {name: value.absolute() for name, value in arguments.items() if isinstance(value, Path)}
-    texts = {name: absolute_if_path(arguments[name]) for name in NAMES_OR_PATHS if arguments.get(name) is not None}
-    return arguments | paths | texts
+def for_workers(options: ExperimentOptions) -> ExperimentOptions:
+    """Options with absolute paths, for workers, whose working directory is another one."""
+    values = msgspec.structs.asdict(options)
+    paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
+    texts = {name: absolute_if_path(values[name]) for name in NAMES_OR_PATHS if values[name] is not None}
+    return msgspec.structs.replace(options, **paths, **texts)
 
 
-def trainer(arguments: dict[str, Any], out: Path, workers: int, gpus: bool) -> TorchTrainer:
+def trainer(worker: WorkerOptions, out: Path, workers: int, gpus: bool) -> TorchTrainer:
     """The run: its name and place are its identity, by which it is found again."""
     return TorchTrainer(
         work,
-        train_loop_config=arguments,
+        train_loop_config={"worker": worker},
         scaling_config=ray_train.ScalingConfig(num_workers=workers, use_gpu=gpus),
         run_config=ray_train.RunConfig(
             name=STORE,
@@ -93,8 +130,8 @@ def trainer(arguments: dict[str, Any], out: Path, workers: int, gpus: bool) -> T
     )
 
 
-def work(arguments: dict[str, Any]) -> None:
-    """What each worker does: `emofocus train` into a folder of its own, whose content goes to Ray after each epoch."""
+def work(config: dict[str, WorkerOptions]) -> None:
+    """Run `emofocus train` in a worker, into a folder of its own, whose content goes to Ray after each epoch."""
     context = ray_train.get_context()
     os.environ |= as_torchrun(context.get_node_rank(), context.get_local_world_size(), context.get_world_size())
     folder = Path(tempfile.mkdtemp(prefix="emofocus-"))
@@ -107,7 +144,7 @@ def work(arguments: dict[str, Any]) -> None:
             mine = ray_train.Checkpoint.from_directory(folder) if context.get_world_rank() == 0 else None
             ray_train.report(figures, checkpoint=mine)
 
-        command(arguments)(out=folder, devices=None, after_epoch=lambda figures: report(asdict(figures)), **arguments)
+        train_here(config["worker"], folder, lambda figures: report(asdict(figures)))
         report({})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -123,12 +160,13 @@ def as_torchrun(node: int, here: int, everywhere: int) -> dict[str, str]:
     }
 
 
-def command(arguments: dict[str, Any]) -> Callable[..., None]:
-    """From a corpus, or from shards."""
-    if arguments.get("shards"):
-        from emofocus.training.shards.training import train as from_shards
+def train_here(worker: WorkerOptions, folder: Path, after_epoch: Callable[[Epoch], None]) -> None:
+    """Train from a corpus, or from shards."""
+    if worker.shards:
+        from emofocus.training.shards.training import train as train_from_shards
 
-        return from_shards
-    from emofocus.training.runs import train as from_corpus
+        train_from_shards(worker.shards, worker.buffer, worker.options, worker.device, folder, worker.fold, after_epoch)
+        return
+    from emofocus.training.runs import train as train_from_corpus
 
-    return from_corpus
+    train_from_corpus(worker.options, worker.device, folder, worker.fold, after_epoch)

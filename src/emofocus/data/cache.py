@@ -99,6 +99,10 @@ class Cache:
                 oldest = min((float(value) for _, value in cursor), default=None)
         return Usage(entries, used, (self.folder / "data.mdb").stat().st_size, self.limit, oldest)
 
+    def __reduce__(self) -> tuple[type["Cache"], tuple[Path, int]]:
+        """Another process opens the same folder."""
+        return Cache, (self.folder, self.limit)
+
     def close(self) -> None:
         """Release the file."""
         self._environment.close()

@@ -73,6 +73,10 @@ class FeaturesFile:
         self.embedding = parse(EmbeddingSettings, embedding, str(path)) if embedding else None
         self._speeds = tuple(json.loads(metadata["speeds"]))
 
+    def __reduce__(self) -> tuple[type["FeaturesFile"], tuple[Path]]:
+        """Another process opens the same file."""
+        return FeaturesFile, (self.path,)
+
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """Features as they are, then at the recipe's further speeds.
 

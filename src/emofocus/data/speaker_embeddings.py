@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,10 @@ class Extractor:
             raise ModelError(f"{path}: gives {found.shape} for one waveform (valid: (1, D))")
         digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
         self.settings = EmbeddingSettings(size=found.shape[1], source=f"onnx {digest}")
+
+    def __reduce__(self) -> tuple[type["Extractor"], tuple[Path]]:
+        """Another process opens the same file."""
+        return Extractor, (self.path,)
 
     def __call__(self, waveform: audio.Waveform, lengths: NDArray[np.int64] | None = None) -> Vector:
         """Waveforms (B, T), rows padded with zeros, and true samples (B,) or None when all are T → (B, D)."""
@@ -116,11 +121,11 @@ def with_embeddings(source: SpeechSource, cache: Cache, embeddings: str) -> Embe
     """
     if embeddings == MANIFEST:
         vectors = _read_vectors(source.corpus)
-        return EmbeddedSpeech(source, EmbeddingSettings(size=vectors.shape[1], source=MANIFEST), lambda: vectors)
+        return EmbeddedSpeech(source, EmbeddingSettings(size=vectors.shape[1], source=MANIFEST), vectors.view)
     if not embeddings.endswith(".onnx"):
         raise ConfigError(f"embeddings {embeddings!r} are unknown (valid: {MANIFEST}, or an extractor's .onnx file)")
     extractor = Extractor(Path(embeddings))
-    return EmbeddedSpeech(source, extractor.settings, lambda: _extract(source.corpus, cache, extractor))
+    return EmbeddedSpeech(source, extractor.settings, partial(_extract, source.corpus, cache, extractor))
 
 
 def _read_vectors(corpus: Corpus) -> Vector:

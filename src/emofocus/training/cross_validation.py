@@ -28,8 +28,11 @@ from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line
 from emofocus.version import __version__
 
-FoldRunner = Callable[[Sequence[int]], Iterable[tuple[dict[str, Any], list[Row]]]]
-"""Numbers of folds → what `run_fold` returns of each, in whatever order they are finished."""
+FoldResult = tuple[dict[str, Any], list[Row]]
+"""A fold's entry in `summary.json`, and its lines of `predictions.csv`."""
+
+FoldRunner = Callable[[Sequence[int]], Iterable[FoldResult]]
+"""Numbers of folds → the result of each, in the order in which they are finished."""
 
 
 def cross_validate(
@@ -69,7 +72,7 @@ def cross_validate(
         write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
     summary["audit"] = audited.counts()
 
-    def one_after_the_other(numbers: Sequence[int]) -> Iterable[tuple[dict[str, Any], list[Row]]]:
+    def one_after_the_other(numbers: Sequence[int]) -> Iterable[FoldResult]:
         for number in numbers:
             yield run_fold(experiment, number, speech, out / f"fold-{number}", fabric)
 
@@ -91,7 +94,7 @@ def run_fold(
     folder: Path,
     fabric: Fabric,
     after_epoch: Callable[[Epoch], None] | None = None,
-) -> tuple[dict[str, Any], list[Row]]:
+) -> FoldResult:
     """Train on a fold, calibrate on its validation part, then score its test part, once.
 
     Where an earlier run has settled length and calibration, the validation part is trained on as well.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,6 @@ from emofocus.splits.folds import Fold, Folds
 from emofocus.utils.progress import log_line
 
 SELECTION = "best validation UA; test scored once"
-
 
 SELECTION_OF_REFIT = (
     "number of epochs and calibration by validation, in a run before; then trained anew, on the validation part too; "
@@ -72,6 +72,11 @@ class Experiment:
         """What the model directory of a fold says, before there are figures."""
         return self.recipe.config(self.model, self.corpus.classes, self.corpus.license)
 
+    @cached_property
+    def parameters(self) -> int:
+        """Learned numbers of the network, counted once, without making them."""
+        return parameter_count(self.config())
+
     def identity(self) -> dict[str, Any]:
         """The head of `summary.json`."""
         return {
@@ -82,7 +87,7 @@ class Experiment:
             "model": self.model,
             "recipe": self.recipe_name,
             "recipe_settings": to_plain(self.recipe),
-            "parameters": parameter_count(self.config()),
+            "parameters": self.parameters,
             "protocol": {
                 "name": self.protocol,
                 "note": self.folds.note,

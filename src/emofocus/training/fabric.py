@@ -12,60 +12,59 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from emofocus.errors import ConfigError, MissingExtraError, one_of
 from emofocus.training.distributed import processes
+from emofocus.training.options import FabricOptions
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 
-
 LOGS = ("tensorboard",)
 
-
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-
 
 PATIENCE = timedelta(days=1)
 """How long processes wait for each other, as for a corpus' features; a dead one is noticed at once."""
 
 
-def make_fabric(
-    accelerator: str,
-    devices: int | None,
-    precision: str,
-    threads: int | None,
-    log: str | None = None,
-    out: Path = Path(),
-) -> Fabric:
-    """Device, precision and processes of a run (started here, unless torchrun did), and where its figures are logged.
+def make_fabric(options: FabricOptions, out: Path = Path()) -> Fabric:
+    """Start the processes of a run, unless torchrun did, with its device, precision and log.
+
+    Args:
+        options: What to start.
+        out: Folder of the log.
 
     Raises:
         ConfigError: An unknown or absent accelerator, an unknown precision or log, or not as many devices.
-        MissingExtraError: ``log`` is tensorboard, which is not installed.
+        MissingExtraError: The log is tensorboard, which is not installed.
     """
-    if accelerator not in ACCELERATORS:
-        raise ConfigError(f"unknown accelerator {accelerator!r} ({one_of(ACCELERATORS)})")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"unknown precision {precision!r} ({one_of(PRECISIONS)})")
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("accelerator 'gpu' is not there: torch finds no CUDA device; use cpu or auto")
-    if log not in (None, *LOGS):
-        raise ConfigError(f"unknown log {log!r} ({one_of(LOGS)})")
-    here, machines = processes(devices)
-    if accelerator != "cpu" and 0 < torch.cuda.device_count() < here:
+    _refuse_unknown(options)
+    here, machines = processes(options.devices)
+    if options.accelerator != "cpu" and 0 < torch.cuda.device_count() < here:
         raise ConfigError(f"--devices {here}, but torch finds {torch.cuda.device_count()} (valid with cpu: any number)")
-    if threads:
-        torch.set_num_threads(threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     keep_freed_memory()
-    loggers = [_tensorboard(out)] if log else []
+    loggers = [_tensorboard(out)] if options.log else []
     strategy = DDPStrategy(timeout=PATIENCE) if here * machines > 1 else "auto"
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator=options.accelerator,
         strategy=strategy,
         devices=here,
         num_nodes=machines,
-        precision=precision,  # type: ignore[arg-type]
+        precision=options.precision,  # type: ignore[arg-type]
         loggers=loggers,  # type: ignore[arg-type]
     )
     fabric.launch()
     return fabric
+
+
+def _refuse_unknown(options: FabricOptions) -> None:
+    if options.accelerator not in ACCELERATORS:
+        raise ConfigError(f"unknown accelerator {options.accelerator!r} ({one_of(ACCELERATORS)})")
+    if options.precision not in PRECISIONS:
+        raise ConfigError(f"unknown precision {options.precision!r} ({one_of(PRECISIONS)})")
+    if options.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("accelerator 'gpu' is not there: torch finds no CUDA device; use cpu or auto")
+    if options.log not in (None, *LOGS):
+        raise ConfigError(f"unknown log {options.log!r} ({one_of(LOGS)})")
 
 
 def keep_freed_memory() -> None:

@@ -1,8 +1,5 @@
 """Names and settings of a command → an experiment and the source of its features."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import msgspec
 
 from emofocus.config import EmbeddingSettings, Recipe, load_recipe
@@ -17,42 +14,31 @@ from emofocus.models import MODELS
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
+from emofocus.training.options import ExperimentOptions, SourceOptions
 from emofocus.training.refit import refitted
 from emofocus.utils.progress import log_line
 
 
-def make_experiment(
-    corpus: str | None,
-    features: Path | None,
-    cache: Path | None,
-    root: Path | None,
-    labels: str | None,
-    only: Sequence[str],
-    model: str,
-    recipe: str,
-    protocol: str | None,
-    folds: Path | None,
-    epochs: int | None,
-    seed: int,
-    embeddings: str | None = None,
-    refit: Path | None = None,
-) -> tuple[Experiment, SpeechSource]:
-    """Check all names and deal the folds before any work begins; with ``refit``, see `emofocus.training.refit`.
+def make_experiment(options: ExperimentOptions) -> tuple[Experiment, SpeechSource]:
+    """Check all names and deal the folds before any work begins.
 
     Returns:
-        The experiment, and where its features come from.
+        The experiment, and the source of its features.
 
     Raises:
         EmofocusError: Something does not exist, or does not fit; the message says what would.
     """
-    name, settings = recipe_of(model, recipe, epochs)
-    source = find_source(corpus, features, cache, root, labels, only, embeddings)
-    name, settings = with_embedding(model, name, settings, source.embedding)
-    read = source.corpus
-    log_line(describe(read))
-    dealt = make_folds(read, protocol or "speaker", seed) if folds is None else read_folds(folds, read, protocol, seed)
-    experiment = Experiment(read, model, name, settings, dealt, seed)
-    return refitted(experiment, refit) if refit else experiment, source
+    name, recipe = recipe_of(options.model, options.recipe, options.epochs)
+    source = find_source(options)
+    name, recipe = with_embedding(options.model, name, recipe, source.embedding)
+    corpus, protocol, seed = source.corpus, options.protocol, options.seed
+    log_line(describe(corpus))
+    if options.folds is None:
+        folds = make_folds(corpus, protocol or "speaker", seed)
+    else:
+        folds = read_folds(options.folds, corpus, protocol, seed)
+    experiment = Experiment(corpus, options.model, name, recipe, folds, seed)
+    return refitted(experiment, options.refit) if options.refit else experiment, source
 
 
 def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]:
@@ -75,7 +61,7 @@ def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]
 
 
 def with_embedding(model: str, name: str, recipe: Recipe, embedding: EmbeddingSettings | None) -> tuple[str, Recipe]:
-    """A recipe and its name, told what frames end with.
+    """A recipe and its name, with the embedding that ends each frame, if there is one.
 
     Raises:
         ModelError: The model takes no embeddings.
@@ -88,32 +74,24 @@ def with_embedding(model: str, name: str, recipe: Recipe, embedding: EmbeddingSe
     return f"{name}+embeddings", msgspec.structs.replace(recipe, embedding=embedding)
 
 
-def find_source(
-    corpus: str | None,
-    features: Path | None,
-    cache: Path | None,
-    root: Path | None,
-    labels: str | None,
-    only: Sequence[str],
-    embeddings: str | None,
-) -> SpeechSource:
-    """A corpus by way of the cache, or a file of features.
+def find_source(options: SourceOptions) -> SpeechSource:
+    """Open a corpus by way of the cache, or a file of features.
 
     Raises:
         EmofocusError: Neither is named, or both, or it cannot be read.
     """
-    if (corpus is None) == (features is None):
+    if (options.corpus is None) == (options.features is None):
         raise ConfigError("name either --corpus (with --root) or --features")
-    if corpus is not None:
-        opened = Cache(cache)
-        source = CachedSpeech(read_corpus(corpus, root, labels, only), opened)
-        return with_embeddings(source, opened, embeddings) if embeddings else source
-    if root or labels or only or embeddings:
+    if options.corpus is not None:
+        cache = Cache(options.cache)
+        source = CachedSpeech(read_corpus(options.corpus, options.root, options.labels, options.only), cache)
+        return with_embeddings(source, cache, options.embeddings) if options.embeddings else source
+    if options.root or options.labels or options.only or options.embeddings:
         raise ConfigError(
             "--root, --labels, --only and --embeddings were settled when the file of --features was written"
         )
-    assert features is not None
-    return FeaturesFile(features)
+    assert options.features is not None
+    return FeaturesFile(options.features)
 
 
 def describe(corpus: Corpus) -> str:

@@ -5,7 +5,6 @@ compares that record with what it is asked for: the same work goes on, other wor
 difference.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -97,6 +96,8 @@ def write_record(path: Path, record: Record) -> None:
 
 def content_hash(path: Path) -> str:
     """16 hexadecimal digits that tell the bytes of a file from those of others."""
+    import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

@@ -25,6 +25,7 @@ from emofocus.splits.folds import Fold, Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
 from emofocus.training.loop import fit
+from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.scoring import mean_logits
 from emofocus.training.shards.format import Cut
 from emofocus.training.shards.reader import Heard, Shards, shared, shuffled
@@ -274,7 +275,7 @@ def test_what_does_not_fit_is_refused_by_name(shards: Shards, tmp_path: Path) ->
         Shards("nowhere://x")
     with pytest.raises(ConfigError, match="--corpus was settled when the shards were written"):
         train_from_shards(
-            shards.location.path, tmp_path, "1MB", "cpu", 1, "32-true", None, None, "", "", 1, 0, corpus="x"
+            shards.location.path, "1MB", ExperimentOptions(corpus="x"), FabricOptions(devices=1), tmp_path
         )
 
 

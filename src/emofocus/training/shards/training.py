@@ -16,6 +16,7 @@ from emofocus.models.checkpoint import save_config
 from emofocus.training.experiment import SELECTION
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, Fitted, fit
+from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.scoring import mean_logits
 from emofocus.training.setup import make_experiment, recipe_of, with_embedding
 from emofocus.utils.progress import log_line
@@ -28,16 +29,16 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "pyarrow", "cluster") from error
 
-SETTLED = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "fold", "cache")
+SETTLED = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "cache")
 """Options that shards decide."""
 
 NOT_SETTLED = "--model, --recipe, --epochs, --seed, --buffer, and where to train"
 
 
-def save_shards(out: str, fold: int, half: bool, listen: bool, utterances: int, **choices: Any) -> None:
-    """`emofocus shards`; ``choices`` are `make_experiment`'s."""
+def save_shards(options: ExperimentOptions, out: str, fold: int, half: bool, listen: bool, utterances: int) -> None:
+    """`emofocus shards`: write the training and validation part of a fold."""
     location = shards_at(out)
-    experiment, source = make_experiment(epochs=None, **choices)
+    experiment, source = make_experiment(options)
     if fold >= len(experiment.folds):
         raise ConfigError(f"there is no fold {fold} ({one_of(range(len(experiment.folds)))})")
     index = write_shards(experiment, fold, source, location, half, listen, utterances)
@@ -48,28 +49,27 @@ def save_shards(out: str, fold: int, half: bool, listen: bool, utterances: int, 
 
 def train(
     shards: str,
-    out: Path,
     buffer: str,
-    accelerator: str,
-    devices: int | None,
-    precision: str,
-    threads: int | None,
-    log: str | None,
-    model: str,
-    recipe: str,
-    epochs: int | None,
-    seed: int,
+    options: ExperimentOptions,
+    device: FabricOptions,
+    out: Path,
+    fold: int | None = None,
     after_epoch: Callable[[Epoch], None] | None = None,
-    **settled: Any,
 ) -> None:
-    """`emofocus train --shards`; ``settled`` are options that shards decide, and must not be given."""
-    given = [name for name in SETTLED if settled.get(name) not in (None, ())]
+    """`emofocus train --shards`.
+
+    Raises:
+        ConfigError: An option is given that the shards decide, or the recipe asks for what they lack.
+    """
+    given = [name for name in SETTLED if getattr(options, name) not in (None, ())]
+    given += [] if fold is None else ["fold"]
     if given:
         raise ConfigError(f"--{given[0]} was settled when the shards were written; --shards takes {NOT_SETTLED}")
     opened, buffer_bytes = Shards(shards), parse_size(buffer)
-    name, settings = with_embedding(model, *recipe_of(model, recipe, epochs), opened.embedding)
+    model, seed = options.model, options.seed
+    name, settings = with_embedding(model, *recipe_of(model, options.recipe, options.epochs), opened.embedding)
     train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
-    fabric = make_fabric(accelerator, devices, precision, threads, log, out)
+    fabric = make_fabric(device, out)
     parts = ", ".join(f"{part} {size['utterances']}" for part, size in opened.index["parts"].items())
     log_line(
         f"{opened.index['corpus']} out of {opened.location.name}: {parts}; a buffer of {format_size(buffer_bytes)}"
@@ -81,7 +81,7 @@ def train(
     fitted = fit(network, train_part, valid, settings, seed, work, fabric, title, after_epoch)
     calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
     if fabric.is_global_zero:
-        told = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": precision}
+        told = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": device.precision}
         told |= {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
         values: dict[str, float | None] = {"temperature": calibration.temperature, "threshold": calibration.threshold}
         values["energy"] = calibration.energy
