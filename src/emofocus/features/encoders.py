@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from emofocus.config import EncoderSettings, FeatureSettings
 from emofocus.errors import ConfigError, ModelError
-from emofocus.features import whisper
+from emofocus.features import self_supervised, whisper
 from emofocus.utils.atomic import replacing
 from emofocus.utils.folders import cache_folder
 
@@ -67,6 +67,18 @@ FAMILIES: dict[str, Family] = {
         whisper.own_name,
         whisper.WhisperEncoder,
         whisper.Whisper,
+    ),
+    **dict.fromkeys(
+        self_supervised.CLASSES,
+        Family(
+            self_supervised.STEP,
+            self_supervised.shape_of,
+            self_supervised.depth_of,
+            self_supervised.width_of,
+            self_supervised.own_name,
+            self_supervised.make,
+            self_supervised.SelfSupervised,
+        ),
     ),
 }
 """By `model_type` of their `config.json`, and name of the features."""
