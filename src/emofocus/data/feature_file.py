@@ -14,7 +14,7 @@ from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, parse, to_plain
 from emofocus.corpora import Corpus
 from emofocus.corpora.corpus import SCHEMA
-from emofocus.data.feature_store import Speech, SpeechSource
+from emofocus.data.feature_store import Speech, SpeechSource, refuse_copies
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.models.checkpoint import load_tensors, save_tensors
 
@@ -83,6 +83,7 @@ class FeaturesFile:
         Raises:
             ConfigError: The recipe asks for other features, or for speeds that are not in the file.
         """
+        refuse_copies(recipe)
         if recipe.features != self._settings:
             raise ConfigError(f"{self.path} holds other features than the recipe asks for: {to_plain(self._settings)}")
         missing = [speed for speed in recipe.speeds if speed not in self._speeds]
@@ -116,6 +117,7 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
         half: Store the frames in float16, each feature at zero mean and unit variance: half the size, and errors of
             about a thousandth of a standard deviation.
     """
+    refuse_copies(recipe)
     corpus, fingerprints, speeds = source.corpus, source.fingerprints(), (1.0, *recipe.speeds)
     tensors: dict[str, Tensor] = {}
     for speed, part in zip(speeds, source.speech(recipe), strict=True):
@@ -141,7 +143,7 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
 
 def _packed(speech: Sequence[Speech], half: bool) -> dict[str, Tensor]:
     items = list(speech)
-    frames = torch.from_numpy(np.concatenate([item.frames for item in items]))  # (N, F)
+    frames = torch.from_numpy(np.concatenate([item.frames for item in items])).float()  # (N, F)
     scale, offset = torch.ones(frames.shape[1]), torch.zeros(frames.shape[1])
     if half:
         scale, offset = frames.std(dim=0).clamp(min=1e-5), frames.mean(dim=0)

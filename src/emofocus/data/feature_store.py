@@ -17,7 +17,7 @@ from emofocus.audio.fingerprint import AudioFingerprint, fingerprint_of
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.data.cache import Cache
-from emofocus.errors import AudioError
+from emofocus.errors import AudioError, ConfigError
 from emofocus.features.front_end import FrontEnd
 from emofocus.utils.progress import track
 
@@ -218,6 +218,17 @@ def altered(waveform: audio.Waveform, copy: str, content: str) -> audio.Waveform
     seed = int.from_bytes(hashlib.blake2b(f"{content}/{copy}".encode(), digest_size=8).digest())
     generator = np.random.default_rng(seed)
     return COPIES[copy](generator)(waveform, Scene(generator, ()))
+
+
+def refuse_copies(recipe: Recipe) -> None:
+    """Refuse copies where features are stored for training elsewhere.
+
+    Raises:
+        ConfigError: The recipe asks for some.
+    """
+    if recipe.copies:
+        listed = ", ".join(recipe.copies)
+        raise ConfigError(f"copies ({listed}) are made for training with --corpus alone; leave them out of the recipe")
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from emofocus.config import to_plain
-from emofocus.data.feature_store import Speech, SpeechSource
+from emofocus.data.feature_store import Speech, SpeechSource, refuse_copies
 from emofocus.errors import ConfigError
 from emofocus.segments import active_segments
 from emofocus.training.experiment import Experiment, refuse_leaks
@@ -53,9 +53,10 @@ def write_shards(
 
     Raises:
         SplitError: The folds leak.
-        ConfigError: ``location`` holds other shards, or cannot be written to.
+        ConfigError: ``location`` holds other shards, or cannot be written to, or the recipe asks for copies.
         CorpusError: It holds a damaged shard.
     """
+    refuse_copies(experiment.recipe)
     audited = refuse_leaks(experiment, source.fingerprints() if listen else None)
     head = _head(experiment, number, half, size) | {"audit": audited.counts(), "not_looked_at": list(audited.unseen)}
     identity = hashlib.sha256(json.dumps(head).encode()).hexdigest()[:16]
@@ -149,7 +150,7 @@ class _Writer:
     def _cut(self, speech: Speech) -> Cut:
         settings = self.experiment.recipe.segment
         starts = np.flatnonzero(active_segments(speech.level, settings)) * settings.hop
-        return Cut(speech.frames, starts.astype("<i4"))
+        return Cut(np.asarray(speech.frames, np.float32), starts.astype("<i4"))
 
     def _row(self, position: int, cuts: Sequence[Cut]) -> dict[str, Any]:
         row: dict[str, Any] = {"key": self.experiment.corpus.table["key"][position]}
