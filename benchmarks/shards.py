@@ -64,6 +64,9 @@ class MadeSpeech(Sequence[Speech]):
         """See `emofocus.data.feature_store.SpeechSource`."""
         return [self]
 
+    def content(self) -> str:
+        return "made"
+
     def fingerprints(self) -> list[AudioFingerprint]:
         """There are none."""
         raise NotImplementedError("there is no audio to listen to")

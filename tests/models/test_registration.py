@@ -6,28 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import Tensor, nn
 
 from emofocus import Recognizer
 from emofocus.cli.main import app
-from emofocus.config import FeatureSettings, ModelConfig, Recipe
 from emofocus.features.front_end import FrontEnd
-from emofocus.models import MODELS, Model, NetworkOutput, SpeechNetwork, build
-from emofocus.models.attention import masked_mean
+from emofocus.models import MODELS, Model, build
+from helpers.toy import TOY_RECIPE, Toy
 from helpers.untrained import config_of
-
-TOY_RECIPE = Recipe(description="A toy's own.", epochs=1, batch_size=32, features=FeatureSettings(coefficients=13))
-
-
-class Toy(SpeechNetwork):
-    """The mean of all frames, and one linear layer."""
-
-    def __init__(self, config: ModelConfig, size: int) -> None:
-        super().__init__(size)
-        self.classifier = nn.Linear(size, len(config.labels))
-
-    def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
-        return NetworkOutput(self.classifier(masked_mean(encoded, lengths)), None)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ from emofocus.cluster.fold_task import Heard, Resources, fold_there
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.training.cross_validation import cross_validate
+from emofocus.training.cross_validation import FoldResult, cross_validate
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
 from emofocus.training.options import ExperimentOptions, FabricOptions
-from emofocus.training.predictions import Row
 from emofocus.training.setup import make_experiment
 from emofocus.training.summary import print_summary
 from emofocus.utils.atomic import replacing
-
-FoldResult = tuple[dict[str, Any], list[Row]]
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,14 @@ class Run:
         source: Where its features come from here, for the audit.
         heard: Where nodes have them from; None for those that are sent along.
         out: Where results go.
+        precision: Arithmetic of training.
     """
 
     experiment: Experiment
     source: SpeechSource
     heard: Heard | None
     out: Path
+    precision: str = "32-true"
 
     @classmethod
     def of(
@@ -101,6 +100,7 @@ def run_all(address: str, runs: Sequence[Run], resources: Resources) -> list[dic
         board = ray.remote(num_cpus=0)(Board).remote()
         task = partial(ray.remote(**options)(fold_there).remote, device, board)
         stop = threading.Event()
+        runs = [replace(run, precision=resources.precision) for run in runs]
         with ThreadPoolExecutor(len(runs)) as pool, shown(lambda: ray.get(board.look.remote())) as show:
             try:
                 return _summaries(_started(ray, pool, runs, task, board, stop, show), show)
@@ -158,7 +158,7 @@ def _cross_validate(
 
     try:
         fabric = make_fabric(FabricOptions(devices=1))
-        return cross_validate(run.experiment, run.out, fabric, run.source, folds)
+        return cross_validate(run.experiment, run.out, fabric, run.source, folds, run.precision)
     finally:
         prepared.set()
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from emofocus.audio.fingerprint import AudioFingerprint
@@ -17,8 +18,12 @@ from emofocus.corpora.corpus import SCHEMA
 from emofocus.data.feature_store import Speech, SpeechSource, refuse_copies
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.models.checkpoint import load_tensors, save_tensors
+from emofocus.utils.provenance import REMEDY, content_hash, refuse_other_work
 
 FORMAT = "emofocus features/1"
+
+TEXTS = ("format", "content")
+"""Metadata that is not JSON."""
 
 
 class HeldSpeech(Sequence[Speech]):
@@ -72,6 +77,14 @@ class FeaturesFile:
         embedding = json.loads(metadata.get("embedding", "null"))
         self.embedding = parse(EmbeddingSettings, embedding, str(path)) if embedding else None
         self._speeds = tuple(json.loads(metadata["speeds"]))
+        self._content = metadata.get("content")
+
+    def content(self) -> str:
+        """See `SpeechSource`; that of the recordings, as it was when the file was written, and their precision."""
+        if self._content is None:  # written by an older version
+            return content_hash(self.path)
+        half = self._tensors["1.frames"].dtype == torch.float16
+        return f"{self._content} in half precision" if half else self._content
 
     def __reduce__(self) -> tuple[type["FeaturesFile"], tuple[Path]]:
         """Another process opens the same file."""
@@ -107,7 +120,7 @@ class FeaturesFile:
         return HeldSpeech(frames * scale + offset, level, self._tensors[f"{speed:g}.edges"].numpy())
 
 
-def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool = False) -> None:
+def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool = False) -> bool:
     """Write a corpus' features, atomically.
 
     Args:
@@ -116,9 +129,19 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
         recipe: Which features, and at which speeds.
         half: Store the frames in float16, each feature at zero mean and unit variance: half the size, and errors of
             about a thousandth of a standard deviation.
+
+    Returns:
+        Whether it was written; a file of the same features stays.
+
+    Raises:
+        ConfigError: The path holds other features, or another kind of file, or the recipe asks for altered copies.
     """
     refuse_copies(recipe)
-    corpus, fingerprints, speeds = source.corpus, source.fingerprints(), (1.0, *recipe.speeds)
+    head = _metadata(source, recipe, half)
+    if path.exists():
+        _refuse_other_features(path, head)
+        return False
+    fingerprints, speeds = source.fingerprints(), (1.0, *recipe.speeds)
     tensors: dict[str, Tensor] = {}
     for speed, part in zip(speeds, source.speech(recipe), strict=True):
         tensors |= {f"{speed:g}.{name}": value for name, value in _packed(part, half).items()}
@@ -127,6 +150,13 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
     tensors["prints.edges"] = _edges([len(fingerprint.prints) for fingerprint in fingerprints])
     digests = b"".join(bytes.fromhex(fingerprint.digest) for fingerprint in fingerprints)
     tensors["digests"] = torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(len(fingerprints), -1)
+    save_tensors(path, tensors, head)
+    return True
+
+
+def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str]:
+    """What a file of features says of itself; files of other features say something else."""
+    corpus = source.corpus
     head = {
         "name": corpus.name,
         "classes": list(corpus.classes),
@@ -134,11 +164,32 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
         "left_out": dict(corpus.left_out),
         "table": corpus.table.to_dict(as_series=False),
     }
-    metadata = {"format": FORMAT, "corpus": json.dumps(head), "speeds": json.dumps(speeds)}
+    metadata = {"format": FORMAT, "corpus": json.dumps(head), "speeds": json.dumps((1.0, *recipe.speeds))}
     metadata["features"] = json.dumps(to_plain(recipe.features))
+    metadata["content"], metadata["half"] = source.content(), json.dumps(half)
     if source.embedding:
         metadata["embedding"] = json.dumps(to_plain(source.embedding))
-    save_tensors(path, tensors, metadata)
+    return metadata
+
+
+def _refuse_other_features(path: Path, metadata: dict[str, str]) -> None:
+    """Refuse a file that holds something else than these features.
+
+    Raises:
+        ConfigError: It does.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            there = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path} is there already, and is no file of features; {REMEDY}") from error
+    if "half" not in there:
+        raise ConfigError(f"{path} is there already, and nobody knows of which recordings; {REMEDY}")
+    refuse_other_work(path, _parsed(there), _parsed(metadata))
+
+
+def _parsed(metadata: dict[str, str]) -> dict[str, object]:
+    return {name: value if name in TEXTS else json.loads(value) for name, value in metadata.items()}
 
 
 def _packed(speech: Sequence[Speech], half: bool) -> dict[str, Tensor]:

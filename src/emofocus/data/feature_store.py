@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -156,7 +156,10 @@ class SpeechSource(Protocol):
 
     @property
     def corpus(self) -> Corpus:
-        """Whose features."""
+        """The corpus."""
+
+    def content(self) -> str:
+        """Hash of the recordings, by which a replaced one is noticed."""
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """Features of all utterances: as they are, then at the recipe's further speeds, then its further copies.
@@ -174,6 +177,14 @@ class CachedSpeech:
     def __init__(self, corpus: Corpus, cache: Cache) -> None:
         self.corpus, self._cache = corpus, cache
         self.embedding: EmbeddingSettings | None = None
+
+    def content(self) -> str:
+        """See `SpeechSource`; a hash of the files' bytes, and of the times of their parts.
+
+        Raises:
+            AudioError: A file cannot be read.
+        """
+        return hash_of(content_keys(self.corpus, self._cache))
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """See `SpeechSource`.
@@ -193,6 +204,11 @@ class CachedSpeech:
     def fingerprints(self) -> list[AudioFingerprint]:
         """See `SpeechSource`."""
         return fingerprints_of(self.corpus, self._cache)
+
+
+def hash_of(parts: Iterable[str]) -> str:
+    """16 hexadecimal digits that tell some texts, in their order, from others."""
+    return hashlib.blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def faster(waveform: audio.Waveform, speed: float) -> audio.Waveform:

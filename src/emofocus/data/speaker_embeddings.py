@@ -15,7 +15,7 @@ from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import EmbeddingSettings, Recipe
 from emofocus.corpora import Corpus
 from emofocus.data.cache import Cache
-from emofocus.data.feature_store import COMMIT_EVERY, Speech, SpeechSource, content_keys, keep
+from emofocus.data.feature_store import COMMIT_EVERY, Speech, SpeechSource, content_keys, hash_of, keep
 from emofocus.errors import ConfigError, CorpusError, ModelError
 from emofocus.recognition.engine import open_session
 from emofocus.utils.progress import track
@@ -82,6 +82,11 @@ class EmbeddedSpeech:
     def __init__(self, source: SpeechSource, settings: EmbeddingSettings, read: Callable[[], Vector]) -> None:
         self.corpus, self.embedding = source.corpus, settings
         self._source, self._read = source, read
+
+    def content(self) -> str:
+        """See `SpeechSource`; embeddings from files count, those of an extractor are told by its hash."""
+        vectors = self._read().tobytes().hex() if self.embedding.source == MANIFEST else self.embedding.source
+        return hash_of([self._source.content(), vectors])
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """See `SpeechSource`."""

@@ -18,8 +18,9 @@ from emofocus.evaluation.leaderboard import refuse_other_corpus
 from emofocus.evaluation.results import Result, read_run, utterance_of
 from emofocus.metrics.statistics import FIGURES, require_same
 from emofocus.training.predictions import Row, csv_text, measure_rows
-from emofocus.training.summary import averages, refuse_difference
+from emofocus.training.summary import averages
 from emofocus.utils.atomic import write_text
+from emofocus.utils.provenance import refuse_other_work
 from emofocus.version import __version__
 
 
@@ -50,7 +51,7 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
         require_same(first.predictions, other.predictions)
     summary = _head(runs)
     if (out / "summary.json").exists():
-        refuse_difference(out, json.loads((out / "summary.json").read_text(encoding="utf-8")), summary)
+        refuse_other_work(out, json.loads((out / "summary.json").read_text(encoding="utf-8")), summary)
     source = next(iter(wanted.values()))
     rows = _rows(source / "predictions.csv", runs)
     folds = [_fold(number, runs, rows) for number in range(len(first.summary["folds"]))]

@@ -19,13 +19,14 @@ from emofocus.models import build
 from emofocus.models.checkpoint import save_config
 from emofocus.splits.folds import Fold, write_folds
 from emofocus.training.distributed import by_first, first_of_machine
-from emofocus.training.experiment import Experiment, refuse_leaks
+from emofocus.training.experiment import Experiment, provenance, refuse_leaks
 from emofocus.training.loop import Epoch, Fitted, fit
 from emofocus.training.predictions import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
 from emofocus.training.scoring import mean_logits
-from emofocus.training.summary import averages, read_summary, refuse_difference
+from emofocus.training.summary import averages, read_summary
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line
+from emofocus.utils.provenance import PROVENANCE, refuse_other_work, resumes, write_record
 from emofocus.version import __version__
 
 FoldResult = tuple[dict[str, Any], list[Row]]
@@ -36,7 +37,12 @@ FoldRunner = Callable[[Sequence[int]], Iterable[FoldResult]]
 
 
 def cross_validate(
-    experiment: Experiment, out: Path, fabric: Fabric, source: SpeechSource, runner: FoldRunner | None = None
+    experiment: Experiment,
+    out: Path,
+    fabric: Fabric,
+    source: SpeechSource,
+    runner: FoldRunner | None = None,
+    precision: str = "32-true",
 ) -> dict[str, Any]:
     """Audit the folds, train and test every one; write what recomputes it.
 
@@ -51,6 +57,7 @@ def cross_validate(
         fabric: Device, precision and processes.
         source: Where the corpus' features come from.
         runner: Runs folds some other way than one after the other in this process.
+        precision: Arithmetic in which folds are trained.
 
     Returns:
         The summary.
@@ -59,7 +66,7 @@ def cross_validate(
         ConfigError: ``out`` holds another experiment.
         SplitError: The folds leak.
     """
-    summary, rows = by_first(fabric, lambda: _resume(out, experiment.identity()))
+    summary, rows = by_first(fabric, lambda: _resume(out, experiment, provenance(experiment, source, precision)))
     done = {item["fold"] for item in summary["folds"]}
     todo = [number for number in range(len(experiment.folds)) if number not in done]
     if not todo:
@@ -169,15 +176,23 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
     return msgspec.structs.replace(experiment.config(), training=training, **fitted)
 
 
-def _resume(out: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
-    """What earlier runs of the same experiment finished."""
-    path = out / "summary.json"
-    if not path.exists():
-        summary = identity | {"version": __version__, "folds": []}
+def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tuple[dict[str, Any], list[Row]]:
+    """What earlier runs of the same experiment finished.
+
+    A run of an older version has no record of its recordings: its summary alone must agree, and it gets one.
+    """
+    path, summary = out / "summary.json", None
+    if path.exists():
+        summary = read_summary(path)
+        refuse_other_work(out, summary, experiment.identity())
+    if summary and not (out / PROVENANCE).exists():
+        log_line(f"{out}: folds of an older version, which did not note its recordings, are kept")
+        write_record(out / PROVENANCE, record)
+    resumes(out, out / PROVENANCE, record, occupied=bool(summary) or any(out.glob("fold-*/*.safetensors")))
+    if summary is None:
+        summary = experiment.identity() | {"version": __version__, "folds": []}
         write_text(path, json.dumps(summary, indent=1) + "\n")
         return summary, []
-    summary = read_summary(path)
-    refuse_difference(out, summary, identity)
     done = {str(item["fold"]) for item in summary["folds"]}
     if not done:
         return summary, []

@@ -10,6 +10,7 @@ import torch
 from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
+from emofocus.data.feature_store import SpeechSource, hash_of
 from emofocus.errors import SplitError
 from emofocus.metrics.calibration import Calibration
 from emofocus.models import build
@@ -97,6 +98,28 @@ class Experiment:
             },
             "seed": self.seed,
         }
+
+
+def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> dict[str, object]:
+    """The record of an experiment's results (`emofocus.utils.provenance`): its identity, and what that leaves out.
+
+    Args:
+        experiment: The experiment.
+        source: Source of its features; the recordings are hashed.
+        precision: Arithmetic of training.
+
+    Raises:
+        AudioError: A recording cannot be read.
+    """
+    table = experiment.corpus.table.select("key", "emotion", "speaker")
+    record = experiment.identity() | {
+        "recordings": source.content(),
+        "labels": hash_of(str(row) for row in table.iter_rows()),
+        "precision": precision,
+    }
+    if experiment.settled:
+        record["refit"] = [[settled.epochs, *settled.calibration[:2]] for settled in experiment.settled]
+    return record
 
 
 def parameter_count(config: ModelConfig) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 from emofocus.errors import ConfigError
 from emofocus.metrics.calibration import Calibration, Selection
 from emofocus.training.experiment import Experiment, Settled
-from emofocus.training.summary import read_summary, refuse_difference
+from emofocus.training.summary import read_summary
+from emofocus.utils.provenance import refuse_other_work
 
 
 def refitted(experiment: Experiment, run: Path) -> Experiment:
@@ -26,7 +27,7 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     if not (run / "summary.json").exists():
         raise ConfigError(f"--refit {run}: no summary.json; the folder of results of a finished crossval is expected")
     summary = read_summary(run / "summary.json")
-    refuse_difference(run, summary, experiment.identity() | {"seed": summary["seed"]})
+    refuse_other_work(run, summary, experiment.identity() | {"seed": summary["seed"]}, "name another folder")
     finished = {item["fold"]: item for item in summary["folds"]}
     missing = [number for number in range(len(experiment.folds)) if number not in finished]
     if missing:

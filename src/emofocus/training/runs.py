@@ -13,12 +13,12 @@ from emofocus.data.feature_file import write_features
 from emofocus.data.feature_store import SpeechSource
 from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError, one_of
-from emofocus.export.to_onnx import export
 from emofocus.training.cross_validation import FoldResult, FoldRunner, cross_validate, run_fold
-from emofocus.training.distributed import first_of_machine, processes
-from emofocus.training.experiment import Experiment, refuse_leaks
+from emofocus.training.distributed import by_first, first_of_machine, processes
+from emofocus.training.experiment import Experiment, provenance, refuse_leaks
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch
+from emofocus.training.model_training import ModelTraining
 from emofocus.training.options import ExperimentOptions, FabricOptions, SourceOptions
 from emofocus.training.setup import describe, find_source, make_experiment, recipe_of, with_embedding
 from emofocus.training.summary import print_summary
@@ -39,7 +39,7 @@ def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs:
     experiment, source = make_experiment(options)
     fabric = make_fabric(device, out)
     runner = side_by_side(experiment, source, out, device, jobs) if jobs > 1 else None
-    summary = cross_validate(experiment, out, fabric, source, runner)
+    summary = cross_validate(experiment, out, fabric, source, runner, device.precision)
     if fabric.is_global_zero:
         print_summary(summary)
 
@@ -81,15 +81,16 @@ def train(
     if number >= len(experiment.folds):
         raise ConfigError(f"there is no fold {number} ({one_of(range(len(experiment.folds)))})")
     fabric = make_fabric(device, out)
+    training = ModelTraining(out)
+    if by_first(fabric, lambda: training.begin(provenance(experiment, source, device.precision) | {"fold": number})):
+        return
     with first_of_machine(fabric):
         speech, fingerprints = source.speech(experiment.recipe), source.fingerprints()
     refuse_leaks(experiment, fingerprints)
-    work = out / "training"
-    run_fold(experiment, number, speech, work, fabric, after_epoch)
+    run_fold(experiment, number, speech, training.work, fabric, after_epoch)
     if fabric.is_global_zero:
         extractor = options.embeddings
-        export(work, out, extractor=None if extractor in (None, MANIFEST) else Path(extractor))
-        log_line(f"model directory: {out}")
+        training.finish(None if extractor in (None, MANIFEST) else Path(extractor))
 
 
 def save_features(options: SourceOptions, model: str, recipe: str, out: Path, half: bool) -> None:
@@ -98,5 +99,5 @@ def save_features(options: SourceOptions, model: str, recipe: str, out: Path, ha
     source = find_source(options)
     settings = with_embedding(model, recipe, settings, source.embedding)[1]
     log_line(describe(source.corpus))
-    write_features(out, source, settings, half)
-    log_line(f"{out}: {format_size(out.stat().st_size)}")
+    written = write_features(out, source, settings, half)
+    log_line(f"{out}: {format_size(out.stat().st_size)}{'' if written else ' (written before)'}")

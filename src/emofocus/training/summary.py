@@ -1,4 +1,4 @@
-"""Head and figures of summary.json: averages, reading, printing, and whether it is another run's."""
+"""Head and figures of summary.json: averages, reading and printing."""
 
 import json
 import statistics
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from emofocus.config import Recipe, parse, to_plain
-from emofocus.errors import ConfigError
 from emofocus.metrics.calibration import CalibrationFigures
 from emofocus.metrics.classification import Metrics
 
@@ -29,21 +28,13 @@ def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def read_summary(path: Path) -> dict[str, Any]:
     """A `summary.json`; settings that its recipe did not have yet when it ran are at their defaults."""
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    summary["recipe_settings"] = to_plain(parse(Recipe, summary.get("recipe_settings", {}), str(path)))
-    return summary
+    return with_defaults(json.loads(path.read_text(encoding="utf-8")), str(path))
 
 
-def refuse_difference(run: Path, there: dict[str, Any], identity: dict[str, Any]) -> None:
-    """Refuse a run that is another experiment's.
-
-    Raises:
-        ConfigError: It is.
-    """
-    different = [key for key, value in identity.items() if there.get(key) != value]
-    if different:
-        shown = ", ".join(f"{key} is {there.get(key)!r}, not {identity[key]!r}" for key in different)
-        raise ConfigError(f"{run} holds another run ({shown}); name another folder")
+def with_defaults(record: dict[str, Any], source: str) -> dict[str, Any]:
+    """A record whose recipe has all settings; those that an older version did not have are at their defaults."""
+    settings = parse(Recipe, record.get("recipe_settings", {}), source)
+    return record | {"recipe_settings": to_plain(settings)}
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -17,6 +17,9 @@ Record = Mapping[str, object]
 
 REMEDY = "name another --out, or remove it to begin again"
 
+PROVENANCE = "provenance.json"
+"""Name of the record of an output that is a folder."""
+
 ABSENT = "absent"
 """How a message shows a value that one of two records lacks."""
 

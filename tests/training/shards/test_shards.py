@@ -54,6 +54,9 @@ class MadeSpeech:
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         return [_Track(self, speed) for speed in (1.0, *recipe.speeds)]
 
+    def content(self) -> str:
+        return "made"
+
     def fingerprints(self) -> list[AudioFingerprint]:
         def prints(index: int) -> np.ndarray:
             return np.random.default_rng(index).integers(1 << 32, size=40, dtype=np.uint32)
@@ -243,9 +246,9 @@ def test_writing_goes_on_where_it_was_interrupted_to_the_same_bytes(
 
 def test_other_shards_are_not_mixed_with_these(experiment: Experiment, tmp_path: Path) -> None:
     write(experiment, tmp_path)
-    with pytest.raises(ConfigError, match=r"holds other shards \(train-00000.parquet\); choose another --out"):
+    with pytest.raises(ConfigError, match=r"holds another run \(half is False, not True\); name another --out"):
         write(experiment, tmp_path, half=True)
-    with pytest.raises(ConfigError, match="holds other shards"):
+    with pytest.raises(ConfigError, match=r"holds another run \(utterances_of_a_shard is \d+, not 100\)"):
         write(experiment, tmp_path, size=100)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, parse, to_plain
 from emofocus.data.datasets import ALONE, Batch, Pass, Rank, Step, padded, refuse_idle
+from emofocus.data.feature_store import refuse_copies
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.training.shards.format import FORMAT, GROUPS, INDEX, Cut, plain_read_errors, shards_at, unpacked
 from emofocus.utils.lookahead import map_ahead
@@ -101,6 +102,7 @@ class Shards:
         Raises:
             ConfigError: The shards hold other features or segments than the recipe wants, or lack one of its speeds.
         """
+        refuse_copies(recipe)
         for name, held in (("features", self.features), ("segment", self.segment)):
             if getattr(recipe, name) != held:
                 raise ConfigError(f"{self.location.name} holds other {name} than the recipe asks for: {to_plain(held)}")

@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 import torch
 
+from emofocus.config import to_plain
 from emofocus.data.cache import format_size, parse_size
 from emofocus.errors import ConfigError, MissingExtraError, one_of
-from emofocus.export.to_onnx import export
 from emofocus.metrics.calibration import calibrate
 from emofocus.models import build
 from emofocus.models.checkpoint import save_config
+from emofocus.training.distributed import by_first
 from emofocus.training.experiment import SELECTION
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, Fitted, fit
+from emofocus.training.model_training import ModelTraining
 from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.scoring import mean_logits
 from emofocus.training.setup import make_experiment, recipe_of, with_embedding
@@ -70,13 +72,25 @@ def train(
     name, settings = with_embedding(model, *recipe_of(model, options.recipe, options.epochs), opened.embedding)
     train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
     fabric = make_fabric(device, out)
+    training = ModelTraining(out)
+    record = {
+        "shards": opened.index,
+        "model": model,
+        "recipe": name,
+        "recipe_settings": to_plain(settings),
+        "seed": seed,
+        "buffer": buffer_bytes,
+        "precision": device.precision,
+    }
+    if by_first(fabric, lambda: training.begin(record)):
+        return
     parts = ", ".join(f"{part} {size['utterances']}" for part, size in opened.index["parts"].items())
     log_line(
         f"{opened.index['corpus']} out of {opened.location.name}: {parts}; a buffer of {format_size(buffer_bytes)}"
     )
     config = settings.config(model, tuple(opened.index["classes"]), opened.index["license"])
     torch.manual_seed(seed)
-    network, work = build(config), out / "training"
+    network, work = build(config), training.work
     title = f"{opened.index['corpus']} {opened.index['protocol']['name']} fold {opened.index['protocol']['fold']}"
     fitted = fit(network, train_part, valid, settings, seed, work, fabric, title, after_epoch)
     calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
@@ -86,8 +100,7 @@ def train(
         values: dict[str, float | None] = {"temperature": calibration.temperature, "threshold": calibration.threshold}
         values["energy"] = calibration.energy
         save_config(work, msgspec.structs.replace(config, training=told, **values))
-        export(work, out)
-        log_line(f"model directory: {out}")
+        training.finish()
 
 
 def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:

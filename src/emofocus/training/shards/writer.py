@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from emofocus.segments import active_segments
 from emofocus.training.experiment import Experiment, refuse_leaks
 from emofocus.training.shards.format import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
 from emofocus.utils.progress import track
-from emofocus.utils.storage import Location, list_files, write_file
+from emofocus.utils.provenance import PROVENANCE, REMEDY, refuse_other_work
+from emofocus.utils.storage import Location, list_files, read_file, write_file
 from emofocus.version import __version__
 
 Moments = tuple[int, NDArray[np.float64], NDArray[np.float64]]
@@ -68,10 +69,10 @@ def write_shards(
         for shard, positions in enumerate(_cut(part, size, experiment.seed))
     }
     there = {Path(file.path).name for file in list_files(location, deep=False)}
-    _refuse_others(location, there, identity, chosen)
+    _begin(location, there, head | {"recordings": source.content(), "version": __version__})
     found = {}
     for name in track(list(chosen), "shards", unit="shard"):
-        found[name] = summary_of(location.child(name)) if name in there else writer.shard(name, chosen[name])
+        found[name] = _finished(location, name, identity) if name in there else writer.shard(name, chosen[name])
     write_file(location.child(GROUPS), _groups(found, experiment.recipe.speeds))
     index = head | {"version": __version__, **_totals(found)}
     write_file(location.child(INDEX), json.dumps(index, indent=1).encode())
@@ -107,15 +108,30 @@ def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.i
         yield order[start : start + size]
 
 
-def _refuse_others(location: Location, there: set[str], identity: str, wanted: Iterable[str]) -> None:
-    """Look whether what is there is of the same making: the index, or the first shard of an unfinished one."""
-    known = {name for name in there if name.endswith(".parquet") and name != GROUPS}
-    strange = sorted(known - set(wanted))
-    first = next(iter(sorted(known)), None)
-    if strange or (first and summary_of(location.child(first)).get("identity") != identity):
-        raise ConfigError(
-            f"{location.name} holds other shards ({strange[0] if strange else first}); choose another --out"
-        )
+def _begin(location: Location, there: set[str], record: dict[str, Any]) -> None:
+    """Note down what is written here, or see that it is the same as before.
+
+    Raises:
+        ConfigError: It is not, or there are shards without a record.
+    """
+    if PROVENANCE in there:
+        refuse_other_work(location.name, json.loads(read_file(location.child(PROVENANCE))), record)
+    elif any(name.endswith(".parquet") for name in there):
+        raise ConfigError(f"{location.name} holds shards, and nobody knows how they were made; {REMEDY}")
+    else:
+        write_file(location.child(PROVENANCE), json.dumps(record, indent=1).encode())
+
+
+def _finished(location: Location, name: str, identity: str) -> dict[str, Any]:
+    """What the footer of a shard says that is written already.
+
+    Raises:
+        ConfigError: The shard is another run's.
+    """
+    found = summary_of(location.child(name))
+    if found.get("identity") != identity:
+        raise ConfigError(f"{location.name} holds another run's {name}; {REMEDY}")
+    return found
 
 
 @dataclass(frozen=True)
