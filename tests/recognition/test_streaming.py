@@ -367,7 +367,7 @@ def test_pieces_of_a_pipe_may_split_a_sample() -> None:
 
 
 def test_unknown_spellings_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"unknown spelling of samples 'u8' \(valid: s16le, s32le, f32le\)"):
+    with pytest.raises(ConfigError, match=r"unknown encoding of samples 'u8' \(valid: s16le, s32le, f32le\)"):
         run("-", "--samples", "u8", input=b"", catch_exceptions=False)
     with pytest.raises(ConfigError, match=r"unknown format 'srt' \(valid: view, text, jsonl\)"):
         run("-", "--format", "srt", input=b"", catch_exceptions=False)
@@ -409,7 +409,7 @@ def test_a_microphone_that_disappears_ends_the_stream(monkeypatch: pytest.Monkey
         raise GoneError("no device")
 
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=refuse, PortAudioError=GoneError))
-    with pytest.raises(AudioError, match=r"cannot be heard \(no device\)"):
+    with pytest.raises(AudioError, match=r"cannot be opened \(no device\)"):
         next(microphone(RATE))
 
 

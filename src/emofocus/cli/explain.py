@@ -1,4 +1,4 @@
-"""What `emofocus explain` does: a clip in, a page or a picture of what was heard and where a model listened out."""
+"""`emofocus explain`: a page or a picture of the prediction for a clip and the attention behind it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ from emofocus.utils.plotting import style
 FORMATS = (".html", ".png", ".svg", ".pdf")
 
 PAGE_SECONDS = 30.0
-"""How much of a clip stands on a page of a PDF."""
+"""Seconds of a clip on a page of a PDF."""
 
 LONGEST_PICTURE = 60.0
-"""Seconds that one picture can show."""
+"""Longest clip, in seconds, that one picture shows."""
 
 DPI = 150
 
@@ -39,23 +39,25 @@ def explain_clip(
 
     Args:
         clip: An audio file.
-        models: As in `Recognizer.from_pretrained`, one or several, to stand side by side.
-        out: File to write, ``.html``, ``.png``, ``.svg`` or ``.pdf``; by default a page, named after the clip, here.
-        start: Where the part that is explained begins, in seconds.
-        end: Where it ends.
+        models: Model directories, names ``org/name`` on the Hugging Face Hub, or None for the shipped model; several
+            are shown side by side.
+        out: File to write: ``.html``, ``.png``, ``.svg`` or ``.pdf``. By default a page in the current folder, named
+            after the clip.
+        start: Start of the explained part in seconds; None for the start of the clip.
+        end: End of the explained part in seconds; None for the end of the clip.
         segments: Seconds whose segments' attention maps are drawn. With any, or with several models, a picture shows
             maps, otherwise the story of the clip; pages and PDFs show both.
-        heads: Numbers of heads, from 1.
+        heads: Numbers of the heads whose maps are drawn, from 1; by default those with the highest weights.
 
     Returns:
-        The file.
+        The written file.
 
     Raises:
-        ConfigError: A format that cannot be written, models of different labels, no such head or second, or a picture
-            of a long recording.
+        ConfigError: The suffix is unknown, models have different labels, a head or second does not exist, or the part
+            is too long for a picture.
         AudioError: The clip cannot be read, or is silent.
-        ModelError: No such model, or one without attention.
-        MissingExtraError: matplotlib is not installed, and the format needs it.
+        ModelError: A model cannot be loaded, or has no attention.
+        MissingExtraError: The format needs matplotlib, which is not installed.
     """
     path = out or Path(f"{clip.stem}-explained.html")
     if path.suffix.lower() not in FORMATS:
@@ -89,7 +91,7 @@ def _refuse_other_labels(recognizers: Sequence[Recognizer]) -> None:
 
 
 def _refuse_length(clip: Path, start: float | None, end: float | None, maps: bool) -> None:
-    """A picture of minutes could not be read; say so before the work is done."""
+    """Refuse a picture of minutes, which nobody could read, before the work is done (ConfigError)."""
     if maps or (end is not None and end - (start or 0.0) <= LONGEST_PICTURE):
         return
     samples = sum(map(len, audio.stream(clip)))
@@ -115,7 +117,7 @@ def _figures(
 
 
 def pages(start: float, end: float) -> Iterator[tuple[float, float]]:
-    """Where each page begins and ends."""
+    """Start and end of each page, in seconds."""
     count = max(1, -int(-(end - start) // PAGE_SECONDS))
     for number in range(count):
         begins = start + number * PAGE_SECONDS
@@ -123,21 +125,21 @@ def pages(start: float, end: float) -> Iterator[tuple[float, float]]:
 
 
 def _save(path: Path, kind: str, figures: Iterator[Any]) -> None:
-    nothing = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     with replacing(path) as temporary:
         if kind != "pdf":
-            next(figures).savefig(temporary, format=kind, dpi=DPI, metadata=nothing)
+            next(figures).savefig(temporary, format=kind, dpi=DPI, metadata=undated)
             return
         from matplotlib.backends.backend_pdf import PdfPages
 
-        with PdfPages(temporary, metadata=nothing) as document:
+        with PdfPages(temporary, metadata=undated) as document:
             for figure in figures:
                 document.savefig(figure)
 
 
 @click.command()
 @click.argument("clip", type=ANY_PATH)
-@click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several stand side by side.")
+@click.option("-m", "--model", multiple=True, show_default="the shipped model", help="Several are shown side by side.")
 @click.option(
     "--segment", "segments", multiple=True, type=float, metavar="SECOND", help="Draw this segment's attention maps."
 )
@@ -154,9 +156,9 @@ def explain(
     end: float | None,
     out: Path | None,
 ) -> None:
-    """Show what was heard in a clip, and where the model listened.
+    """Show the prediction for a clip, and the attention behind it.
 
-    A page (.html) can be played and hovered, and needs nothing else. A picture tells the story of the clip; with
-    --segment, or with several models, it shows their attention maps. A .pdf has both.
+    A page (.html) plays the clip, answers to the mouse, and needs no other file. A picture shows the clip over time;
+    with --segment, or with several models, it shows their attention maps. A .pdf has both.
     """
     explain_clip(clip, model or (None,), out, start, end, segments, heads)

@@ -35,7 +35,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "stream": Entry("stream", "Recognize live speech."),
     },
     "Explain": {
-        "explain": Entry("explain", "Show what was heard in a clip, and where the model listened."),
+        "explain": Entry("explain", "Show the prediction for a clip, and the attention behind it."),
     },
     "Serve": {
         "serve": Entry("serve", "Recognize over HTTP and WebSocket, with a page for people."),

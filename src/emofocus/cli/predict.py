@@ -1,4 +1,4 @@
-"""What `emofocus predict` does: paths in, a table, JSON, JSON lines or CSV out."""
+"""`emofocus predict`: the emotions of files as a table, JSON, JSON lines or CSV."""
 
 import csv
 import json
@@ -15,21 +15,21 @@ from msgspec.structs import replace
 
 from emofocus.cli.options import model_option, precision_options, ray_option, smoothing_option, with_options
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import BATCH, MANIFESTS, Item, items_of, recognize
-from emofocus.recognition.bulk import Result as Recognized
+from emofocus.recognition.bulk import BATCH, MANIFESTS, ClipResult, Item, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
-from emofocus.recognition.results_file import Appended, settings_of
+from emofocus.recognition.results_file import ResultsFile, settings_of
 from emofocus.utils.atomic import replacing
 from emofocus.utils.progress import log_progress
 
 FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
 UNSURE = "?"
-UNTOLD = "unlike"
-"""Of warnings: one good clip in seven has it, so that a table says more without (`docs/limits.md`)."""
+"""Mark of an answer that is less probable than the threshold."""
+OMITTED_WARNING = "unlike"
+"""First word of a warning that tables leave out: one good clip in seven has it (`docs/limits.md`)."""
 UNWRITABLE = "backslashreplace"
-Result = tuple[str, Prediction]
+"""How characters are written that the encoding of the output lacks."""
 
 
 def predict_files(
@@ -43,7 +43,7 @@ def predict_files(
     """Recognize files, folders and what manifests name, in parallel, and write the results in order.
 
     A file that cannot be recognized is named on stderr with its reason and does not stop the others. A file of csv or
-    jsonl is written row by row: the same command goes on where it was interrupted, and tries again what failed.
+    jsonl is written row by row: the same command goes on where it was interrupted, and tries failed files again.
 
     Args:
         paths: Files, folders that are walked, and manifests (`emofocus.recognition.bulk.MANIFESTS`).
@@ -54,7 +54,7 @@ def predict_files(
         workers: Clips recognized side by side; by default as many as there are cores.
 
     Returns:
-        How many failed.
+        Number of files that could not be recognized.
 
     Raises:
         ConfigError: The format is unknown, a manifest cannot be read, or ``out`` holds results of another model or of
@@ -67,46 +67,47 @@ def predict_files(
     recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
     failures: list[str] = []
     items = items_of(paths, lambda error: _report(error, failures))
-    rows = rows_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
+    row_format = row_format_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
     if out is not None and format in ("csv", "jsonl"):
-        with Appended(out, format, settings_of(recognizer), rows.header) as file:
-            for batch in _watched(recognize(recognizer, items, workers, done=file.holds), out):
-                new = [(item, told) for item, told in _good(batch, failures) if not file.holds(item)]
-                file.append([(item, rows.row(item, told)) for item, told in new])
+        with ResultsFile(out, format, settings_of(recognizer), row_format.header) as file:
+            for batch in _log_progress(recognize(recognizer, items, workers, done=file.holds), out):
+                new = [(item, prediction) for item, prediction in _predictions(batch, failures) if not file.holds(item)]
+                file.append([(item, row_format.row(item, prediction)) for item, prediction in new])
         return len(failures)
     results = (result for batch in recognize(recognizer, items, workers, 1 if one else BATCH) for result in batch)
-    named = ((item.name, told) for item, told in _good(results, failures))
+    predictions = _predictions(results, failures)
     with _output(out) as stream:
         if format == "table":
-            _write_table(named, stream, recognizer.threshold)
+            _write_table(predictions, stream, recognizer.threshold)
         elif format in ("csv", "jsonl"):
-            _write_rows(_good(results, failures), stream, rows)
+            _write_rows(predictions, stream, row_format)
         else:
-            _write_json(named, stream, single=one)
+            _write_json(predictions, stream, single=one)
     return len(failures)
 
 
-def _good(results: Iterable[Recognized], failures: list[str]) -> Iterator[tuple[Item, Prediction]]:
-    for item, told in results:
-        if isinstance(told, AudioError):
-            _report(told, failures)
+def _predictions(results: Iterable[ClipResult], failures: list[str]) -> Iterator[tuple[Item, Prediction]]:
+    """Clips that were recognized; the others are reported."""
+    for item, result in results:
+        if isinstance(result, AudioError):
+            _report(result, failures)
         else:
-            yield item, told
+            yield item, result
 
 
-def _watched(batches: Iterable[list[Recognized]], out: Path) -> Iterator[list[Recognized]]:
-    """Say now and then how far it is."""
-    files, heard = 0, 0.0
+def _log_progress(batches: Iterable[list[ClipResult]], out: Path) -> Iterator[list[ClipResult]]:
+    """Log now and then the number of files and the speed."""
+    files, seconds = 0, 0.0
 
-    def counted() -> Iterator[list[Recognized]]:
-        nonlocal files, heard
+    def counted() -> Iterator[list[ClipResult]]:
+        nonlocal files, seconds
         for batch in batches:
             files += len(batch)
-            heard += sum(told.duration for _, told in batch if isinstance(told, Prediction))
+            seconds += sum(result.duration for _, result in batch if isinstance(result, Prediction))
             yield batch
 
-    def line(_: list[Recognized], spent: float) -> str:
-        return f"{out}: {files} files, {files / spent:.1f} a second, {heard / spent:.0f} times as fast as they last"
+    def line(_: list[ClipResult], spent: float) -> str:
+        return f"{out}: {files} files, {files / spent:.1f} a second, {seconds / spent:.0f} times as fast as they last"
 
     return log_progress(counted(), line)
 
@@ -132,35 +133,48 @@ def _output(out: Path | None) -> Iterator[TextIO]:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-def _write_json(results: Iterable[Result], stream: TextIO, single: bool) -> None:
-    found = [{"file": file, **prediction.to_dict()} for file, prediction in results]
-    if single and not found:
+def _write_json(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, single: bool) -> None:
+    objects = [{"file": item.name, **prediction.to_dict()} for item, prediction in predictions]
+    if single and not objects:
         return
-    json.dump(found[0] if single else found, stream, indent=1)
+    json.dump(objects[0] if single else objects, stream, indent=1)
     stream.write("\n")
 
 
-class Rows(NamedTuple):
-    """A format of one line a clip: its first line, "" if it has none, and a line."""
+class RowFormat(NamedTuple):
+    """A format of one line for each clip.
+
+    Attributes:
+        header: First line, or an empty text.
+        row: Returns the line of a clip.
+    """
 
     header: str
     row: Callable[[Item, Prediction], str]
 
 
-def rows_of(format: str, labels: Sequence[str], parts: bool) -> Rows:
-    """How lines of a format are written; ``parts`` of files need columns of their own."""
+def row_format_of(format: str, labels: Sequence[str], parts: bool) -> RowFormat:
+    """Lines of csv or jsonl.
+
+    Args:
+        format: ``csv`` or ``jsonl``.
+        labels: Emotions of the model.
+        parts: Whether clips are parts of files, whose start and end have columns.
+    """
     if format == "jsonl":
-        return Rows("", _json_row)
+        return RowFormat("", _json_row)
     times = ("start", "end") if parts else ()
     header = ["file", *times, "label", "confident", "warnings", "duration", *(f"p_{label}" for label in labels)]
 
     def row(item: Item, prediction: Prediction) -> str:
         confident = str(prediction.confident).lower()  # as JSON spells it
         warnings = "; ".join(prediction.warnings)
-        told = (prediction.label, confident, warnings, prediction.duration, *prediction.scores.values())
-        return _csv_line([*(item.key if parts else item.key[:1]), *told])
+        clip = item.key if parts else item.key[:1]
+        return _csv_line(
+            [*clip, prediction.label, confident, warnings, prediction.duration, *prediction.scores.values()]
+        )
 
-    return Rows(_csv_line(header), row)
+    return RowFormat(_csv_line(header), row)
 
 
 def _csv_line(cells: Iterable[object]) -> str:
@@ -174,22 +188,22 @@ def _json_row(item: Item, prediction: Prediction) -> str:
     return json.dumps({"file": item.name, **times, **prediction.to_dict()}) + "\n"
 
 
-def _write_rows(results: Iterable[tuple[Item, Prediction]], stream: TextIO, rows: Rows) -> None:
-    stream.write(rows.header)
-    for item, prediction in results:
-        stream.write(rows.row(item, prediction))
+def _write_rows(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, row_format: RowFormat) -> None:
+    stream.write(row_format.header)
+    for item, prediction in predictions:
+        stream.write(row_format.row(item, prediction))
         stream.flush()
 
 
-def _write_table(results: Iterable[Result], stream: TextIO, threshold: float) -> None:
+def _write_table(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, threshold: float) -> None:
     rows, notes, sure = [], [], True
-    for file, prediction in results:  # rows alone are kept: timelines of many files would fill the memory
-        rows.append(_table_row(file, prediction))
-        notes += [f"! {file}: {text}" for text in prediction.warnings if not text.startswith(UNTOLD)]
+    for item, prediction in predictions:  # rows alone are kept: timelines of many files would fill the memory
+        rows.append(_table_row(item.name, prediction))
+        notes += [f"! {item.name}: {text}" for text in prediction.warnings if not text.startswith(OMITTED_WARNING)]
         sure &= prediction.confident
     if rows and stream.isatty():
         _print_rich(rows, stream)
-    elif rows:  # rich takes a while to start, and a pipe sees none of it
+    elif rows:  # without rich, which takes a while to start: a pipe shows no colors
         widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
         for row in (COLUMNS, *rows):
             stream.write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
@@ -234,11 +248,11 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 @click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognized side by side.")
-@click.option("--timeline", is_flag=True, help="From when to when which emotion is heard, in recordings of any length.")
-@click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="From segment to segment.")
-@smoothing_option("With --timeline: time of averaging.")
+@click.option("--timeline", is_flag=True, help="Emotions over time, in recordings of any length.")
+@click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="Time from segment to segment.")
+@smoothing_option("With --timeline: time over which scores are averaged.")
 @ray_option()
-@click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips of a task, and of a file of results.")
+@click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips in a task, and in a file of results.")
 def predict(
     paths: tuple[str, ...],
     model: str | None,
@@ -256,14 +270,14 @@ def predict(
 ) -> None:
     """Recognize the emotion in audio files.
 
-    PATHS are audio files, folders that are searched for some, and lists of files (.csv or .jsonl with a column, or key,
-    file). A file that cannot be recognized is named on stderr and makes the exit code 1; the others are recognized all
-    the same. With --out and csv or jsonl, the same command goes on where it was interrupted.
+    PATHS are audio files, folders that are searched for them, and lists of files (.csv or .jsonl with a column, or key,
+    file). A file that cannot be recognized is named on stderr and makes the exit code 1; the others are recognized.
+    With --out and csv or jsonl, the same command goes on where it was interrupted.
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
 
-    With --ray, a cluster does it. Paths and OUT may be URIs, such as s3://bucket/folder, and results are Parquet below
-    OUT.
+    With --ray, a cluster recognizes. PATHS and OUT may then be URIs, such as s3://bucket/folder, and results are
+    Parquet files below OUT.
     """
     options = RecognitionOptions(threshold=threshold, hop=hop, precision=precision, device=device)
     if ray is not None:

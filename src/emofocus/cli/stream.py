@@ -1,4 +1,4 @@
-"""What `emofocus stream` does: a microphone, a file at its own speed, or raw samples in, events out as they happen."""
+"""`emofocus stream`: the emotion of live speech, from a microphone, a file at its own speed, or raw samples."""
 
 import json
 import queue
@@ -23,20 +23,20 @@ from emofocus.recognition.streaming import STREAM_HOP, Event, StreamingRecognize
 from emofocus.utils.progress import log_line
 
 SAMPLES = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
-"""How raw samples are spelled, as ffmpeg and sox name it."""
+"""Encodings of raw samples, by the names of ffmpeg, and their numpy types."""
 
 CHUNK_SECONDS = 0.05
-"""Of sound taken at a time."""
+"""Seconds of a chunk."""
 
 WAIT_SECONDS = 2.0
-"""Without a sample from a microphone, after which it counts as gone."""
+"""Seconds without a sample after which a microphone counts as gone."""
 
 Chunks = Iterator["Chunk"]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples (channels, T), and seconds that were lost before them."""
+    """Samples (channels, T), and the seconds that were lost before them."""
 
     samples: NDArray[Any]
     lost: float = 0.0
@@ -56,26 +56,26 @@ def run_stream(
     """Recognize a stream until it ends, or until Ctrl-C.
 
     Args:
-        source: A file's path, ``-`` for raw samples on standard input, or None for the microphone.
+        source: Path of a file, ``-`` for raw samples on standard input, or None for the microphone.
         model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
-        format: One of `VIEWS`; a live view on a terminal, otherwise a line for each change.
+        format: A key of `VIEWS`; by default a live view on a terminal, otherwise a line for each change.
         options: How the model is loaded; its hop is the time from event to event.
         smoothing_seconds: Time constant of the averaged scores in seconds.
-        rate: Of raw samples and of the microphone, in hertz.
-        samples: How raw samples are spelled, one of `SAMPLES`.
-        channels: Of raw samples.
-        fast: Do not wait for a file's time to pass.
+        rate: Sampling rate of raw samples and of the microphone, in hertz.
+        samples: Encoding of raw samples, a key of `SAMPLES`.
+        channels: Number of channels of raw samples.
+        fast: Whether a file is read as fast as possible instead of at its own speed.
 
     Raises:
-        AudioError: The source cannot be heard.
-        ConfigError: Unknown format or spelling.
+        AudioError: The source cannot be read, or the microphone is gone.
+        ConfigError: The format or the encoding is unknown.
         ModelError: The model cannot be loaded, or cannot stream.
         MissingExtraError: A microphone is wanted, and sounddevice is not installed.
     """
     format = format or ("view" if sys.stdout.isatty() else "text")
-    for value, valid, what in ((format, VIEWS, "format"), (samples, SAMPLES, "spelling of samples")):
+    for value, valid, name in ((format, VIEWS, "format"), (samples, SAMPLES, "encoding of samples")):
         if value not in valid:
-            raise ConfigError(f"unknown {what} {value!r} ({one_of(valid)})")
+            raise ConfigError(f"unknown {name} {value!r} ({one_of(valid)})")
     file = source not in (None, "-")
     rate = audio.SAMPLING_RATE if file else rate
     smoothing = Smoothing(seconds=smoothing_seconds)
@@ -99,21 +99,21 @@ def run_stream(
 
 
 def played(path: Path, fast: bool = False) -> Chunks:
-    """A file, as fast as it lasts."""
-    began, heard = time.monotonic(), 0
+    """Chunks of a file, at its own speed unless ``fast``."""
+    began, samples = time.monotonic(), 0
     for block in audio.stream(path, CHUNK_SECONDS):
-        heard += len(block)
-        wait = began + heard / audio.SAMPLING_RATE - time.monotonic()
+        samples += len(block)
+        wait = began + samples / audio.SAMPLING_RATE - time.monotonic()
         if wait > 0 and not fast:
             time.sleep(wait)
         yield Chunk(block[None])
 
 
 def raw(stream: BinaryIO, kind: np.dtype[Any], channels: int, rate: int) -> Chunks:
-    """Interleaved samples from a pipe, as they come; bytes of a last incomplete sample are left out."""
+    """Chunks of interleaved samples from a pipe, as they come; the bytes of a last incomplete sample are left out."""
     frame = kind.itemsize * channels
     rest = b""
-    read = getattr(stream, "read1", stream.read)  # what is there, without waiting for more
+    read = getattr(stream, "read1", stream.read)  # read1 does not wait for more
     while piece := read(max(frame, int(CHUNK_SECONDS * rate) * frame)):
         rest += piece
         whole = len(rest) // frame * frame
@@ -125,7 +125,7 @@ def raw(stream: BinaryIO, kind: np.dtype[Any], channels: int, rate: int) -> Chun
 
 
 def microphone(rate: int) -> Chunks:
-    """The default microphone, until it is gone.
+    """Chunks of the default microphone, until it is gone.
 
     Raises:
         MissingExtraError: sounddevice is not installed.
@@ -133,12 +133,12 @@ def microphone(rate: int) -> Chunks:
     """
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: PortAudio itself is not there
+    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
         raise MissingExtraError("sounddevice", "microphone") from error
     waiting: queue.Queue[Chunk] = queue.Queue()
 
     def take(samples: NDArray[np.float32], frames: int, _: Any, status: Any) -> None:
-        lost = CHUNK_SECONDS if status.input_overflow else 0.0  # how much is not told: a chunk at least
+        lost = CHUNK_SECONDS if status.input_overflow else 0.0  # PortAudio does not say how much: at least a chunk
         waiting.put(Chunk(samples.T.copy(), lost))
 
     size = int(CHUNK_SECONDS * rate)
@@ -146,25 +146,27 @@ def microphone(rate: int) -> Chunks:
         with sounddevice.InputStream(samplerate=rate, channels=1, blocksize=size, callback=take, dtype="float32"):
             yield from _until_gone(waiting)
     except sounddevice.PortAudioError as error:
-        raise AudioError(f"the microphone cannot be heard ({error})") from error
+        raise AudioError(f"the microphone cannot be opened ({error})") from error
 
 
 def _until_gone(waiting: "queue.Queue[Chunk]") -> Chunks:
-    heard = 0
+    chunks = 0
     while True:
         try:
             chunk = waiting.get(timeout=WAIT_SECONDS)
         except queue.Empty:
-            raise AudioError(f"the microphone has gone: nothing for {WAIT_SECONDS:g} s, after {heard} chunks") from None
-        heard += 1
+            raise AudioError(
+                f"the microphone has gone: nothing for {WAIT_SECONDS:g} s, after {chunks} chunks"
+            ) from None
+        chunks += 1
         yield chunk
 
 
 class _Lines:
-    """A line for each event, or for each change."""
+    """Prints a line for each event that has one."""
 
-    def __init__(self, line: Callable[[Event, "_Lines"], str | None]) -> None:
-        self.line, self.emotion, self.begun = line, None, False
+    def __init__(self, line: Callable[[Event], str | None]) -> None:
+        self.line = line
 
     def __enter__(self) -> Callable[[Event], None]:
         return self.show
@@ -173,19 +175,27 @@ class _Lines:
         sys.stdout.flush()
 
     def show(self, event: Event) -> None:
-        words = self.line(event, self)
-        if words is not None:
-            print(words, flush=True)
+        text = self.line(event)
+        if text is not None:
+            print(text, flush=True)
 
 
-def _json_line(event: Event, _: _Lines) -> str:
+def _json_line(event: Event) -> str:
     return json.dumps(event.to_dict())
 
 
-def _change(event: Event, lines: Any) -> str | None:
-    if lines.begun and event.emotion == lines.emotion:
-        return None
-    lines.begun, lines.emotion = True, event.emotion
+class _ChangeLine:
+    """The line of an event whose emotion is another than that of the event before."""
+
+    def __init__(self) -> None:
+        self.last: Event | None = None
+
+    def __call__(self, event: Event) -> str | None:
+        last, self.last = self.last, event
+        return None if last is not None and last.emotion == event.emotion else _emotion_line(event)
+
+
+def _emotion_line(event: Event) -> str:
     if event.emotion is None or event.smoothed is None:
         return f"{event.end:8.1f} s  ·"
     mark = "" if event.confident else "?"
@@ -194,7 +204,7 @@ def _change(event: Event, lines: Any) -> str | None:
 
 
 class _View:
-    """A live view on a terminal: the emotion, a bar for each, and how loud it is."""
+    """A live view on a terminal: the emotion, a bar for each, and the level."""
 
     def __enter__(self) -> Callable[[Event], None]:
         from rich.live import Live
@@ -211,7 +221,7 @@ class _View:
 
 
 def view(event: Event) -> Any:
-    """What the terminal shows of an event."""
+    """A table of rich that shows an event."""
     from rich.table import Table
     from rich.text import Text
 
@@ -232,10 +242,10 @@ def view(event: Event) -> Any:
 
 VIEWS: dict[str, Callable[[], Any]] = {
     "view": _View,
-    "text": lambda: _Lines(_change),
+    "text": lambda: _Lines(_ChangeLine()),
     "jsonl": lambda: _Lines(_json_line),
 }
-"""Format → what shows events: a context that gives a function."""
+"""Format → context that gives a function, which shows an event."""
 
 
 @click.command()
@@ -243,13 +253,13 @@ VIEWS: dict[str, Callable[[], Any]] = {
 @model_option()
 @with_options(precision_options())
 @click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
-@click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="From event to event.")
+@click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="Time from event to event.")
 @smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
-@click.option("--rate", default=16_000, metavar="HERTZ", help="Of raw samples, or of the microphone.")
-@click.option("--samples", default="s16le", help="Of raw samples: s16le, s32le or f32le.")
-@click.option("--channels", default=1, type=click.IntRange(min=1), help="Of raw samples.")
-@click.option("--fast", is_flag=True, help="Do not wait for a file's time to pass.")
+@click.option("--rate", default=16_000, metavar="HERTZ", help="Sampling rate of raw samples, or of the microphone.")
+@click.option("--samples", default="s16le", help="Encoding of raw samples: s16le, s32le or f32le.")
+@click.option("--channels", default=1, type=click.IntRange(min=1), help="Number of channels of raw samples.")
+@click.option("--fast", is_flag=True, help="Read a file as fast as possible.")
 def stream(
     source: str | None,
     model: str | None,
@@ -267,7 +277,7 @@ def stream(
     """Recognize live speech, until it ends or Ctrl-C.
 
     SOURCE is an audio file, played at its own speed, or - for raw samples on standard input, such as
-    `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without one, the microphone is heard.
+    `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without SOURCE, the microphone is used.
     """
     options = RecognitionOptions(threads=1, threshold=threshold, hop=hop, precision=precision, device=device)
     run_stream(source, model, format, options, smoothing_seconds, rate, samples, channels, fast)

@@ -1,4 +1,4 @@
-"""What `emofocus predict --timeline` does: recordings in, who sounds like what from when to when out."""
+"""`emofocus predict --timeline`: the emotions of recordings over time, as text, tables, subtitles or figures."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +20,13 @@ from emofocus.utils.progress import log_progress
 SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
 
 MOST_ROWS = 20
-"""Of a figure: longer recordings have longer rows."""
+"""Rows of a figure at most: longer recordings have longer rows."""
 
 ROW_SECONDS = 30.0
+"""Seconds of a row, at least."""
+
 LETTERS_A_SECOND = 4.5
-"""Of a row of 30 seconds: shorter spans have no name in them."""
+"""Letters that fit in a second of a row of 30 seconds; names that do not fit in their span are left out."""
 
 
 def write_timelines(
@@ -42,18 +44,18 @@ def write_timelines(
     Args:
         paths: Files, and folders that are walked.
         model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
-        format: One of `FORMATS`. ``table`` is for reading.
+        format: One of `FORMATS`. ``table`` is plain text.
         out: File to write, or folder for several recordings or for audformat; stdout when None.
         options: How the model is loaded; its hop is the resolution of the timeline.
         smoothing_seconds: Time constant of the averaged scores in seconds.
 
     Returns:
-        How many failed.
+        Number of recordings that could not be recognized.
 
     Raises:
-        ConfigError: Unknown format, bad settings, or an output that cannot be.
+        ConfigError: The format is unknown, a setting is not valid, or the format needs another output.
         ModelError: The model cannot be loaded, or cannot stream.
-        MissingExtraError: What writes the format is not installed.
+        MissingExtraError: The package that writes the format is not installed.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
@@ -64,7 +66,7 @@ def write_timelines(
     failed = 0
     for number, file in enumerate(files):
         try:
-            _one(recognizer, file, format, _target(out, file, format, files, number), smoothing)
+            _write_timeline(recognizer, file, format, _target(out, file, format, files, number), smoothing)
         except AudioError as error:
             failed += 1
             print(f"emofocus: {error}", file=sys.stderr, flush=True)
@@ -79,7 +81,7 @@ def _refuse_output(format: str, out: Path | None, files: int) -> None:
 
 
 def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], number: int) -> Path | None:
-    """Where a recording's timeline goes: in a folder, named after it, and numbered where the name is taken."""
+    """File for the timeline of a recording: in a folder, one of its name, with a number where that name is taken."""
     if out is None or (len(files) == 1 and not (out.is_dir() and format != "audformat")):
         return out
     same = sum(other.stem == file.stem for other in files[:number])
@@ -87,12 +89,12 @@ def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], nu
     return out / f"{file.stem}{f'-{same + 1}' if same else ''}{suffix}"
 
 
-def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoothing: Smoothing) -> None:
-    found = log_progress(spans(recognizer, file, smoothing), lambda span, spent: _how_far(file, span, spent))
+def _write_timeline(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoothing: Smoothing) -> None:
+    timeline = log_progress(spans(recognizer, file, smoothing), lambda span, spent: _progress(file, span, spent))
     if format == "table":
-        _write_table(found, str(file), out)
+        _write_table(timeline, str(file), out)
         return
-    whole = list(found)
+    whole = list(timeline)
     if format == "png":
         assert out is not None
         draw(whole, recognizer.labels, file.name, out)
@@ -102,23 +104,23 @@ def _one(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoo
         timeline_formats.write(whole, format, str(file), out, recognizer.labels)
 
 
-def _how_far(file: Path, span: Span, spent: float) -> str:
+def _progress(file: Path, span: Span, spent: float) -> str:
     return f"{file}: {clock(span.end, '.')} done, {span.end / spent:.0f} times as fast as it lasts"
 
 
-def _write_table(found: Iterable[Span], name: str, out: Path | None) -> None:
+def _write_table(timeline: Iterable[Span], name: str, out: Path | None) -> None:
     if out is None:
-        for line in _lines(found, name):
+        for line in _lines(timeline, name):
             print(line, flush=True)
         return
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{line}\n" for line in _lines(found, name))
+        stream.writelines(f"{line}\n" for line in _lines(timeline, name))
 
 
-def _lines(found: Iterable[Span], name: str) -> Iterator[str]:
-    """One line a span, as it comes."""
+def _lines(timeline: Iterable[Span], name: str) -> Iterator[str]:
+    """The name of a recording and a line for each span, as it comes."""
     yield name
-    for span in found:
+    for span in timeline:
         times = f"{clock(span.start, '.')[:-2]} – {clock(span.end, '.')[:-2]}"
         if span.emotion is None:
             yield f"  {times}  ·"
@@ -128,22 +130,28 @@ def _lines(found: Iterable[Span], name: str) -> Iterator[str]:
         yield f"  {times}  {timeline_formats.words(span):<16} {bar}  {others[0][1]} {others[0][0]:.0%}"
 
 
-def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> None:
-    """A figure of a recording: spans in the colors of their emotions, as high as they are probable.
+def draw(timeline: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> None:
+    """Draw the timeline of a recording: spans in the colors of their emotions, as high as they are probable.
+
+    Args:
+        timeline: Spans of the recording.
+        labels: All emotions of the model.
+        name: Name of the recording in the title.
+        out: PNG file to write.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     with style():
-        end = found[-1].end
+        end = timeline[-1].end
         size = min(max(ROW_SECONDS, end / MOST_ROWS), max(end, 1.0))
         rows = max(1, -int(-end // size))
         figure = blank(1.5 + 0.75 * rows, 9.0)
         colors = {label: EMOTIONS[number % len(EMOTIONS)] for number, label in enumerate(labels)}
         for number, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
-            _draw_row(axes, found, number * size, size, colors)
+            _draw_row(axes, timeline, number * size, size, colors)
         axes.set_xlabel("seconds" if end <= 600 else "minutes")
-        _scale(figure, found, labels, colors)
+        _draw_legend(figure, timeline, labels, colors)
         add_title(
             figure, f"{name}: what is heard, and when", "as high as it is probable; pale: unsure; empty: no speech"
         )
@@ -151,9 +159,9 @@ def draw(found: Sequence[Span], labels: Sequence[str], name: str, out: Path) -> 
             figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
 
 
-def _draw_row(axes: Any, found: Sequence[Span], start: float, size: float, colors: dict[str, str]) -> None:
-    unit = 60.0 if found[-1].end > 600 else 1.0
-    for span in found:
+def _draw_row(axes: Any, timeline: Sequence[Span], start: float, size: float, colors: dict[str, str]) -> None:
+    unit = 60.0 if timeline[-1].end > 600 else 1.0
+    for span in timeline:
         if span.emotion is None or span.end <= start or span.start >= start + size:
             continue
         left, right = max(span.start, start), min(span.end, start + size)
@@ -166,10 +174,10 @@ def _draw_row(axes: Any, found: Sequence[Span], start: float, size: float, color
     axes.spines["bottom"].set_color(GREY)
 
 
-def _scale(figure: Any, found: Sequence[Span], labels: Sequence[str], colors: dict[str, str]) -> None:
+def _draw_legend(figure: Any, timeline: Sequence[Span], labels: Sequence[str], colors: dict[str, str]) -> None:
     from matplotlib.patches import Patch
 
-    there = {span.emotion for span in found}
-    handles = [Patch(color=colors[label], label=label) for label in labels if label in there]
+    present = {span.emotion for span in timeline}
+    handles = [Patch(color=colors[label], label=label) for label in labels if label in present]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8)

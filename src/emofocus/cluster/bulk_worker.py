@@ -19,7 +19,7 @@ from emofocus.cluster.coordinator import Model
 from emofocus.cluster.inputs import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.bulk import BATCH, Item, Result, recognize_batch
+from emofocus.recognition.bulk import BATCH, ClipResult, Item, recognize_batch
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.lookahead import map_ahead
@@ -31,7 +31,7 @@ TRIES = 2
 APART_BYTES = 8 << 30
 """Memory of the process apart: what asks for more fails there, and does not take the node along."""
 
-Recognize = Callable[[Sequence[Item]], list[Result]]
+Recognize = Callable[[Sequence[Item]], list[ClipResult]]
 """Some clips together → their results, in order."""
 
 Row = dict[str, Any]
@@ -102,7 +102,7 @@ class Apart:
     def _begin(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _load, (self._model,))
 
-    def __call__(self, items: Sequence[Item]) -> list[Result]:
+    def __call__(self, items: Sequence[Item]) -> list[ClipResult]:
         """Some clips together.
 
         Raises:
@@ -132,7 +132,7 @@ def _load(model: Model) -> None:
     _there.append(model.load())
 
 
-def _recognize_there(items: Sequence[Item]) -> list[Result]:
+def _recognize_there(items: Sequence[Item]) -> list[ClipResult]:
     return recognize_batch(_there[0], items)
 
 

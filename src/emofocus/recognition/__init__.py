@@ -1,1 +1,1 @@
-"""Waveform → prediction, without torch."""
+"""Recognition: waveforms → predictions, timelines, events and explanations, without torch."""

@@ -1,4 +1,4 @@
-"""Many clips through one model: decoded and recognized in parallel, several clips in a batch, in the order given."""
+"""Recognition of many clips: decoded and scored in parallel, several clips in a batch, in the order given."""
 
 import csv
 import json
@@ -20,14 +20,14 @@ from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.lookahead import map_ahead
 
 BATCH = 8
-"""Clips decoded and recognized as one piece of work. They are cut at fixed places of the input, so that a clip has the
-same company, and the same bits, whatever was done before."""
+"""Clips that are decoded and scored together. Batches begin at fixed positions of the input: a clip is always scored
+with the same others, and has the same bits, even when an interrupted run goes on."""
 
 LONGEST_SECONDS = 30.0
-"""Of a clip in a batch; longer ones are recognized by themselves, block by block."""
+"""Longest clip of a batch; longer clips are scored alone, block by block."""
 
 MANIFESTS = (".csv", ".jsonl")
-"""Lists of clips: a column, or key, `file`, and where a clip is a part of it `start` and `end` in seconds."""
+"""Suffixes of lists of clips: a column, or key, `file`, and for parts of files `start` and `end` in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Item:
     """One clip to recognize: a file, or a part of it.
 
     Attributes:
-        name: How results call it.
-        path: The file.
-        start: Where the part begins, in seconds; None for the file's beginning.
-        end: Where it ends; None for the file's end.
+        name: Name of the clip in results.
+        path: The audio file.
+        start: Start of the part in seconds; None for the start of the file.
+        end: End of the part in seconds; None for the end of the file.
     """
 
     name: str
@@ -48,24 +48,25 @@ class Item:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells it from other items."""
+        """Identity of the clip: its name, start and end as tables spell them."""
         return self.name, seconds(self.start), seconds(self.end)
 
 
-Result = tuple[Item, Prediction | AudioError]
+ClipResult = tuple[Item, Prediction | AudioError]
+"""A clip, and its prediction or the reason why it has none."""
 
 
 def seconds(value: float | None) -> str:
-    """A time as tables spell it."""
+    """A time as tables spell it: seconds, or an empty text for none."""
     return "" if value is None else f"{value:g}"
 
 
 def items_of(paths: Sequence[Path], report: Callable[[AudioError], None]) -> Iterator[Item]:
-    """Files, the audio files of folders, and what manifests name.
+    """Clips of files, of the audio files in folders, and of manifests.
 
     Args:
-        paths: Of all three kinds.
-        report: Is told of a path that gives none.
+        paths: Files, folders and manifests.
+        report: Called with the error of a path that has no audio.
 
     Raises:
         ConfigError: A manifest cannot be read.
@@ -81,10 +82,10 @@ def items_of(paths: Sequence[Path], report: Callable[[AudioError], None]) -> Ite
 
 
 def read_manifest(path: Path) -> Iterator[Item]:
-    """Clips that a manifest names; files are relative to its folder.
+    """Clips of a manifest; its files are relative to its folder.
 
     Raises:
-        ConfigError: No such column or key, or a time that is none; the message names the line.
+        ConfigError: An entry names no file, or a time is no number; the message names the entry.
     """
     with path.open(encoding="utf-8", newline="") as stream:
         for name, start, end in entries_of(stream, str(path)):
@@ -95,11 +96,11 @@ def entries_of(stream: TextIO, source: str) -> Iterator[tuple[str, float | None,
     """File, start and end of each entry of a manifest that is open.
 
     Args:
-        stream: Its text.
-        source: Its name, whose ending tells which kind it is.
+        stream: Text of the manifest.
+        source: Name of the manifest, whose suffix is one of `MANIFESTS`.
 
     Raises:
-        ConfigError: As above.
+        ConfigError: An entry names no file, or a time is no number; the message names the entry.
     """
     rows = csv.DictReader(stream) if source.lower().endswith(".csv") else map(json.loads, stream)
     try:
@@ -118,15 +119,15 @@ def recognize(
     workers: int | None = None,
     batch: int = BATCH,
     done: Callable[[Item], bool] = lambda _: False,
-) -> Iterator[list[Result]]:
+) -> Iterator[list[ClipResult]]:
     """Recognize clips in parallel, and give the results of each batch, in order.
 
     Args:
-        recognizer: Its engine should have one thread when there are several workers.
-        items: Taken a little ahead of the results.
-        workers: Threads; as many as there are cores by default.
-        batch: Clips recognized together.
-        done: Which clips have been recognized before: a batch of them alone is passed over.
+        recognizer: Loaded for one thread where there are several workers.
+        items: Clips, which are taken at most two batches a worker ahead of the results.
+        workers: Number of threads; by default as many as there are cores.
+        batch: Clips scored together.
+        done: Whether a clip has been recognized before. A batch of such clips alone is left out.
     """
     count = workers or os.cpu_count() or 1
     batches = (group for group in batched(items, batch) if not all(map(done, group)))
@@ -140,25 +141,25 @@ def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield group
 
 
-def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[Result]:
-    """Recognize some clips together."""
-    found: dict[int, Prediction | AudioError] = {}
+def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipResult]:
+    """Recognize some clips together: the results, in order."""
+    results: dict[int, Prediction | AudioError] = {}
     short: dict[int, Waveform] = {}
     for number, item in enumerate(items):
         try:
             waveform = _load(item)
             if waveform is None:
-                found[number] = recognizer(str(item.path))
+                results[number] = recognizer(str(item.path))
             else:
                 short[number] = waveform
         except AudioError as error:
-            found[number] = error
-    found |= dict(zip(short, recognize_together(recognizer, list(short.values())), strict=True))
-    return [(item, found[number]) for number, item in enumerate(items)]
+            results[number] = error
+    results |= dict(zip(short, recognize_together(recognizer, list(short.values())), strict=True))
+    return [(item, results[number]) for number, item in enumerate(items)]
 
 
 def _load(item: Item) -> Waveform | None:
-    """A clip's samples, or None if it is too long to be held."""
+    """Samples of a clip (T,), 16 kHz; None if it is longer than `LONGEST_SECONDS`."""
     if item.start is not None or item.end is not None:
         return audio.load(item.path, item.start, item.end)
     blocks, samples = [], 0
@@ -173,17 +174,17 @@ def _load(item: Item) -> Waveform | None:
 
 
 def recognize_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
-    """Recognize waveforms in batches of as many as the engine likes, of similar lengths, so that little is padding.
+    """Recognize waveforms (T,), 16 kHz, in batches of similar lengths, so that little is padding.
 
-    Those that fill no segment are recognized one by one.
+    Waveforms that fill no segment are scored one by one.
     """
     engine = recognizer.engine
     order = sorted(range(len(waveforms)), key=lambda number: len(waveforms[number]))
     short = sum(len(waveform) < engine.whole for waveform in waveforms)
     groups = [[number] for number in order[:short]]
     groups += [order[start : start + engine.batch] for start in range(short, len(order), engine.batch)]
-    found: dict[int, Prediction] = {}
+    results: dict[int, Prediction] = {}
     for group in groups:
         predictions = recognizer.scorer.score_batch([waveforms[number] for number in group])
-        found |= dict(zip(group, predictions, strict=True))
-    return [found[number] for number in range(len(waveforms))]
+        results |= dict(zip(group, predictions, strict=True))
+    return [results[number] for number in range(len(waveforms))]

@@ -1,4 +1,4 @@
-"""Runs `model.onnx`: a batch of waveforms → outputs, without torch."""
+"""The engine: runs `model.onnx` with onnxruntime, without torch."""
 
 import json
 import os
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 STEP = "frames_a_step"
-"""Entry of the file's metadata: frames of features that one position of the attention maps stands for."""
+"""Entry of the file's metadata: number of frames that one position of the attention maps stands for."""
 
 PRECISION_FILES = {"fp32": "model.onnx", "int8": "model-int8.onnx", "fp16": "model-fp16.onnx"}
-"""Arithmetic of the network → file of a model directory, which always has the first."""
+"""Precision → file of a model directory. Every model directory has the first."""
 
 DEVICES = {
     "cuda": "CUDAExecutionProvider",
@@ -29,24 +29,26 @@ DEVICES = {
     "coreml": "CoreMLExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
-"""Device → onnxruntime's name of what runs graphs on it, the one that is taken first when several are there first."""
+"""Device → onnxruntime's provider of it, in order of preference."""
 
 CPU_BATCH, DEVICE_BATCH = 4, 32
-"""Clips of a few seconds that are best recognized together. On a CPU what is between layers of more of them falls out
-of its cache: 32 at once take a sixth longer each than four."""
+"""Clips of a few seconds that are best scored together. On a CPU the values between layers of more clips do not fit in
+its cache: each of 32 clips takes a sixth longer than each of four."""
 
 
 class EngineOutput(NamedTuple):
-    """One row a segment or a frame; S segments of m positions, n frames, h heads.
+    """Outputs of one run: B clips of S segments of m positions, n frames, h heads, C labels.
+
+    Outputs that the model lacks, or that were not asked for, are None.
 
     Attributes:
-        logits: (B, S, C).
-        level: (B, n), level of each frame in dB full scale.
-        features: (B, n, F), what the network hears of each frame, before it is normalized, or None when not asked for.
-        attention: (B, S, h, m, m), before calibration, or None.
-        centre: (B, S, h, m), in positions 1 … m, or None.
-        scope: (B, S, h, m), in positions, or None.
-        gates: (B, S, h), or None.
+        logits: Scores of each segment (B, S, C).
+        level: Level of each frame in dB full scale (B, n).
+        features: Features of each frame before normalization (B, n, F).
+        attention: Attention maps before calibration, query by key (B, S, h, m, m).
+        centre: Centre of focus of each query, in positions 1 … m (B, S, h, m).
+        scope: Width of focus of each query, in positions (B, S, h, m).
+        gates: Calibration weight of each head (B, S, h).
     """
 
     logits: Array
@@ -62,22 +64,22 @@ class Engine:
     """An onnxruntime session over one `model.onnx`.
 
     Args:
-        path: The file.
-        threads: CPU threads; as many as there are cores by default.
-        device: A key of `DEVICES`, or auto for the first of them that is there.
-        optimize_graph: Whether it will recognize more than a few clips: then a while at the start, in which onnxruntime
-            arranges the graph, saves a tenth of each one's time.
+        path: File of the graph.
+        threads: CPU threads; by default as many as there are cores.
+        device: A key of `DEVICES`, or auto for the first that this machine has.
+        optimize_graph: Whether onnxruntime arranges the graph anew. That takes a while at the start, and saves a tenth
+            of the time of each clip.
 
     Attributes:
-        step: Frames that one position of the attention maps stands for.
-        attends: Whether there are attention maps.
-        streams: Whether frames and segments can be had one by one: not of a model that is told who speaks.
-        batch: Clips of a few seconds that are best recognized together.
-        whole: Samples that fill a segment. Shorter clips are recognized each by itself: the graph masks nothing.
+        step: Number of frames that one position of the attention maps stands for.
+        attends: Whether the graph has attention maps.
+        streams: Whether the graph scores frames and segments one by one. Models that need a speaker's embedding do not.
+        batch: Number of clips of a few seconds that are best scored together.
+        whole: Number of samples that fill a segment. Shorter clips are scored one by one: the graph has no mask.
 
     Raises:
         ModelError: The file is missing or damaged.
-        ConfigError: No such device, here or at all.
+        ConfigError: This machine lacks the device.
     """
 
     def __init__(
@@ -91,19 +93,19 @@ class Engine:
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
         spare = {item.name for item in self._session.get_overridable_initializers()}
-        told = self._session.get_modelmeta().custom_metadata_map
-        ours = "config" in told and "hop" in spare and self._names >= {"logits", "level"}
-        if taken != {"waveform", "lengths"} or not ours:
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        exported = "config" in metadata and "hop" in spare and self._names >= {"logits", "level"}
+        if taken != {"waveform", "lengths"} or not exported:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
-        if not spare <= {"hop", "frames"}:  # its segments of streams would be masked otherwise
+        if not spare <= {"hop", "frames"}:  # older graphs have masks
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
         self.streams = "frames" in spare
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
-        self.step = int(told.get(STEP, 1))
-        config = json.loads(told["config"])
+        self.step = int(metadata.get(STEP, 1))
+        config = json.loads(metadata["config"])
         self.whole = (config["segment"]["frames"] - 1) * config["features"]["hop"]
-        # Only what is asked for is computed.
+        # onnxruntime computes the requested outputs only.
         self._run_options = runtime().RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
@@ -114,13 +116,14 @@ class Engine:
     def run(
         self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False, hop: int | None = None
     ) -> EngineOutput:
-        """Recognize a batch: rows that are at least as long as a segment, or all of one length.
+        """Score a batch whose rows are at least as long as a segment, or all of one length.
 
         Args:
-            waveform: (B, T), 16 kHz, rows padded with zeros.
-            lengths: True samples of each row (B,).
-            need_maps: Also return features, attention, centres, scopes and gates, as far as the model has them.
-            hop: Frames from segment to segment; as it was exported by default.
+            waveform: Samples (B, T), 16 kHz, rows padded with zeros.
+            lengths: Number of samples of each row without padding (B,).
+            need_maps: Whether to return features, attention, centres, scopes and gates too, as far as the model has
+                them.
+            hop: Frames from segment to segment; by default those of the exported config.
 
         Raises:
             ValueError: A row is shorter than a segment, and padded.
@@ -136,21 +139,21 @@ class Engine:
         return EngineOutput(**dict(zip(names, values, strict=True)))
 
     def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
-        """What the network makes of each frame by itself, for `classify`, and its level.
+        """Encode each frame by itself, for `classify`.
 
         Args:
-            waveform: (B, T), 16 kHz, padded with zeros.
-            lengths: True samples of each row (B,).
+            waveform: Samples (B, T), 16 kHz, rows padded with zeros.
+            lengths: Number of samples of each row without padding (B,).
 
         Returns:
-            (B, n, D), and (B, n) in dB full scale.
+            Encoded frames (B, n, D), and their levels (B, n) in dB full scale.
         """
         feeds = {"waveform": waveform, "lengths": lengths}
         encoded, level = self._session.run(["encoded", "level"], feeds, self._run_options)
         return encoded, level
 
     def classify(self, frames: Array) -> Array:
-        """Segments of frames, as `encode` gives them, (B, m, D) → logits (B, C)."""
+        """Logits (B, C) of segments of frames (B, m, D) that `encode` has returned."""
         nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
         logits: Array = self._session.run(["frame_logits"], nothing | {"frames": frames}, self._run_options)[0]
         return logits
@@ -163,19 +166,19 @@ def graph_file(folder: Path, precision: str) -> Path:
         ModelError: The directory has no such file.
     """
     path = folder / PRECISION_FILES[precision]
-    if path.is_file() or precision == "fp32":  # of which `Engine` says more
+    if path.is_file() or precision == "fp32":  # Engine reports a missing one
         return path
-    there = [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]
+    present = [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]
     raise ModelError(
-        f"{folder}: has no {path.name} (it has {', '.join(there)}); emofocus export --{precision} makes it"
+        f"{folder}: has no {path.name} (it has {', '.join(present)}); emofocus export --{precision} makes it"
     )
 
 
 def runtime() -> ModuleType:
-    """onnxruntime, which is imported when it is needed, and tells nobody.
+    """The module onnxruntime, imported on first use, with its telemetry off.
 
-    Since 1.29 it writes a device number and reports model names and hashes to its maker, unless this is set before it
-    is imported. What runs on speech keeps to itself.
+    Since 1.29 onnxruntime writes a device number and reports names and hashes of models to its maker, unless the
+    environment variable is set before it is imported.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -190,15 +193,15 @@ def open_session(
 
     Raises:
         ModelError: The file is missing or damaged.
-        ConfigError: No such device, here or at all.
+        ConfigError: This machine lacks the device.
     """
     onnxruntime = runtime()
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Other layouts of convolutions, and products of bytes, are of the highest level; what is cheap to arrange is so in
-    # the file already.
+    # The highest level brings other layouts of convolutions, and products of bytes. The file has the cheap
+    # optimizations already.
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize_graph else level.ORT_DISABLE_ALL
     if threads:
@@ -211,14 +214,14 @@ def open_session(
         raise ModelError(f"{path}: damaged, or not a model that onnxruntime can run ({reason})") from error
 
 
-def _providers(device: str, there: Sequence[str]) -> list[str]:
-    """What runs a graph, in order of preference; the CPU takes what a device cannot.
+def _providers(device: str, available: Sequence[str]) -> list[str]:
+    """Providers of a device, in order of preference; the CPU runs the operations that the device cannot.
 
     Raises:
-        ConfigError: No such device, here or at all.
+        ConfigError: This machine lacks the device.
     """
-    found = [name for name, provider in DEVICES.items() if provider in there]
-    if device not in ("auto", *found):
-        raise ConfigError(f"this onnxruntime has no {device} (it has {', '.join(found)})")
-    chosen = found[0] if device == "auto" else device
+    devices = [name for name, provider in DEVICES.items() if provider in available]
+    if device not in ("auto", *devices):
+        raise ConfigError(f"this onnxruntime has no {device} (it has {', '.join(devices)})")
+    chosen = devices[0] if device == "auto" else device
     return list(dict.fromkeys([DEVICES[chosen], DEVICES["cpu"]]))

@@ -1,4 +1,4 @@
-"""File or array → `Prediction`, through `model.onnx`, in bounded memory and without torch."""
+"""`Recognizer`: a file or an array → `Prediction`, in bounded memory and without torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,7 +116,7 @@ class Recognizer:
         """Recognize one clip of any length.
 
         Args:
-            audio_input: A file's path, a file open for reading bytes, or
+            audio_input: Path of a file, a file open for reading bytes, or
                 ``{"array": samples, "sampling_rate": hertz}``.
 
         Raises:
@@ -131,33 +131,34 @@ class Recognizer:
         end: float | None = None,
         segments: Sequence[float] = (),
     ) -> "Explanation":
-        """What the model listened to in one clip, or in a part of it: the numbers behind the figures.
+        """Recognize one clip, or a part of it, and return the attention behind the prediction.
 
         Args:
-            audio_input: As above.
-            start: Where the part begins, in seconds; None for the clip's beginning.
-            end: Where it ends; None for the clip's end.
-            segments: Seconds of the segments whose attention maps are wanted: of each, the segment whose middle is
-                nearest. Without any, those of all segments, or the loudest ones' of a long recording.
+            audio_input: Path of a file, a file open for reading bytes, or
+                ``{"array": samples, "sampling_rate": hertz}``.
+            start: Start of the part in seconds; None for the start of the clip.
+            end: End of the part in seconds; None for the end of the clip.
+            segments: Seconds whose attention maps are kept: for each, those of the segment whose middle is nearest.
+                Without any, maps of all segments are kept, or of a long recording those around the loudest moment.
 
         Raises:
-            AudioError: As above, or there is no such part.
+            AudioError: The audio cannot be read, is silent, or ends before the part does.
             ModelError: The model has no attention to explain.
             ConfigError: A second of ``segments`` lies outside the part.
         """
-        from emofocus.recognition.explanation.explainer import explain  # imported here: predicting starts without
+        from emofocus.recognition.explanation.explainer import explain  # imported here: prediction starts without it
 
         return explain(self.scorer, audio_input, start, end, segments)
 
 
 def model_folder(source: str | Path | None) -> Path:
-    """Where a model's files are, fetched from the Hub when ``source`` is ``org/name``.
+    """Folder of a model's files, which are downloaded from the Hub when ``source`` is ``org/name``.
 
     Raises:
-        ModelError: No such folder, and not a name on the Hub that could be fetched.
+        ModelError: ``source`` is no folder, and no model on the Hub that can be downloaded.
     """
     if source is None:
-        from importlib.resources import files  # here: it takes a while to start, and a path needs none of it
+        from importlib.resources import files  # imported here: it is slow to start, and only the shipped model needs it
 
         return Path(str(files("emofocus"))) / "assets" / "default"
     if Path(source).is_dir():
@@ -169,12 +170,12 @@ def model_folder(source: str | Path | None) -> Path:
 
 
 def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # imported here: seldom needed, and slow to start
+    from huggingface_hub import snapshot_download  # imported here: it is seldom needed, and slow to start
 
     try:
         patterns = ["model*.onnx", "config.json", "README.md", "*.safetensors"]
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # the Hub's, the network's and the file system's errors share no base
+    except Exception as error:  # errors of the Hub, the network and the file system share no base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"unknown model {name!r}: no such folder here, and the Hub did not give it ({reason})"

@@ -1,4 +1,4 @@
-"""Results that are written row by row, so that an interrupted run goes on without repeating or losing a clip."""
+"""Files of results, written row by row: an interrupted run goes on without repeating or losing a clip."""
 
 import csv
 import io
@@ -19,8 +19,8 @@ from emofocus.version import __version__
 
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:
-    """What a row depends on, beside its clip."""
-    import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
+    """Everything besides its clip that a row depends on: model, config, threshold and version."""
+    import hashlib  # imported here: loading OpenSSL takes longer than recognizing a clip
 
     graph = recognizer.engine.path.read_bytes()
     return {
@@ -31,19 +31,20 @@ def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     }
 
 
-class Appended:
-    """A file of csv or jsonl to which rows are added, each once.
+class ResultsFile:
+    """A file of csv or jsonl to which rows are appended, each clip once.
 
-    What a row depends on lies beside it, in a hidden file. A row that was cut off by an interruption is removed.
+    The settings that its rows depend on stand in a hidden file in the same folder. A row that an interruption cut off
+    is removed.
 
     Args:
-        path: Of the file.
+        path: File to write.
         format: ``csv`` or ``jsonl``.
-        settings: What rows depend on.
-        header: The first line, if there is one.
+        settings: Settings that the rows depend on, see `settings_of`.
+        header: First line of the file, or an empty text.
 
     Raises:
-        ConfigError: The file holds rows of other settings, or nobody knows of which, or rows that cannot be read.
+        ConfigError: The file holds rows of other or of unknown settings, or rows that cannot be read.
     """
 
     def __init__(self, path: Path, format: str, settings: dict[str, Any], header: str) -> None:
@@ -51,31 +52,31 @@ class Appended:
         self._keys: set[tuple[str, str, str]] = set()
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder, not a file to write")
-        beside = path.with_name(f".{path.name}.settings")
+        settings_path = path.with_name(f".{path.name}.settings")
         try:
             if path.exists():
-                self._refuse_others(beside, settings)
+                self._refuse_other_settings(settings_path, settings)
                 self._read(header)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_text(beside, json.dumps(settings, indent=1) + "\n")
+                write_text(settings_path, json.dumps(settings, indent=1) + "\n")
                 write_text(path, header)
             self._file: BinaryIO = path.open("ab")
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
 
-    def _refuse_others(self, beside: Path, settings: dict[str, Any]) -> None:
+    def _refuse_other_settings(self, settings_path: Path, settings: dict[str, Any]) -> None:
         again = "name another --out, or remove it to begin again"
         try:
-            there = json.loads(beside.read_text(encoding="utf-8"))
+            present = json.loads(settings_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise ConfigError(f"{self.path} is there already, and nobody knows how it was made; {again}") from None
-        different = [name for name, value in settings.items() if there.get(name) != value]
+        different = [name for name, value in settings.items() if present.get(name) != value]
         if different:
             raise ConfigError(f"{self.path} was begun with another {', '.join(different)}; {again}")
 
     def _read(self, header: str) -> None:
-        """Learn which clips are there, and cut off a last line that is not whole."""
+        """Read the keys of the rows, and cut off a last line that is not whole."""
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(header.encode()):
@@ -95,7 +96,7 @@ class Appended:
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise ConfigError(f"{self.path}: damaged, its rows cannot be read ({error})") from error
 
-    def __enter__(self) -> "Appended":
+    def __enter__(self) -> "ResultsFile":
         return self
 
     def __exit__(
@@ -106,15 +107,15 @@ class Appended:
         self._file.close()
 
     def holds(self, item: Item) -> bool:
-        """Whether a clip has its row."""
+        """Whether the file has a row of a clip."""
         return item.key in self._keys
 
     def append(self, rows: Sequence[tuple[Item, str]]) -> None:
-        """Add rows; a clip that is named twice has one."""
-        fresh = {item.key: line for item, line in rows if item.key not in self._keys}
-        self._file.write("".join(fresh.values()).encode("utf-8", "backslashreplace"))
+        """Append rows of clips that have none; of a clip that is given twice, the last one."""
+        new = {item.key: line for item, line in rows if item.key not in self._keys}
+        self._file.write("".join(new.values()).encode("utf-8", "backslashreplace"))
         self._file.flush()
-        self._keys |= fresh.keys()
+        self._keys |= new.keys()
 
 
 def _time(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""From the scores of segments to one emotion at a time: averaged over a second, and changed only for good reason."""
+"""Smoothing of scores over time: averages, and one emotion at a time that changes only by a margin."""
 
 from dataclasses import dataclass
 from math import exp
@@ -17,8 +17,8 @@ class Smoothing:
 
     Attributes:
         seconds: Time constant of the average of the scores; 0 for none.
-        margin: How much more probable another emotion must be before it takes over.
-        release: Seconds without speech after which nothing is heard any more.
+        margin: By how much another emotion must be more probable before it replaces the present one.
+        release: Seconds without speech after which there is no emotion any more.
     """
 
     seconds: float = 1.0
@@ -26,7 +26,7 @@ class Smoothing:
     release: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense (ConfigError)."""
+        """Refuse values that are not valid (ConfigError)."""
         for name in ("seconds", "margin", "release"):
             value = getattr(self, name)
             if not value >= 0 or (name == "margin" and value >= 1):
@@ -35,15 +35,15 @@ class Smoothing:
 
 
 class Smoother:
-    """The average and the emotion that it stands for, segment by segment.
+    """Running average of scores, and its emotion, segment by segment.
 
     Args:
         settings: How scores are smoothed.
         hop: Seconds from segment to segment.
 
     Attributes:
-        mean: Averaged scores (C,); None while nothing is heard.
-        label: Number of the emotion; None while nothing is heard.
+        mean: Averaged scores (C,); None while there is no speech.
+        label: Number of the emotion; None while there is no speech.
     """
 
     def __init__(self, settings: Smoothing, hop: float) -> None:
@@ -52,13 +52,13 @@ class Smoother:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard."""
+        """Forget all scores."""
         self.mean: Array | None = None
         self.label: int | None = None
         self._quiet = 0.0
 
     def update(self, scores: Array, speech: bool) -> None:
-        """Take the scores of the next segment (C,), and whether it is speech."""
+        """Add the scores of the next segment (C,), and whether it is speech."""
         if not speech:
             self._quiet += self.hop
             if self._quiet > self.settings.release:

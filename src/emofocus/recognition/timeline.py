@@ -1,4 +1,4 @@
-"""A long recording → spans of one emotion each, in bounded memory: what a stream of it would have said."""
+"""A recording of any length → spans of one emotion each, in bounded memory, with the scores of a stream."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from emofocus.recognition.streaming import Event, StreamingRecognizer
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a recording that sounds like one emotion.
+    """A part of a recording with one emotion.
 
     Attributes:
         start: Seconds.
         end: Seconds.
-        emotion: What it sounds like; None where there is no speech.
-        scores: Mean probability of each emotion, over the segments of the span; empty where there is no speech.
+        emotion: Emotion of the span; None where there is no speech.
+        scores: Mean probability of each emotion over the segments of the span; empty where there is no speech.
         confident: Whether the mean probability of the emotion reaches the recognizer's threshold.
     """
 
@@ -34,11 +34,11 @@ class Span:
 
     @property
     def probability(self) -> float:
-        """Of the emotion; 0 where there is none."""
+        """Mean probability of the emotion; 0 where there is no speech."""
         return 0.0 if self.emotion is None else self.scores[self.emotion]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as in JSON."""
+        """Plain data, the form of the JSON output."""
         return {
             "start": self.start,
             "end": self.end,
@@ -49,19 +49,19 @@ class Span:
 
 
 def spans(recognizer: Recognizer, audio_input: AudioInput, smoothing: Smoothing | None = None) -> Iterator[Span]:
-    """Emotions of a recording of any length, one after the other.
+    """Spans of a recording of any length, in order.
 
-    Segments overlap; each stands for what is nearer to its middle than to the others', so that spans neither overlap
-    nor leave a gap, from 0 to the recording's end.
+    Segments overlap. Each stands for the time that is nearer to its middle than to another's, so that spans neither
+    overlap nor leave a gap from 0 to the end of the recording.
 
     Args:
         recognizer: Its hop is the resolution.
-        audio_input: A file's path, or ``{"array": samples, "sampling_rate": hertz}``.
+        audio_input: Path of a file, or ``{"array": samples, "sampling_rate": hertz}``.
         smoothing: How scores are smoothed over time.
 
     Raises:
-        AudioError: The audio cannot be read, or is too short; what comes before the damage is yielded.
-        ModelError: A model that cannot stream.
+        AudioError: The audio cannot be read, or is too short. Spans before the damage have been given by then.
+        ModelError: The model cannot stream.
     """
     stream = StreamingRecognizer(recognizer, smoothing=smoothing)
 
@@ -75,12 +75,12 @@ def spans(recognizer: Recognizer, audio_input: AudioInput, smoothing: Smoothing 
 
 
 def join(events: Iterable[Event], recognizer: Recognizer, duration: Callable[[], float]) -> Iterator[Span]:
-    """Neighbouring events of one emotion as one span.
+    """Join neighboring events of one emotion to one span.
 
     Args:
-        events: In order.
-        recognizer: Whose threshold.
-        duration: Gives the recording's seconds, once the events are over.
+        events: Events in order.
+        recognizer: Has the threshold of confident spans.
+        duration: Returns the length of the recording in seconds; called after the last event.
     """
     open_span: _OpenSpan | None = None
     for event in events:
@@ -106,13 +106,13 @@ class _OpenSpan:
         self.add(event)
 
     def add(self, event: Event) -> None:
-        """Go on with an event."""
+        """Extend the span by an event."""
         self.total = self.total + event.scores
         self.count += 1
         self.middle = event.middle
 
     def closed(self, end: float, threshold: float) -> Span:
-        """The span, up to its end."""
+        """The span, which ends at ``end`` seconds."""
         times = round(self.start, 3), round(end, 3)
         if self.emotion is None:
             return Span(*times, None, {}, confident=False)

@@ -1,4 +1,4 @@
-"""Timelines as files of other programs: subtitles, labels, tiers, tables."""
+"""Formats of timelines: subtitles, labels, tiers and tables of other programs."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ def words(span: Span) -> str:
 
 
 def srt(spans: Spans) -> str:
-    """SubRip subtitles; silence has none."""
-    heard = [span for span in spans if span.emotion is not None]
+    """SubRip subtitles, without cues for silence."""
+    spoken = [span for span in spans if span.emotion is not None]
     cues = (
         f"{number}\n{clock(span.start, ',')} --> {clock(span.end, ',')}\n{words(span)}\n"
-        for number, span in enumerate(heard, start=1)
+        for number, span in enumerate(spoken, start=1)
     )
     return "\n".join(cues)
 
 
 def vtt(spans: Spans) -> str:
-    """WebVTT subtitles; silence has none."""
+    """WebVTT subtitles, without cues for silence."""
     cues = (
         f"{clock(span.start, '.')} --> {clock(span.end, '.')}\n{words(span)}\n"
         for span in spans
@@ -39,7 +39,7 @@ def vtt(spans: Spans) -> str:
 
 
 def clock(seconds: float, separator: str) -> str:
-    """Hours, minutes, seconds and milliseconds."""
+    """Time as hours, minutes, seconds and milliseconds."""
     milliseconds = round(1000 * seconds)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
@@ -48,12 +48,12 @@ def clock(seconds: float, separator: str) -> str:
 
 
 def audacity(spans: Spans) -> str:
-    """A label track of Audacity; silence has none."""
+    """A label track of Audacity, without labels for silence."""
     return "".join(f"{span.start:.3f}\t{span.end:.3f}\t{words(span)}\n" for span in spans if span.emotion is not None)
 
 
 def textgrid(spans: Spans) -> str:
-    """A TextGrid of Praat with one tier; an interval of silence has no text."""
+    """A TextGrid of Praat with one tier; intervals of silence have no text."""
     end = spans[-1].end
     lines = [
         'File type = "ooTextFile"',
@@ -82,7 +82,7 @@ def textgrid(spans: Spans) -> str:
 
 
 def table_csv(spans: Spans, file: str = "") -> str:
-    """A line for each span, silence too; a column for each emotion's mean probability."""
+    """CSV with a line for each span, silence included, and a column for the mean probability of each emotion."""
     labels = next((list(span.scores) for span in spans if span.scores), [])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -95,18 +95,18 @@ def table_csv(spans: Spans, file: str = "") -> str:
 
 
 def plain_json(spans: Spans, file: str = "") -> str:
-    """An object with the file's name and its spans."""
+    """JSON object with the name of the file and its spans."""
     return json.dumps({"file": file, "timeline": [span.to_dict() for span in spans]}, indent=1) + "\n"
 
 
 def write_audformat(spans: Spans, file: str, folder: Path, labels: Sequence[str]) -> None:
-    """An audformat database of one table, `emotion`, of the recording's segments.
+    """Write an audformat database with one table, `emotion`, of the segments of a recording.
 
     Args:
-        spans: Of the recording.
-        file: How the database names the recording.
-        folder: To write it to.
-        labels: All emotions that there are.
+        spans: Spans of the recording.
+        file: Name of the recording in the database.
+        folder: Folder to write to.
+        labels: All emotions of the model.
 
     Raises:
         MissingExtraError: audformat is not installed.
@@ -117,17 +117,17 @@ def write_audformat(spans: Spans, file: str, folder: Path, labels: Sequence[str]
         raise MissingExtraError("audformat", "audformat") from error
     import pandas as pd
 
-    heard = [span for span in spans if span.emotion is not None]
+    spoken = [span for span in spans if span.emotion is not None]
     database = audformat.Database("emofocus", description=f"Emotions of {file}, recognized by emofocus.")
     database.schemes["emotion"] = audformat.Scheme(labels=list(labels))
     database.schemes["probability"] = audformat.Scheme("float", minimum=0, maximum=1)
     index = audformat.segmented_index(
-        [file] * len(heard),
-        [pd.Timedelta(seconds=span.start) for span in heard],
-        [pd.Timedelta(seconds=span.end) for span in heard],
+        [file] * len(spoken),
+        [pd.Timedelta(seconds=span.start) for span in spoken],
+        [pd.Timedelta(seconds=span.end) for span in spoken],
     )
     table = database["emotion"] = audformat.Table(index)
-    for name, values in (("emotion", [s.emotion for s in heard]), ("probability", [s.probability for s in heard])):
+    for name, values in (("emotion", [s.emotion for s in spoken]), ("probability", [s.probability for s in spoken])):
         table[name] = audformat.Column(scheme_id=name)
         table[name].set(values)
     database.save(str(folder))
@@ -141,23 +141,24 @@ TEXTS: dict[str, tuple[str, Callable[..., str]]] = {
     "csv": (".csv", table_csv),
     "json": (".json", plain_json),
 }
-"""Format → suffix, and how it is written."""
+"""Format of text → suffix of its files, and the function that writes a timeline in it."""
 
 FORMATS = ("table", *TEXTS, "audformat", "png")
+"""All formats of `emofocus predict --timeline`."""
 
 
 def write(spans: Spans, format: str, file: str, out: Path, labels: Sequence[str]) -> None:
-    """Write one recording's timeline in one of `TEXTS`, or as audformat.
+    """Write the timeline of one recording.
 
     Args:
-        spans: Of the recording.
-        format: Which.
-        file: The recording's name.
-        out: File, or folder of an audformat database.
-        labels: All emotions that there are.
+        spans: Spans of the recording.
+        format: A key of `TEXTS`, or audformat.
+        file: Name of the recording.
+        out: File to write, or folder of an audformat database.
+        labels: All emotions of the model.
 
     Raises:
-        MissingExtraError: audformat is wanted and not installed.
+        MissingExtraError: The format is audformat, which is not installed.
     """
     if format == "audformat":
         write_audformat(spans, file, out, labels)
@@ -166,6 +167,6 @@ def write(spans: Spans, format: str, file: str, out: Path, labels: Sequence[str]
 
 
 def text(spans: Spans, format: str, file: str) -> str:
-    """A timeline in one of `TEXTS`."""
+    """Text of a timeline in a format of `TEXTS`."""
     render = TEXTS[format][1]
     return render(spans, file) if format in ("csv", "json") else render(spans)

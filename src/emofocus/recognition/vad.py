@@ -1,27 +1,27 @@
-"""Who of the frames is speech: decided frame by frame, without looking ahead, so that streams and files agree."""
+"""Voice activity of frames, decided without look-ahead, so that streams and files agree."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 FALL_DB = 0.5
-"""Decibels a second by which the loudness that speech is compared with falls after a loud moment."""
+"""Decibels by which the reference loudness falls each second after a loud moment."""
 
 FLOOR_DB = -65.0
 """Level in dB full scale below which nothing is speech."""
 
 MIDDLE_SECONDS = 0.15
-"""On either side of a segment's middle: where some frame must be speech for the segment to be."""
+"""Seconds on either side of a segment's middle in which a frame must be speech for the segment to count as speech."""
 
 
 class EnergyVoice:
-    """Frames that are near the loudness of what was heard before: the rule of `active_segments`, for streams.
+    """Voice activity by level: the rule of `active_segments` for streams.
 
-    A frame is speech if it is within ``top_db`` of the loudest one before it, whose loudness falls by `FALL_DB` a
-    second, and above `FLOOR_DB`.
+    A frame is speech if it is above `FLOOR_DB` and within ``top_db`` of the reference, the loudest frame so far, which
+    falls by `FALL_DB` a second.
 
     Args:
-        top_db: Decibels below the loudest.
-        frame_seconds: From frame to frame.
+        top_db: Decibels below the reference.
+        frame_seconds: Seconds from frame to frame.
     """
 
     def __init__(self, top_db: float, frame_seconds: float) -> None:
@@ -29,7 +29,7 @@ class EnergyVoice:
         self.loudest = -np.inf
 
     def __call__(self, level: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Levels of the next frames (k,) in dB → whether each is speech (k,)."""
+        """Whether each of the next frames is speech (k,), by their levels (k,) in dB."""
         if not len(level):
             return np.zeros(0, bool)
         falls = self.fall * np.arange(1, len(level) + 1)
@@ -45,13 +45,13 @@ def voiced_segments(
 ) -> NDArray[np.bool_]:
     """Whether there is speech around the middle of each segment.
 
-    A segment of two seconds that is centred on one word tells that word's emotion, though most of it is silence.
+    A segment of two seconds with one word in its middle has that word's emotion, though most of it is silence.
 
     Args:
-        voiced: Of each frame (n,).
+        voiced: Whether each frame is speech (n,).
         starts: First frame of each segment (S,).
-        lengths: Frames of each (S,).
-        reach: Frames on either side of the middle that count.
+        lengths: Number of frames of each segment (S,).
+        reach: Number of frames on either side of the middle that count.
     """
     total = np.concatenate([[0], np.cumsum(voiced)])
     middles = starts + lengths // 2

@@ -1,4 +1,4 @@
-"""An explanation as pictures and as a page."""
+"""Explanations of predictions, and their figures and pages."""
 
 from emofocus.recognition.explanation.maps import draw_maps
 from emofocus.recognition.explanation.page import write_page

@@ -1,4 +1,4 @@
-"""Runs a model over a clip and keeps what explains it."""
+"""Explainer: scores a clip, and keeps the attention behind the prediction."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,10 +17,11 @@ from emofocus.recognition.scoring import Scorer
 from emofocus.segments import segment_count
 
 MAPS_BYTES = 64 << 20
-"""Attention maps that are kept when none are asked for; of longer recordings, only those around the loudest moment."""
+"""Bytes of attention maps that are kept at most unless segments are chosen. Of recordings with more maps, those around
+the loudest moment are kept."""
 
 FEATURE_NAMES = {"mfcc": "MFCC", "log-mel": "mel bands", "waveform": "samples"}
-"""How figures call features."""
+"""Features → their names in figures."""
 
 
 def explain(
@@ -94,7 +95,7 @@ class Explainer:
         return self._nearest(wanted)
 
     def _nearest(self, starts: Sequence[float]) -> NDArray[np.int64]:
-        """Segments that start nearest to some seconds of the clip, each once, in order."""
+        """Numbers of the segments that start nearest to some seconds of the clip, each once, in order."""
         hop = self.config.segment.hop * self.frame_seconds
         numbers = np.rint((np.array(starts) - self.start) / hop).astype(np.int64)
         return np.unique(numbers.clip(0, self.segments - 1))
@@ -167,66 +168,64 @@ class Explainer:
 
 
 def _feature_groups(settings: FeatureSettings, size: int) -> tuple[tuple[str, int], ...]:
-    """What a frame's features are."""
+    """Names and numbers of a frame's features, in their order."""
     slopes = " and deltas" if settings.deltas else ""
     others = "".join(f", {name}" for name in settings.also)
-    named = (
+    groups = (
         (f"{FEATURE_NAMES[settings.name]}{slopes}{others}", size - settings.pitch_bins),
         ("pitch", settings.pitch_bins),
     )
-    return tuple((name, count) for name, count in named if count)
+    return tuple((name, count) for name, count in groups if count)
 
 
 def received(attention: Array, gates: Array | None, length: int) -> Array:
-    """How much of all attention each position gets, over an equal share of it.
-
-    The mean over queries and, weighted by their gates, heads.
+    """Attention to each position over an even share: the mean over queries and, weighted by their gates, heads.
 
     Args:
-        attention: (S, h, m, m), query down, key across; rows sum to one.
-        gates: (S, h), or None for equal heads.
-        length: Positions that are no padding.
+        attention: Attention maps (S, h, m, m), query by key; rows sum to one.
+        gates: Weight of each head (S, h), or None for equal heads.
+        length: Number of positions that are no padding.
 
     Returns:
         (S, m), whose first ``length`` columns have the mean 1; NaN behind them.
     """
     of_head = attention[:, :, :length].mean(axis=2)  # (S, h, m)
-    found = np.einsum("sh,shm->sm", head_shares(attention, gates), of_head) * length
-    found[:, length:] = np.nan
-    return np.asarray(found, np.float32)
+    shares = np.einsum("sh,shm->sm", head_shares(attention, gates), of_head) * length
+    shares[:, length:] = np.nan
+    return np.asarray(shares, np.float32)
 
 
 def head_shares(weights: Array, gates: Array | None) -> Array:
-    """How much each head of maps (S, h, m, m) counts: as its gate (S, h), or all alike: (S, h)."""
+    """Weight of each head of maps (S, h, m, m), which sum to one (S, h): its gate (S, h), or the same for all."""
     counts = np.ones(weights.shape[:2], np.float32) if gates is None else gates
     return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float32)
 
 
 def peaks_of(amplitude: Array, starts: NDArray[np.int64], frames: int, step: int) -> NDArray[np.int64]:
-    """Position in its maps of each segment's largest amplitude.
+    """Position of the largest amplitude in the maps of each segment (S,).
 
     Args:
-        amplitude: Of each frame of an utterance (n,).
+        amplitude: Amplitude of each frame of an utterance (n,).
         starts: First frame of each segment (S,).
-        frames: Of a segment; the last one of a short utterance ends with it.
-        step: Frames of a position.
+        frames: Number of frames of a segment; the segment of a short utterance ends with it.
+        step: Number of frames of a position.
     """
     padded = np.concatenate([amplitude, np.full(frames, -1, amplitude.dtype)])
     return np.asarray(padded[starts[:, None] + np.arange(frames)].argmax(axis=1) // step, np.int64)
 
 
 def over_time(received: Array, firsts: NDArray[np.int64], frames: int, step: int, count: int) -> Array:
-    """Mean at each frame of what segments receive.
+    """Attention to each frame: the mean over the segments that hold it.
 
     Args:
-        received: Of each segment that counts (S, m).
-        firsts: First frame of each (S,).
-        frames: Of a segment that are no padding.
-        step: Frames of a position.
-        count: Frames of the whole, n.
+        received: Attention to each position of the segments that count (S, m).
+        firsts: First frame of each of these segments (S,).
+        frames: Number of frames of a segment that are no padding.
+        step: Number of frames of a position.
+        count: Number of frames of the clip, n.
 
     Returns:
-        (n,), NaN where there is no segment.
+        Attention (n,), NaN where there is no segment.
     """
     total, times = np.zeros(count), np.zeros(count)
     offsets = np.arange(frames)
@@ -238,7 +237,7 @@ def over_time(received: Array, firsts: NDArray[np.int64], frames: int, step: int
 
 
 def frame_amplitude(waveform: Waveform, hop: int) -> Array:
-    """Largest absolute sample nearer to a frame's middle than to any other's: (T,) → (1 + T // hop,)."""
+    """Largest absolute sample that is nearer to a frame's middle than to any other's: (T,) → (1 + T // hop,)."""
     count = 1 + len(waveform) // hop
     before = hop // 2  # frame i is centred at sample i · hop
     padded = np.zeros(count * hop, np.float32)
@@ -248,6 +247,6 @@ def frame_amplitude(waveform: Waveform, hop: int) -> Array:
 
 
 def _each(change: Callable[[Sequence[Any]], Any], *outputs: EngineOutput) -> EngineOutput:
-    """Make one output of several, value by value; those that a model lacks stay None."""
+    """Combine outputs value by value; values that the model lacks stay None."""
     values: list[Any] = [None if items[0] is None else change(items) for items in zip(*outputs, strict=True)]
     return EngineOutput(*values)

@@ -1,4 +1,4 @@
-"""What a model listened to in a clip: the numbers behind the figures, out of `model.onnx`'s own outputs."""
+"""The attention behind a prediction: the numbers of figures and pages, from the outputs of `model.onnx`."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -10,38 +10,40 @@ from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.recognition.prediction import Array, Prediction, Times
 
 PLACES = (0.6, 0.4, 0.2)
-"""Where the loudest moment lies in the three segments that are shown of it: as in the paper's figure 2."""
+"""Position of the loudest moment in the three segments that are shown, as shares of their length (PAPER: figure 2)."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model heard in a clip, or in a part of it, and where it listened.
+    """The prediction for a clip, or for a part of it, and the attention behind it.
 
-    Times are seconds of the clip. n frames, F features, S segments of m positions, h heads, C labels. `AXES` names the
-    axes of each array, `coordinates` says where their entries lie.
+    Times are seconds of the clip. There are n frames of F features, S segments of m positions, h heads, C labels.
+    `AXES` names the axes of each array, and `coordinates` has the positions of their entries.
 
     Attributes:
-        name: Of the clip.
-        model: Of the network.
-        feature_groups: What `features` are, in their order: a name, and how many.
-        prediction: What was heard, whole and in each segment.
-        waveform: Samples (T,), 16 kHz.
-        start: Where the part begins in the clip.
-        loudest: When the largest sample of all is.
-        frames: Middle of each frame (n,), in seconds.
-        features: What the network hears of each frame (n, F).
-        amplitude: Largest absolute sample nearer to a frame's middle than to any other's (n,).
-        attention: What each frame gets over what it would get if all positions got the same (n,): the mean over
-            segments, heads (by their gates) and queries. NaN of frames that only silent segments hold.
-        received: The same of each position of a segment (S, m); NaN behind the end of a clip shorter than a segment.
-        peaks: When the largest sample of a segment is (S,).
-        peak_positions: Position in the maps where it is (S,).
-        centre: Mean over queries of where a head's focus lies (S, h); None without focus.
-        scope: Mean over queries of how wide it is, in seconds: two standard deviations of the Gaussian; or None.
-        gates: Weight of each head (S, h); None without calibration.
-        maps: Attention of the segments `mapped`, query down, key across, before calibration (K, h, m, m).
+        name: Name of the clip.
+        model: Name of the network.
+        feature_groups: Names and numbers of the features, in their order.
+        prediction: Prediction for the part.
+        waveform: Samples of the part (T,), 16 kHz.
+        start: Start of the part in the clip.
+        loudest: Time of the largest absolute sample.
+        frames: Time of each frame's middle (n,).
+        features: Features of each frame, before normalization (n, F).
+        amplitude: Largest absolute sample that is nearer to a frame's middle than to any other's (n,).
+        attention: Attention to each frame over an even share (n,): the mean over segments, queries and, weighted by
+            their gates, heads. NaN for frames that only silent segments hold.
+        received: Attention to each position of a segment over an even share (S, m); NaN behind the end of a clip that
+            is shorter than a segment.
+        peaks: Time of the largest absolute sample of each segment (S,).
+        peak_positions: Position of that sample in the maps (S,).
+        centre: Centre of each head's focus, the mean over queries (S, h); None without focus.
+        scope: Width of each head's focus in seconds, two standard deviations of the Gaussian, the mean over queries
+            (S, h); None without focus.
+        gates: Calibration weight of each head (S, h); None without calibration.
+        maps: Attention maps of the segments `mapped`, query by key, before calibration (K, h, m, m).
         mapped: Numbers of these segments (K,).
-        position_seconds: Seconds of a position.
+        position_seconds: Length of a position in seconds.
     """
 
     AXES: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -82,29 +84,22 @@ class Explanation:
 
     @property
     def end(self) -> float:
-        """Where the part ends in the clip."""
+        """End of the part in the clip."""
         return self.start + self.prediction.duration
 
     @property
     def heads(self) -> int:
-        """How many heads there are."""
+        """Number of heads."""
         return int(self.maps.shape[1])
 
     @property
     def even_features(self) -> Array:
-        """Features over their own means, in their own standard deviations, so that soft ones show too (n, F)."""
+        """Features (n, F) less their means, in their standard deviations, so that weak ones show too."""
         spread = self.features.std(axis=0)
         return np.asarray((self.features - self.features.mean(axis=0)) / np.where(spread > 0, spread, 1), np.float32)
 
-    @property
-    def calibrated_maps(self) -> Array:
-        """Maps times gates, as the network uses them: rows sum to their head's gate."""
-        if self.gates is None:
-            return self.maps
-        return np.asarray(self.maps * self.gates[self.mapped][:, :, None, None], np.float32)
-
     def page(self, start: float, end: float) -> "Explanation":
-        """The frames and segments of some seconds, without maps: what a page of a long recording shows."""
+        """The frames and segments from ``start`` to ``end`` seconds, without maps: one page of a long recording."""
         timeline = self.prediction.timeline
         middles = (timeline.starts + timeline.ends) / 2
         first = int(np.searchsorted(middles, start))
@@ -124,17 +119,17 @@ class Explanation:
         return replace(self, waveform=self.waveform[begins:ends], start=start, **cut)
 
     def nearest(self, second: float) -> int:
-        """Which of the mapped segments, 0 … K - 1, has its middle nearest to a second of the clip."""
+        """Number, 0 … K - 1, of the mapped segment whose middle is nearest to a second of the clip."""
         return int(np.abs(self.coordinates()["mapped segment"] - second).argmin())
 
     def around_the_loudest(self) -> list[float]:
-        """Middles of three segments that hold the loudest moment late, in their middle and early."""
+        """Middles of three segments that hold the loudest moment late, near their middle and early."""
         timeline = self.prediction.timeline
         size = float(timeline.ends[0] - timeline.starts[0])
         return [self.loudest + (0.5 - place) * size for place in PLACES]
 
     def coordinates(self) -> dict[str, NDArray[Any]]:
-        """Where the entries of each axis lie: seconds of the clip; keys and queries count from a segment's start."""
+        """Positions of the entries of each axis: seconds of the clip; for keys and queries, of their segment."""
         timeline = self.prediction.timeline
         middles = (timeline.starts + timeline.ends) / 2
         positions = (np.arange(self.maps.shape[2]) + 0.5) * self.position_seconds

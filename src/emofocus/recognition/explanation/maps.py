@@ -1,4 +1,4 @@
-"""Attention maps of chosen segments, models side by side: figure 2 of Kim, An and Kim (Interspeech 2022)."""
+"""Figure of attention maps, models side by side: figure 2 of Kim, An and Kim (Interspeech 2022)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,13 @@ from emofocus.recognition.explanation.story import draw_waveform
 from emofocus.utils.plotting import GREY, MAP, ORANGE, blank
 
 SEGMENTS = ("#E69F00", "#F0E442", "#009E73")
-"""The paper's orange, yellow and green, of Okabe and Ito's."""
+"""Colors of segments: the paper's orange, yellow and green, from the palette of Okabe and Ito."""
 
 SHOWN_HEADS = 2
-"""Heads of each model that are shown unless others are chosen, as in the paper; of a single model, twice as many."""
+"""Number of heads of each model that are shown by default (PAPER: 2); of a single model, twice as many."""
 
 MAP_INCHES = 1.75
+"""Width and height of a map."""
 
 CAPTION = (
     "Query down, key across, in seconds of the segment; the darker, the more attention. Orange lines mark the "
@@ -30,15 +31,15 @@ def draw_maps(explanations: Sequence[Explanation], seconds: Sequence[float] = ()
     """Draw the waveform and, for each segment and each model, the attention maps of some heads.
 
     Args:
-        explanations: Of one clip, one a model.
-        seconds: Of each, the segment whose middle is nearest is shown; three around the loudest moment by default.
-        heads: Numbers of heads, from 1; those with the highest single weight by default.
+        explanations: Explanations of one clip, one for each model.
+        seconds: For each, the segment whose middle is nearest is shown; by default three around the loudest moment.
+        heads: Numbers of heads, from 1; by default those with the highest single weight.
 
     Returns:
         A matplotlib figure. Call it within `emofocus.utils.plotting.style`.
 
     Raises:
-        ConfigError: A model has no such head.
+        ConfigError: A model lacks one of the heads.
     """
     rows = _rows(explanations, seconds or explanations[0].around_the_loudest())
     count = SHOWN_HEADS if len(explanations) > 1 else 2 * SHOWN_HEADS
@@ -61,15 +62,21 @@ def draw_maps(explanations: Sequence[Explanation], seconds: Sequence[float] = ()
 
 
 def _rows(explanations: Sequence[Explanation], seconds: Sequence[float]) -> list[tuple[int, ...]]:
-    """Mapped segments of each model that are shown in one row, each once."""
+    """Numbers of the mapped segments of each model that are shown in one row; rows are not repeated."""
     return list(dict.fromkeys(tuple(item.nearest(second) for item in explanations) for second in seconds))
 
 
 def choose_heads(explanation: Explanation, segments: Sequence[int], heads: Sequence[int], count: int) -> list[int]:
-    """Numbers of heads from 0: those that are asked for, or some with the highest weights in these segments.
+    """Numbers of heads from 0: the chosen ones, or those with the highest weights in some segments.
+
+    Args:
+        explanation: Explanation of the clip.
+        segments: Numbers of mapped segments.
+        heads: Numbers of chosen heads from 1, or none.
+        count: Number of heads if none are chosen.
 
     Raises:
-        ConfigError: No such head.
+        ConfigError: The model lacks one of the heads.
     """
     for head in heads:
         if not 1 <= head <= explanation.heads:
@@ -81,7 +88,7 @@ def choose_heads(explanation: Explanation, segments: Sequence[int], heads: Seque
 
 
 def _draw_clip(axes: Any, explanation: Explanation, segments: Sequence[int]) -> None:
-    """The waveform, and each segment as a colored bar above it."""
+    """Draw the waveform, and each segment as a colored bar above it."""
     draw_waveform(explanation, axes)
     reach = axes.get_ylim()[1]
     timeline = explanation.prediction.timeline
@@ -98,7 +105,7 @@ def _draw_clip(axes: Any, explanation: Explanation, segments: Sequence[int]) -> 
 
 
 def _draw_map(axes: Any, explanation: Explanation, segment: int, head: int, color: str) -> None:
-    """One head's map."""
+    """Draw the map of one head."""
     position = explanation.position_seconds
     index = int(explanation.mapped[segment])
     weights = explanation.maps[segment, head]

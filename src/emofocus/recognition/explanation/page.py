@@ -1,4 +1,4 @@
-"""An explanation as one HTML file that needs nothing else: hover, play, zoom."""
+"""Page of an explanation: one HTML file that needs no other, to hover, play and zoom."""
 
 import base64
 import html
@@ -19,14 +19,14 @@ from emofocus.utils.atomic import write_text
 from emofocus.utils.plotting import EMOTIONS
 
 ENVELOPE_COLUMNS = 4000
-"""Into how many columns a waveform is cut."""
+"""Number of columns of a waveform."""
 
 
 def write_page(explanations: Sequence[Explanation], path: Path) -> None:
     """Write the page of one clip.
 
     Args:
-        explanations: Of one clip, one a model.
+        explanations: Explanations of one clip, one for each model.
         path: File to write.
     """
     first = explanations[0]
@@ -50,7 +50,7 @@ def write_page(explanations: Sequence[Explanation], path: Path) -> None:
 
 
 def envelope(waveform: Waveform) -> list[list[float]]:
-    """Lowest and highest sample of each column, over the largest of all."""
+    """Lowest and highest sample of each column, over the largest absolute sample."""
     columns = np.array_split(waveform, min(ENVELOPE_COLUMNS, len(waveform)))
     top = float(np.abs(waveform).max())
     return [[round(float(part.min()) / top, 3), round(float(part.max()) / top, 3)] for part in columns]
@@ -65,7 +65,7 @@ def _flac(waveform: Waveform) -> str:
 
 
 def _model(explanation: Explanation) -> dict[str, Any]:
-    """What the page shows of one model."""
+    """Data of the page for one model."""
     timeline = explanation.prediction.timeline
     tops = explanation.maps.max(axis=(2, 3))  # (K, h)
     return {
@@ -96,7 +96,7 @@ def _model(explanation: Explanation) -> dict[str, Any]:
 
 
 def _plain(values: NDArray[Any] | None) -> Any:
-    """Numbers of four decimals; null for what is not there."""
+    """Numbers with four decimals; None for NaN and for a missing array."""
     if values is None:
         return None
     if values.ndim == 1:
@@ -105,6 +105,6 @@ def _plain(values: NDArray[Any] | None) -> Any:
 
 
 def _bytes(shares: NDArray[Any]) -> str:
-    """Shares of one, in 255 steps."""
+    """Values from 0 to 1 in 255 steps, as base64."""
     whole = np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)
     return base64.b64encode(whole.tobytes()).decode()

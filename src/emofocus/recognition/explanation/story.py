@@ -1,4 +1,4 @@
-"""The story of one clip: what was heard when, where attention fell, and what focus and calibration did."""
+"""Figure of one clip over time: waveform, attention, features, probabilities, focus and gates."""
 
 from pathlib import Path
 from textwrap import wrap
@@ -13,26 +13,26 @@ from emofocus.segments import runs
 from emofocus.utils.plotting import BLUE, EMOTIONS, GREY, MAP, ORANGE, blank
 
 WIDTH = 9.0
-"""Inches."""
+"""Width of the figure in inches."""
 
 ENVELOPE_FROM = 20_000
-"""Samples from which on a waveform is drawn as an envelope: more points than any paper has."""
+"""Longest waveform, in samples, that is drawn as a line; a longer one is drawn as an envelope."""
 
 SPREAD = 2.5
-"""Standard deviations of a feature, up and down, that colors tell apart."""
+"""Range of colors, in standard deviations of a feature on either side of its mean."""
 
 ROW_AIR = 0.12
-"""Share of a head's row that is left free above and below."""
+"""Share of a head's row that stays empty above and below."""
 
 
 def heading(explanation: Explanation) -> str:
-    """The emotion, and how probable it is."""
+    """The emotion and its probability."""
     prediction = explanation.prediction
     return f"{prediction.label}, {prediction.scores[prediction.label]:.0%}"
 
 
 def caption(explanation: Explanation) -> str:
-    """One sentence: what was heard, and where most attention fell."""
+    """Sentences on the emotion, the seconds with most attention, and the loudest moment."""
     prediction = explanation.prediction
     sure = "" if prediction.confident else " (unsure)"
     heard = f"Heard as {prediction.label}{sure}, {prediction.scores[prediction.label]:.0%}"
@@ -48,7 +48,7 @@ def caption(explanation: Explanation) -> str:
 
 
 def stretch(held: NDArray[np.bool_], position: int) -> tuple[int, int]:
-    """First and last of the true values around a true position."""
+    """First and last position of the run of true values around a true position."""
     return next((first, last) for first, last in runs(held) if first <= position <= last)
 
 
@@ -56,9 +56,9 @@ def draw_story(explanation: Explanation, start: float | None = None, end: float 
     """Draw a clip, or a page of it.
 
     Args:
-        explanation: Of the clip.
-        start: Where the page begins, in seconds; the clip's beginning by default.
-        end: Where it ends.
+        explanation: Explanation of the clip.
+        start: Start of the page in seconds; None for the whole clip.
+        end: End of the page in seconds; None for the whole clip.
 
     Returns:
         A matplotlib figure. Call it within `emofocus.utils.plotting.style`.
@@ -83,15 +83,15 @@ def draw_story(explanation: Explanation, start: float | None = None, end: float 
     last.set_xlabel("seconds")
     title = f"{Path(explanation.name).name}: {heading(explanation)}"
     figure.suptitle(f"{title}\nwhat {explanation.model} heard, and where it listened", fontsize=12)
-    words = caption(explanation)
+    text = caption(explanation)
     if np.isnan(explanation.attention).any():
-        words += " Grey: in no segment that counts."
-    figure.supxlabel("\n".join(wrap(words, 125)), fontsize=9)
+        text += " Grey: in no segment that counts."
+    figure.supxlabel("\n".join(wrap(text, 125)), fontsize=9)
     return figure
 
 
 def draw_waveform(explanation: Explanation, axes: Any) -> None:
-    """Samples over seconds, with the loudest moment marked."""
+    """Draw samples over seconds, and mark the loudest moment."""
     waveform, start = explanation.waveform, explanation.start
     if len(waveform) <= ENVELOPE_FROM:
         axes.plot(start + np.arange(len(waveform)) / SAMPLING_RATE, waveform, color="#333333", linewidth=0.5)
@@ -112,7 +112,7 @@ def _waveform(explanation: Explanation, axes: Any, side: Any) -> None:
 
 
 def _attention(explanation: Explanation, axes: Any, side: Any) -> None:
-    """A heat strip; gray where no segment counts."""
+    """Draw attention as a strip of colors, gray where no segment counts."""
     values = explanation.attention[None]
     edges = edges_of(explanation.frames, explanation.start, explanation.end)
     axes.set_facecolor("#dddddd")
@@ -136,7 +136,7 @@ def _features(explanation: Explanation, axes: Any, side: Any) -> None:
     axes.tick_params(left=False)
     for edge in ends[:-1]:
         axes.axhline(edge, color="white", linewidth=1)
-    note(side, "each over its mean;\nyellow: more than usual")
+    note(side, "each over its mean;\nyellow: above it")
 
 
 def _probabilities(explanation: Explanation, axes: Any, side: Any) -> None:
@@ -157,7 +157,7 @@ def _probabilities(explanation: Explanation, axes: Any, side: Any) -> None:
 
 
 def _focus(explanation: Explanation, axes: Any, side: Any) -> None:
-    """One row a head: where in its segment the focus lies, and how wide it is."""
+    """Draw a row for each head: the centre and the width of its focus within the segment."""
     assert explanation.centre is not None
     assert explanation.scope is not None
     timeline = explanation.prediction.timeline
@@ -202,24 +202,24 @@ def _gates(explanation: Explanation, axes: Any, side: Any) -> None:
 
 
 def segment_edges(explanation: Explanation) -> NDArray[np.float64]:
-    """Where the steps of what is told of segments begin and end: between their middles (S + 1,)."""
+    """Edges between the middles of segments, in seconds (S + 1,)."""
     timeline = explanation.prediction.timeline
     return edges_of((timeline.starts + timeline.ends) / 2, explanation.start, explanation.end)
 
 
 def edges_of(middles: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
-    """Edges of cells around increasing middles, the outer ones at the ends: (n,) → (n + 1,)."""
+    """Edges of cells around increasing middles (n,), the outer edges at ``start`` and ``end``: (n + 1,)."""
     between = (middles[1:] + middles[:-1]) / 2
     return np.concatenate([[start], between, [max(end, float(middles[-1]))]])
 
 
 def note(side: Any, text: str, color: str = "#333333") -> None:
-    """Words beside a panel."""
+    """Write a text at the right of a panel."""
     side.text(0, 0.5, text, transform=side.transAxes, va="center", ha="left", fontsize=8, color=color)
 
 
 def scale(side: Any, mesh: Any, title: str) -> None:
-    """A color scale beside a panel."""
+    """Draw a color scale at the right of a panel."""
     inner = side.inset_axes((0.0, 0.3, 0.9, 0.25))
     bar = side.figure.colorbar(mesh, cax=inner, orientation="horizontal")
     bar.ax.tick_params(labelsize=7, length=2)
