@@ -65,6 +65,7 @@ class MadeSpeech(Sequence[Speech]):
         return [self]
 
     def content(self) -> str:
+        """There is no audio to hash."""
         return "made"
 
     def fingerprints(self) -> list[AudioFingerprint]:
