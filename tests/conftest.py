@@ -11,14 +11,18 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 from helpers.damage import SUFFIXES
 from helpers.paths import DATA
+from helpers.properties import THOROUGH
 
 if TYPE_CHECKING:  # neither is needed by most tests
     from emofocus import Recognizer
     from helpers.serving import Service
 
+
+settings.register_profile(THOROUGH, print_blob=True)
 
 SENTENCE = "Kids are talking by the door. Dogs are sitting by the door."
 

@@ -1,7 +1,7 @@
 """Damaged files and wild chunks: an error that says why, or samples and events that are what they claim to be.
 
-``EMOFOCUS_FUZZ=100000 pytest tests/test_fuzz.py -n 2`` tries that many; a few hundred otherwise. What was found stays,
-as examples by name.
+``EMOFOCUS_FUZZ=100000 pytest tests/audio/test_damaged_audio.py --hypothesis-profile thorough`` tries that many; a few
+hundred otherwise. Each damage that was found to be handled wrongly stays as a test with its own name.
 """
 
 import os
@@ -15,17 +15,14 @@ from hypothesis import strategies as st
 from emofocus import Recognizer, StreamingRecognizer, audio
 from emofocus.errors import AudioError
 from helpers.damage import DAMAGE, SUFFIXES, damaged
+from helpers.properties import cases, count
 
 RATE = 16_000
-COUNT = int(os.environ.get("EMOFOCUS_FUZZ", "300"))
+COUNT = int(os.environ.get("EMOFOCUS_FUZZ", count(300)))
 SECONDS_ALLOWED = 10
 
-FUZZ = settings(
-    max_examples=COUNT,
-    deadline=1000 * SECONDS_ALLOWED,  # what hangs is a failure
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+# What hangs is a failure.
+FUZZ = cases(COUNT, COUNT, deadline=1000 * SECONDS_ALLOWED, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ

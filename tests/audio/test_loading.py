@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus import audio
 from emofocus.errors import AudioError
+from helpers.properties import cases
 
 RATE = audio.SAMPLING_RATE
 CODEC_RATES = {".opus": 48_000, ".webm": 48_000}
@@ -293,7 +294,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory, encode) -> Callable[[int
     suffix=st.sampled_from([".wav", ".flac"]),
     block_seconds=st.floats(0.01, 2.0),
 )
-@settings(max_examples=20, deadline=None)
+@cases(20)
 def test_blocks_join_without_a_seam(recording, rate: int, suffix: str, block_seconds: float) -> None:
     path = recording(rate, suffix)
     samples, _ = soundfile.read(path, dtype="float32")

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus import audio
@@ -24,6 +24,7 @@ from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import AudioError, ConfigError, EmofocusError, ModelError
 from emofocus.recognition.prediction import segment_times
 from emofocus.recognition.recognizer import Prediction, Recognizer, model_folder
+from helpers.properties import cases
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 SECONDS = 1.5
@@ -122,7 +123,7 @@ def test_prediction_of_speech(recognizer: Recognizer, speech: Path) -> None:
 
 
 @given(samples=st.one_of(st.integers(400, 9_000), st.integers(9_000, 40_000)))
-@settings(max_examples=15, deadline=None)
+@cases(15, 300)
 def test_segments_are_as_long_and_as_far_apart_as_the_model_says(recognizer: Recognizer, samples: int) -> None:
     timeline = recognizer(given_array(noise(samples))).timeline
     frame, settings = recognizer.config.features.hop, recognizer.config.segment

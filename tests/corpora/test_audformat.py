@@ -8,13 +8,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.corpora.audformat import read_audformat, seconds_of, write_audformat
 from emofocus.corpora.corpus import Utterance, to_table
 from emofocus.corpora.manifest import read_manifest
 from emofocus.errors import CorpusError, MissingExtraError
+from helpers.properties import cases
 
 pandas = pytest.importorskip("pandas")
 audformat = pytest.importorskip("audformat")
@@ -220,7 +221,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
     return to_table([utterance(number) for number in range(draw(st.integers(1, 4)))])
 
 
-@settings(max_examples=40, deadline=None)
+@cases(40, 150)
 @given(table=tables())
 def test_what_is_written_is_read_again(table: pl.DataFrame) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.corpora.corpus import SCHEMA, Utterance, to_table
 from emofocus.corpora.manifest import is_manifest, read_manifest, read_split_table, write_manifest
 from emofocus.errors import CorpusError
+from helpers.properties import cases
 
 WILD = st.text(st.characters(codec="utf-8"), max_size=20) | st.text('a,"\n\r\t🙂é\\ \x00', max_size=12)
 NAMED = WILD.filter(bool)
@@ -77,7 +78,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-@settings(max_examples=60, deadline=None)
+@cases(60, 500)
 @given(table=tables())
 def test_what_is_written_is_read_again(table: pl.DataFrame, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -300,7 +301,7 @@ def test_mistakes_in_json_lines(content: str | bytes, message: str, tmp_path: Pa
     refused(tmp_path, content, message, "m.jsonl")
 
 
-@settings(max_examples=60, deadline=None)
+@cases(60)
 @given(texts=st.lists(WILD, min_size=1, max_size=6), mark=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
 def test_the_line_of_a_mistake_is_that_of_an_editor(texts: list[str], mark: bool, end: str) -> None:
     content = io.StringIO(newline="")
@@ -315,7 +316,7 @@ def test_the_line_of_a_mistake_is_that_of_an_editor(texts: list[str], mark: bool
         read_manifest(written(Path(folder), "\ufeff" * mark + content.getvalue()))
 
 
-@settings(max_examples=100, deadline=None)
+@cases(100)
 @given(content=st.binary(max_size=60) | st.text(string.ascii_letters + '",\n\r{}:', max_size=60).map(str.encode))
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_rubbish_is_refused_with_our_error(content: bytes, name: str) -> None:

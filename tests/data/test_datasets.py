@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.config import FeatureSettings, SegmentSettings
@@ -18,6 +18,7 @@ from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechStore, fingerprints_of
 from emofocus.errors import AudioError
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
+from helpers.properties import cases
 
 SEGMENTS = SegmentSettings()
 FEATURES = FeatureSettings()
@@ -72,7 +73,7 @@ def test_silence_around_speech_is_left_out() -> None:
 
 
 @given(st.lists(st.floats(-100, 0, width=32), min_size=1, max_size=300), st.floats(1, 90))
-@settings(max_examples=60, deadline=None)
+@cases(60)
 def test_some_segment_always_counts(levels: list[float], top_db: float) -> None:
     active = active_segments(np.array(levels, np.float32), SegmentSettings(top_db=top_db))
     assert len(active) == segment_count(len(levels), SEGMENTS)

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emofocus import audio
@@ -15,6 +15,7 @@ from emofocus.errors import ConfigError
 from emofocus.features.descriptors import DESCRIPTORS, Prosody
 from emofocus.features.front_end import FrontEnd, frame_count
 from emofocus.features.stft import SquaredSpectrum
+from helpers.properties import cases
 
 SETTINGS = FeatureSettings(window=2048, hop=512)
 
@@ -38,12 +39,19 @@ def by_librosa(name: str, waveform: np.ndarray) -> np.ndarray:
         return found[name]().T
 
 
+def tolerance(name: str, expected: np.ndarray) -> np.ndarray | float:
+    """Difference that is allowed: a valley far below its peak has few digits left in float32."""
+    return np.maximum(2e-3, 5e-5 * 10 ** (expected / 20)) if name == "contrast" else 2e-3
+
+
 @pytest.mark.parametrize("name", DESCRIPTORS)
 @given(st.integers(2048, 20_000), st.integers(0, 2**32 - 1))
-@settings(max_examples=10, deadline=None)
+@example(19_424, 19_762)  # a contrast of 50 dB, which misses librosa's by 0.009
+@cases(10, 200)
 def test_descriptors_equal_librosa(name: str, samples: int, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
-    np.testing.assert_allclose(described(name, noise), by_librosa(name, noise), atol=2e-3)
+    expected = by_librosa(name, noise)
+    assert (np.abs(described(name, noise) - expected) <= tolerance(name, expected)).all()
 
 
 @pytest.mark.parametrize("name", ["chroma", "mel", "tonnetz"])
@@ -67,7 +75,7 @@ def prosody(waveform: np.ndarray) -> np.ndarray:
 
 @given(st.floats(70, 450), st.integers(0, 1000))
 @example(124.0, 0)  # was heard an octave too low
-@settings(max_examples=30, deadline=None)
+@cases(30, 300)
 def test_pitch_of_a_buzz_is_found_within_a_quarter_of_a_semitone(hertz: float, seed: int) -> None:
     inner = prosody(harmonics(hertz, noise=0.01, seed=seed))[5:-5]
     semitones = 12 * (inner[:, 4] - np.log2(hertz / 100))

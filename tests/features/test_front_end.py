@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
@@ -15,6 +15,7 @@ from emofocus.features.filterbanks import hann
 from emofocus.features.front_end import MFCC, Deltas, FrontEnd, LogMel, frame_count
 from emofocus.features.pitch import BINS_AN_OCTAVE, LOWEST
 from emofocus.features.stft import SquaredSpectrum, two_step_bins, two_step_power, two_step_rows
+from helpers.properties import cases
 
 SETTINGS = FeatureSettings()
 
@@ -58,7 +59,7 @@ def test_mfcc_equals_librosa_on_tones_whose_other_bins_are_120_db_below(hertz: f
 
 
 @given(st.integers(400, 20_000), st.floats(-80, 0), st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@cases(20)
 def test_mfcc_equals_librosa_at_any_level(samples: int, level: float, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(0, 10 ** (level / 20), samples).astype(np.float32)
     np.testing.assert_allclose(mfcc(noise), librosa_mfcc(noise), atol=1e-3)
@@ -107,7 +108,7 @@ WIDE = {
 
 @pytest.mark.parametrize("name", WIDE)
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@cases(15, 200)
 def test_mfcc_and_log_mel_equal_librosa_on_frames_of_wide_range(name: str, seed: int) -> None:
     waveform = WIDE[name](np.random.default_rng(seed)).astype(np.float32)
     np.testing.assert_allclose(mfcc(waveform), librosa_mfcc(waveform), atol=1e-3)

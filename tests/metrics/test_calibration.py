@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,6 +24,7 @@ from emofocus.metrics.calibration import (
     uncalibrated,
 )
 from emofocus.segments import softmax
+from helpers.properties import cases
 
 LOGITS = arrays(np.float32, (7, 5), elements=st.floats(-30, 30, width=32))
 TEMPERATURE = st.floats(*TEMPERATURES)
@@ -90,7 +91,7 @@ def test_calibration_error_of_bins_made_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50), st.integers(1, 20))
-@settings(max_examples=50, deadline=None)
+@cases(50)
 def test_calibration_error_equals_its_definition(pairs: list[tuple[float, bool]], bins: int) -> None:
     confidence, correct = np.array([p for p, _ in pairs]), np.array([right for _, right in pairs])
     expected = 0.0
@@ -131,7 +132,7 @@ def test_threshold_where_no_target_is_reached_has_the_best_accuracy_that_still_a
 
 
 @given(arrays(np.float64, 30, elements=st.floats(0, 1)), arrays(np.bool_, 30), st.floats(0.01, 1))
-@settings(max_examples=50, deadline=None)
+@cases(50)
 def test_threshold_keeps_its_rule(confidence: np.ndarray, correct: np.ndarray, target: float) -> None:
     threshold = choose_threshold(confidence, correct, target)
     chosen = select(confidence, correct, threshold)
@@ -152,7 +153,7 @@ def test_a_part_in_which_nothing_is_answered_has_no_accuracy() -> None:
 
 
 @given(LOGITS, TEMPERATURE)
-@settings(max_examples=50, deadline=None)
+@cases(50)
 def test_a_temperature_moves_no_prediction_and_probabilities_still_sum_to_1(logits: np.ndarray, value: float) -> None:
     found = probabilities(logits, value)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-9)
@@ -162,7 +163,7 @@ def test_a_temperature_moves_no_prediction_and_probabilities_still_sum_to_1(logi
 
 
 @given(LOGITS, st.floats(0.3, 20))
-@settings(max_examples=50, deadline=None)
+@cases(50, 300)
 def test_a_temperature_can_be_undone_without_the_logits(logits: np.ndarray, value: float) -> None:
     np.testing.assert_allclose(uncalibrated(probabilities(logits, value), value), probabilities(logits), atol=1e-9)
 

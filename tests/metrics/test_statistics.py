@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from emofocus.errors import EmofocusError
 from emofocus.metrics.classification import measure
 from emofocus.metrics.statistics import Predictions, compare, confusion, figures, holm, intervals, mcnemar, wilson
+from helpers.properties import cases
 
 CLASSES = ("a", "b", "c")
 
@@ -43,7 +44,7 @@ def alone(found: Predictions) -> Predictions:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60))
-@settings(max_examples=50, deadline=None)
+@cases(50, 500)
 def test_figures_of_a_confusion_matrix_are_those_of_measure(pairs: list[tuple[int, int]]) -> None:
     labels, predictions = (np.array(column) for column in zip(*pairs, strict=True))
     expected = measure([CLASSES[i] for i in labels], [CLASSES[i] for i in predictions], CLASSES)

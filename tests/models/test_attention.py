@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.models import AttentionMaps, FocusBias, HeadCalibration, MultiHeadSelfAttention
 from emofocus.models import attention as module
+from helpers.properties import cases
 
 VARIANTS = [(False, False), (True, False), (False, True), (True, True)]
 
@@ -131,7 +132,7 @@ def test_memory_of_a_long_recording_grows_with_m_and_not_with_its_square() -> No
 
 
 @given(m=st.integers(1, 40), extra=st.integers(0, 40), seed=st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@cases(30)
 def test_padding_changes_nothing_and_gets_nothing(m: int, extra: int, seed: int) -> None:
     attention = make()
     generator = torch.Generator().manual_seed(seed)

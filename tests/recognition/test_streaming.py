@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from emofocus import Recognizer, audio
@@ -21,9 +21,10 @@ from emofocus.errors import AudioError, ConfigError, MissingExtraError
 from emofocus.recognition.smoothing import Smoother, Smoothing
 from emofocus.recognition.streaming import Event, StreamingRecognizer
 from emofocus.recognition.vad import FALL_DB, FLOOR_DB, EnergyVoice, voiced_segments
+from helpers.properties import cases
 
 RATE = audio.SAMPLING_RATE
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = cases(15, 300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import webvtt
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from praatio import textgrid as praat
 
@@ -26,6 +26,7 @@ from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.streaming import Event
 from emofocus.recognition.timeline import Span, join, spans
 from emofocus.recognition.timeline_formats import clock, words
+from helpers.properties import cases
 
 RATE = audio.SAMPLING_RATE
 
@@ -252,7 +253,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(recording: Path, tmp_
 
 
 @given(st.floats(0, 360_000))
-@settings(max_examples=50, deadline=None)
+@cases(50)
 def test_clocks_carry(seconds: float) -> None:
     hours, minutes, rest = clock(seconds, ".").split(":")
     assert 3600 * int(hours) + 60 * int(minutes) + float(rest) == pytest.approx(seconds, abs=6e-4)

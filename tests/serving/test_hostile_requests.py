@@ -19,14 +19,15 @@ from websockets.sync.client import connect
 from emofocus import Recognizer
 from emofocus.serving.limits import Limits
 from helpers.damage import DAMAGE, SUFFIXES, damaged
+from helpers.properties import cases, count
 from helpers.serving import Service, running
 
 schemathesis = pytest.importorskip("schemathesis")
 from schemathesis import GenerationMode  # noqa: E402
 from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: E402
 
-COUNT = int(os.environ.get("EMOFOCUS_HOSTILE", "200"))
-HOSTILE = settings(max_examples=COUNT, deadline=30_000, database=None, suppress_health_check=list(HealthCheck))
+COUNT = int(os.environ.get("EMOFOCUS_HOSTILE", count(200)))
+HOSTILE = cases(COUNT, COUNT, deadline=30_000, suppress_health_check=list(HealthCheck))
 ANSWERS = {200, 400, 413, 422}
 """What a damaged file may be answered with."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.audio.fingerprint import AudioFingerprint, altered_copies, fingerprint, fingerprint_of
@@ -18,6 +18,7 @@ from emofocus.corpora import Utterance, read_corpus
 from emofocus.corpora.corpus import to_table
 from emofocus.splits.audit import audit
 from emofocus.splits.folds import PARTS, Fold
+from helpers.properties import cases
 
 CLASSES = ("neutral", "happy", "sad")
 QUIET = np.zeros(0, np.uint32)
@@ -67,7 +68,7 @@ def failures(table: pl.DataFrame, fold: Fold, fingerprints: list[AudioFingerprin
 
 
 @given(clean_splits())
-@settings(max_examples=1000, deadline=None)
+@cases(100)
 def test_a_clean_split_passes(split: tuple[list[Utterance], list[str], Fold]) -> None:
     rows, _, fold = split
     found = audit(to_table(rows), [fold], fingerprints_of_digests([str(n) for n in range(len(rows))]))
@@ -75,7 +76,7 @@ def test_a_clean_split_passes(split: tuple[list[Utterance], list[str], Fold]) ->
 
 
 @given(clean_splits(), st.sampled_from(LEAKS), st.data())
-@settings(max_examples=1000, deadline=None)
+@cases(100)
 def test_every_planted_leak_is_found_and_nothing_else(
     split: tuple[list[Utterance], list[str], Fold], leak: str, data: st.DataObject
 ) -> None:
@@ -123,7 +124,7 @@ def test_every_planted_leak_is_found_and_nothing_else(
 
 
 @given(clean_splits(), st.sampled_from(CLASSES), st.sampled_from(PARTS))
-@settings(max_examples=100, deadline=None)
+@cases(30, 300)
 def test_a_class_absent_from_a_part_is_found(
     split: tuple[list[Utterance], list[str], Fold], emotion: str, name: str
 ) -> None:
@@ -135,7 +136,7 @@ def test_a_class_absent_from_a_part_is_found(
 
 
 @given(clean_splits(), st.sampled_from(PARTS))
-@settings(max_examples=50, deadline=None)
+@cases(30, 300)
 def test_an_empty_part_is_found(split: tuple[list[Utterance], list[str], Fold], name: str) -> None:
     rows, _, fold = split
     empty = Fold.of(**(fold.parts() | {name: []}))

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.corpora import CORPORA, Corpus, Utterance, read_corpus
@@ -16,6 +16,7 @@ from emofocus.splits.audit import audit
 from emofocus.splits.folds import Folds, locate
 from emofocus.splits.protocols import ACTORS5_TEST, ACTORS5_VALID, EMOBOX6_TEST, PROTOCOLS, make_folds
 from helpers.paths import RESULTS
+from helpers.properties import cases
 
 CLASSES = ("neutral", "happy", "sad")
 PAIR = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
@@ -57,7 +58,7 @@ def speakers_of(corpus: Corpus, part: np.ndarray) -> set[str]:
 
 @pytest.mark.parametrize("protocol", ["speaker", "random"])
 @given(speakers=st.integers(5, 14), each=st.integers(2, 6), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@cases(20, 300)
 def test_each_utterance_is_tested_once_and_parts_never_overlap(
     protocol: str, speakers: int, each: int, seed: int
 ) -> None:
@@ -71,7 +72,7 @@ def test_each_utterance_is_tested_once_and_parts_never_overlap(
 
 @pytest.mark.parametrize("protocol", ["speaker", "content"])
 @given(speakers=st.integers(3, 30), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@cases(30, 300)
 def test_speaker_folds_share_no_speaker(protocol: str, speakers: int, seed: int) -> None:
     corpus = corpus_of(speakers, 2)
     for fold in make_folds(corpus, protocol, seed):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.cli.main import app
@@ -40,6 +40,7 @@ from emofocus.training.predictions import measure_row_calibration, measure_rows
 from emofocus.training.scoring import mean_logits, score
 from emofocus.training.summary import averages
 from helpers.paths import RESULTS
+from helpers.properties import cases
 from helpers.trees import iemocap_tree, some_turns
 
 SUMMARIES = sorted(RESULTS.rglob("summary.json"))
@@ -54,7 +55,7 @@ def test_wa_is_accuracy_and_ua_the_mean_of_recalls() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1, max_size=60))
-@settings(max_examples=50, deadline=None)
+@cases(50)
 def test_figures_equal_their_definitions(pairs: list[tuple[str, str]]) -> None:
     labels, predictions = [a for a, _ in pairs], [b for _, b in pairs]
     found = measure(labels, predictions, CLASSES)

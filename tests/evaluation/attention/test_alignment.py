@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -33,6 +33,7 @@ from emofocus.models import build
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.recognition.explanation.explainer import peaks_of
 from helpers.paths import RESULTS
+from helpers.properties import cases
 
 COMMITTED = sorted(path.parent for path in RESULTS.rglob("alignment.md"))
 NUMBER = {name: number for number, name in enumerate(MEASURES)}
@@ -49,7 +50,7 @@ def random_maps(generator: np.random.Generator, segments: int, heads: int, m: in
 
 
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(0, 3), st.booleans())
-@settings(max_examples=40, deadline=None)
+@cases(40)
 def test_measures_equal_their_definitions(seed: int, length: int, near: int, gated: bool) -> None:
     generator = np.random.default_rng(seed)
     segments, heads, m, ring = 2, 3, 9, near + 2

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.models.baselines.sinc import SincConv
+from helpers.properties import cases
 
 RATE = 16_000
 
@@ -42,7 +43,7 @@ def test_a_tone_passes_its_band_alone() -> None:
 
 
 @given(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5))
-@settings(max_examples=50, deadline=None)
+@cases(50)
 def test_edges_stay_in_order_and_below_half_of_the_sampling_rate(lower: float, width: float) -> None:
     layer = SincConv(3, 251, RATE)
     with torch.no_grad():
