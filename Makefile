@@ -4,14 +4,21 @@ LIGHT := .venv-light
 FULL := .venv
 SOURCES := src tests benchmarks docs page hatch_build.py
 
-.PHONY: demo test check format benchmark results page release clean
+.PHONY: demo test test-all check format benchmark results page release clean
 
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
 
-# Files of tests side by side, a core each.
+# Tests side by side, a core each; who has none left takes over half of another's.
+PYTEST = OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n auto --dist worksteal
+
+# What a change usually needs.
 test: $(FULL)/.ready
-	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n auto --dist loadfile
+	$(PYTEST) -m 'not slow'
+
+# The long ones too, and the properties again, in a thousand new cases.
+test-all: test
+	$(PYTEST) -m 'slow or hypothesis' --hypothesis-profile thorough
 
 check: $(FULL)/.ready
 	$(FULL)/bin/ruff check $(SOURCES)

@@ -12,6 +12,7 @@ import pytest
 
 from emofocus.cli.main import TRAINING
 from helpers.paths import ROOT
+from helpers.speeds import slow_but
 
 PACKAGE = ROOT / "src" / "emofocus"
 
@@ -70,7 +71,10 @@ def test_recognizing_needs_none_of_the_training_packages() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("missing", sorted({*TRAINING} - {"pooch", "scipy", "sklearn"}))  # which load late
+@pytest.mark.parametrize(
+    "missing",
+    slow_but(sorted({*TRAINING} - {"pooch", "scipy", "sklearn"}), quick=["torch"]),  # those three load late
+)
 def test_without_the_training_extra_every_command_says_how_to_install_it(missing: str, tmp_path: Path) -> None:
     corpus = ["--corpus", "ravdess", "--root", str(tmp_path)]
     commands = [

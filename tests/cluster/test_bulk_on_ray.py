@@ -138,6 +138,7 @@ def named(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [row | {"file": Path(row["file"]).name} for row in rows]
 
 
+@pytest.mark.slow
 def test_rows_are_the_local_commands_and_damaged_files_stand_beside(
     finished: Path, local: list[dict[str, str]]
 ) -> None:
@@ -149,6 +150,7 @@ def test_rows_are_the_local_commands_and_damaged_files_stand_beside(
     assert json.loads((finished / "log" / "complete.json").read_text()) == {"recognized": 38, "errors": 2}
 
 
+@pytest.mark.slow
 def test_after_an_interruption_each_clip_is_there_once_with_the_same_bits(
     cluster: Any, clips: Path, finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +165,7 @@ def test_after_an_interruption_each_clip_is_there_once_with_the_same_bits(
     assert "2 of 3 parts are there, 1 of them with errors" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again_and_takes_its_place(
     cluster: Any, clips: Path, local: list[dict[str, str]], tmp_path: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_what_failed_is_tried_again_and_takes_its_place(
     assert [Path(row["file"]).name for row in read_errors(str(out)).to_pylist()] == ["clip31.wav"]
 
 
+@pytest.mark.slow
 def test_a_manifest_in_an_object_store_names_parts_beside_it_and_a_clip_twice_has_one_row(
     cluster: Any, clips: Path, local: list[dict[str, str]], tmp_path: Path
 ) -> None:
@@ -211,6 +215,7 @@ def test_a_manifest_in_an_object_store_names_parts_beside_it_and_a_clip_twice_ha
     assert read_errors("s3://speech/out")["reason"].to_pylist() == [error["reason"]]
 
 
+@pytest.mark.slow
 def test_a_folder_of_an_object_store_with_its_address_in_the_uri(
     cluster: Any, store: str, clips: Path, local: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +232,7 @@ def test_a_folder_of_an_object_store_with_its_address_in_the_uri(
     assert b"testing" not in (tmp_path / "out" / "log" / "settings.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_its_worker_ends_among_the_errors(
     cluster: Any, clips: Path, local: list[dict[str, str]], tmp_path: Path
 ) -> None:
@@ -239,6 +245,7 @@ def test_a_clip_that_kills_its_worker_ends_among_the_errors(
     assert errors["clip20-deadly.wav"] == "kills the process that recognizes it, or needs too much memory"
 
 
+@pytest.mark.slow
 def test_a_run_of_other_settings_or_of_another_input_is_refused(
     cluster: Any, clips: Path, finished: Path, tmp_path: Path
 ) -> None:
@@ -254,6 +261,7 @@ def test_a_run_of_other_settings_or_of_another_input_is_refused(
         recognize(cluster, clips, out=out)
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_written_or_read_is_said_in_a_line(cluster: Any, clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^s3://nowhere/out/rows: cannot be read \(there is no such bucket\)$"):
         recognize(cluster, clips / "clip00.wav", out="s3://nowhere/out")
@@ -293,6 +301,7 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
     return "\n".join(line for line in capsys.readouterr().err.splitlines() if not line.startswith("Ray: "))
 
 
+@pytest.mark.slow
 def test_wrong_credentials_are_said_in_a_line_that_does_not_repeat_them_and_nothing_is_written(
     cluster: Any,
     store: str,
@@ -344,6 +353,7 @@ def test_a_uri_whose_secret_cannot_be_told_from_its_path_is_refused_without_it(c
         CliRunner().invoke(app, ["predict", "s3://KEY:secret@speech/in"], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(
     cluster: Any, clips: Path, finished: Path, tmp_path: Path
 ) -> None:
@@ -361,6 +371,7 @@ def test_a_full_disk_is_said_in_a_line_and_loses_nothing(
     assert {path: path.read_bytes() for path in (out / "rows").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_an_address_where_nothing_answers_and_another_ray_are_said_in_a_line(
     cluster: Any, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def corpus(small_corpus: Path, tmp_path: Path) -> list[object]:
     return ["--corpus", "emodb", "--root", small_corpus, "--recipe", tmp_path / "tiny.yaml", "--cache", tmp_path / "c"]
 
 
+@pytest.mark.slow
 def test_folds_on_a_cluster_end_in_the_same_bits_and_a_grid_goes_on_in_the_same_layout(
     address: str, small_corpus: Path, corpus: list[object], tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def kill_a_fold(logs: Path, out: Path, patience: float = 240) -> tuple[int, int,
     raise TimeoutError("no fold was seen in the middle of its training")
 
 
+@pytest.mark.slow
 def test_a_fold_whose_process_is_killed_goes_on_from_its_last_epoch_to_the_same_bits(
     cluster: Any, corpus: list[object], tmp_path: Path
 ) -> None:
@@ -159,6 +161,7 @@ def test_a_fold_whose_process_is_killed_goes_on_from_its_last_epoch_to_the_same_
     assert list(attempts.values()) == [[*range(left + 1, LONG + 1)]], "it did not begin anew"
 
 
+@pytest.mark.slow
 def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corpus: Path, tmp_path: Path) -> None:
     from emofocus.cluster.connection import version_and_host
     from emofocus.config import Recipe

@@ -81,6 +81,7 @@ def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_
     assert absolute_if_path("s3://bucket/shards") == "s3://bucket/shards"
 
 
+@pytest.mark.slow
 def test_an_address_without_a_cluster_is_named(small_shards: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(*small_shards, tmp_path / "model", address="127.0.0.1:1")
     began = time.monotonic()

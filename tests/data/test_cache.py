@@ -98,6 +98,7 @@ def _write_for_ever(folder: Path, name: str) -> None:
         number += 1
 
 
+@pytest.mark.slow
 def test_writers_killed_at_any_moment_leave_whole_entries(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     for round_ in range(3):

@@ -175,6 +175,7 @@ def _fill(root: Path, folder: Path) -> None:
     store_of(root, Cache(folder)).fill()
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_cache_and_one_is_killed(tmp_path: Path) -> None:
     root, folder = made_corpus(tmp_path / "audio", clips=8), tmp_path / "cache"
     context = multiprocessing.get_context("spawn")

@@ -29,6 +29,7 @@ from emofocus.training.setup import recipe_of
 from emofocus.training.summary import averages
 from helpers.paths import RESULTS
 from helpers.runs import CLASSES, FOLDS, change, digest, write_result
+from helpers.speeds import slow_but
 
 RANDOM = [RESULTS / "ravdess" / "random" / name / "seed0" for name in ("compact-faca-emofocus", "mhsa-faca-quick")]
 LABELS = tuple(CLASSES)
@@ -89,7 +90,7 @@ def test_the_papers_network_by_hand() -> None:
     assert network_cost(ModelConfig.of("mhsa-faca", LABELS)) == (plain + focus + calibration) // 10
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", slow_but(MODELS))
 def test_every_networks_cost_is_known(model: str) -> None:
     """audio-bre's LSTM, whose ends depend on the sound, could not be counted."""
     recipe = recipe_of(model, "emofocus" if model.startswith("compact") else "paper", None)[1]

@@ -20,6 +20,7 @@ from emofocus.models.checkpoint import load_network, pack, save_config, save_ten
 from emofocus.recognition.engine import Engine
 from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.segments import softmax
+from helpers.speeds import slow_but
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
@@ -35,7 +36,7 @@ def trained(folder: Path, name: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+@pytest.fixture(scope="module", params=slow_but(MODELS))
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     export(trained(folder / "fold", request.param), folder / "model")

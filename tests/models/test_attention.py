@@ -123,6 +123,7 @@ def test_the_form_with_linear_memory_gives_the_same_gradients() -> None:
         torch.testing.assert_close(blocks, explicit, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_of_a_long_recording_grows_with_m_and_not_with_its_square() -> None:
     # 12,000 frames: each of the explicit maps would need 4 · 12,000² · 4 bytes = 2.3 GB.
     attention = make()

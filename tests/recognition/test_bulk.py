@@ -71,6 +71,7 @@ def test_long_clips_are_recognized_by_themselves(recognizer: Recognizer, tmp_pat
     assert long.scores == recognizer(tmp_path / "a.wav").scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_after_a_kill_each_clip_is_there_once_with_the_same_bits(folder: Path, tmp_path: Path, format: str) -> None:
     whole = tmp_path / f"whole.{format}"

@@ -27,6 +27,7 @@ from emofocus.recognition.engine import DEVICES, PRECISION_FILES, Engine
 from emofocus.recognition.recognizer import model_folder
 from emofocus.splits.protocols import make_folds
 from helpers.paths import EXAMPLES
+from helpers.speeds import slow_but
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
@@ -49,7 +50,7 @@ def noise(seconds: float = 2.5) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, round(seconds * 16_000)).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=["compact-faca", "mhsa-faca", "adcnn", "cnn-xvector", "deep-cnn"])
+@pytest.fixture(scope="module", params=slow_but(["compact-faca", "mhsa-faca", "adcnn", "cnn-xvector", "deep-cnn"]))
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory with all engines. Fresh networks know nothing, so that any change moves their answers."""
     folder = fresh(tmp_path_factory.mktemp(request.param), request.param)

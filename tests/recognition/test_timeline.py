@@ -112,6 +112,7 @@ def test_silence_is_one_span_without_an_emotion(recognizer: Recognizer) -> None:
     assert [(span.start, span.end, span.emotion) for span in found] == [(0.0, 10.0, None)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux")
 def test_timelines_need_the_memory_of_seconds(tmp_path: Path) -> None:
     """Ten minutes in what one takes, and some."""

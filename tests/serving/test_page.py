@@ -96,6 +96,7 @@ def visit(browser: Any, service: Service) -> Iterator[Visit]:
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["browser", "server"])
 def test_a_file_is_heard_as_python_hears_it(visit: Visit, recognizer: Recognizer, engine: str) -> None:
     visit.page.locator(f"input[value={engine}]").check()
@@ -108,6 +109,7 @@ def test_a_file_is_heard_as_python_hears_it(visit: Visit, recognizer: Recognizer
     assert visit.errors() == []
 
 
+@pytest.mark.slow
 def test_browser_server_and_python_agree(service: Service, browser: Any, recognizer: Recognizer, data: Path) -> None:
     """On ten real clips, within a thousandth."""
     context = browser.new_context()
@@ -127,6 +129,7 @@ def test_browser_server_and_python_agree(service: Service, browser: Any, recogni
     context.close()
 
 
+@pytest.mark.slow
 def test_the_browser_warns_as_python_does(
     service: Service, browser: Any, recognizer: Recognizer, tmp_path: Path
 ) -> None:
@@ -163,6 +166,7 @@ def _flat(rows: list[list[float]]) -> list[float]:
     return [value for row in rows for value in row]
 
 
+@pytest.mark.slow
 def test_in_browser_mode_nothing_leaves_this_machine(visit: Visit, service: Service) -> None:
     visit.hear(CLIP)
     _listen(visit)
@@ -183,6 +187,7 @@ def plain_files(folder: Path) -> Iterator[str]:
         files.shutdown()
 
 
+@pytest.mark.slow
 def test_it_runs_as_plain_files_without_a_service(browser: Any) -> None:
     with plain_files(FOLDER) as url:
         context = browser.new_context()
@@ -193,6 +198,7 @@ def test_it_runs_as_plain_files_without_a_service(browser: Any) -> None:
         context.close()
 
 
+@pytest.mark.slow
 def test_it_runs_another_model_than_the_shipped_one(browser: Any, tmp_path: Path) -> None:
     """The paper's network, of half a second of MFCCs, with other labels."""
     config = config_of("mhsa-faca", ("calm", "upset", "other"))
@@ -211,6 +217,7 @@ def test_it_runs_another_model_than_the_shipped_one(browser: Any, tmp_path: Path
         context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["browser", "server"])
 def test_live_speech_is_told_while_it_is_spoken(visit: Visit, engine: str) -> None:
     visit.page.locator(f"input[value={engine}]").check()
@@ -230,6 +237,7 @@ def _listen(visit: Visit, emotions: int = 8) -> None:
     page.get_by_role("button", name="Listen live").wait_for()
 
 
+@pytest.mark.slow
 def test_a_recording_is_made_and_heard(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("button", name="Record", exact=True).click()
@@ -240,6 +248,7 @@ def test_a_recording_is_made_and_heard(visit: Visit) -> None:
     assert visit.errors() == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_audio_is_told_and_the_next_one_is_heard(visit: Visit, tmp_path: Path) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"no audio")
@@ -253,6 +262,7 @@ def test_a_file_that_is_no_audio_is_told_and_the_next_one_is_heard(visit: Visit,
     assert visit.errors() == []
 
 
+@pytest.mark.slow
 def test_a_service_with_tokens_is_asked_with_one(browser: Any, recognizer: Recognizer, tmp_path: Path) -> None:
     token = add_token(tmp_path / "tokens", "ours")
     with running(recognizer, Limits(rate=1e6), tokens=Tokens(tmp_path / "tokens")) as service:
@@ -267,6 +277,7 @@ def test_a_service_with_tokens_is_asked_with_one(browser: Any, recognizer: Recog
         context.close()
 
 
+@pytest.mark.slow
 def test_it_can_be_used_with_the_keyboard_and_read_aloud(visit: Visit) -> None:
     page = visit.page
     names = []
@@ -283,6 +294,7 @@ def test_it_can_be_used_with_the_keyboard_and_read_aloud(visit: Visit) -> None:
     assert page.evaluate(unnamed) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_screen(service: Service, browser: Any, width: int, scheme: str) -> None:

@@ -320,6 +320,7 @@ def untimed(path: Path) -> str:
     return re.sub(r'"seconds": [0-9.]+,', "", path.read_text())
 
 
+@pytest.mark.slow
 def test_crossval_from_a_file_of_features_and_with_folds_side_by_side_ends_in_the_same_bits(
     small_corpus: Path, tmp_path: Path
 ) -> None:

@@ -29,12 +29,13 @@ from emofocus.recognition.explanation.story import edges_of
 from emofocus.recognition.recognizer import model_folder
 from emofocus.segments import runs
 from emofocus.utils.plotting import style
+from helpers.speeds import slow_but
 from helpers.untrained import LABELS, config_of, saved, untrained
 
 RATE = audio.SAMPLING_RATE
 
 
-@pytest.fixture(scope="module", params=[name for name, model in MODELS.items() if model.attends])
+@pytest.fixture(scope="module", params=slow_but(name for name, model in MODELS.items() if model.attends))
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = config_of(request.param)
     return saved(tmp_path_factory.mktemp(request.param), untrained(config), config)
@@ -372,6 +373,7 @@ def test_pages_cover_a_recording_without_a_gap() -> None:
     assert list(pages(5.0, 66.0)) == [(5.0, 35.0), (35.0, 65.0), (65.0, 66.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux")
 def test_ten_minutes_are_explained_in_bounded_memory(tmp_path: Path) -> None:
     clip = tmp_path / "long.wav"
