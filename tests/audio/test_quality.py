@@ -11,7 +11,7 @@ from emofocus.audio.degradations import DISTORTIONS, Scene, mixed
 from emofocus.audio.quality import Quality
 from emofocus.cli.main import app
 from emofocus.errors import ConfigError
-from emofocus.evaluation.robustness import KINDS, Heard, mean, measure_robustness
+from emofocus.evaluation.robustness import KINDS, DistortionResult, mean, measure_robustness
 from emofocus.segments import energy
 
 RATE = audio.SAMPLING_RATE
@@ -124,9 +124,9 @@ def test_robustness_is_measured_on_the_speakers_that_are_named(
 def test_of_several_models_the_mean_is_told() -> None:
     """Accuracy of confident answers is that of all of them together: a model that gives none has no say."""
     zero = (0.0,) * len(KINDS)
-    one = Heard("noise", 0.5, 0.4, 0.9, 0.3, 1.0, zero)
-    two = Heard("noise", 0.7, 0.6, 0.7, 0.1, 0.6, (1.0, *zero[1:]))
-    none = Heard("noise", 0.6, 0.5, 0.8, 0.0, None, zero)
+    one = DistortionResult("noise", 0.5, 0.4, 0.9, 0.3, 1.0, zero)
+    two = DistortionResult("noise", 0.7, 0.6, 0.7, 0.1, 0.6, (1.0, *zero[1:]))
+    none = DistortionResult("noise", 0.6, 0.5, 0.8, 0.0, None, zero)
     found = mean([one, two, none])
     assert found[1:5] == pytest.approx((0.6, 0.5, 0.8, 0.4 / 3))
     assert found.confident_wa == pytest.approx((0.3 * 1.0 + 0.1 * 0.6) / 0.4)

@@ -50,8 +50,8 @@ def test_a_run_combined_with_another_seed_of_the_same_answers_stays_itself(runs:
     assert combine(runs[0], twin, "--out", tmp_path / "out").exit_code == 0
     alone, both = read_run(runs[0]), read_run(tmp_path / "out")
     np.testing.assert_allclose(both.by_fold, alone.by_fold)
-    assert both.together == [0, 1]
-    assert not alone.together
+    assert both.member_seeds == [0, 1]
+    assert not alone.member_seeds
     # Two networks, which no table may average with one of them as if they were a further seed.
     assert both.key == ("made", "speaker", "bmhsa+bmhsa", "tiny")
     assert [(member["model"], member["seed"]) for member in both.summary["members"]] == [("bmhsa", 0), ("bmhsa", 1)]

@@ -155,10 +155,10 @@ def test_differences_from_the_reference_are_paired_and_adjusted_together(
     assert reference.difference is None
     expected = [compare(by_model["mhsa-fa"], by_model[name]) for name in ("mhsa-faca", "bmhsa")]
     found = [item.difference for item in (better, worse)]
-    assert [item.found for item in found] == expected
+    assert [item.pair for item in found] == expected
     assert [item.ua_p for item in found] == holm([item.ua.p for item in expected])
     assert [item.mcnemar_p for item in found] == holm([item.mcnemar.p for item in expected])
-    assert found[0].found.ua.value > 0 > found[1].found.ua.value
+    assert found[0].pair.ua.value > 0 > found[1].pair.ua.value
     assert min(item.ua_p / of.ua.p for item, of in zip(found, expected, strict=True)) >= 1
     assert max(item.mcnemar_p / of.mcnemar.p for item, of in zip(found, expected, strict=True)) > 1
 
@@ -227,7 +227,7 @@ def test_a_leaderboard_says_the_same_of_the_committed_results_as_the_report() ->
     assert (paper.model, paper.parameters) == ("mhsa-faca", 4_809_488)
     assert paper.cost == pytest.approx(2.19e9, rel=0.01)
     assert paper.difference is not None
-    assert paper.difference.found.ua.high < 0
+    assert paper.difference.pair.ua.high < 0
 
 
 def test_committed_results_of_different_protocols_are_refused() -> None:
@@ -402,7 +402,7 @@ def test_csv_holds_the_numbers_in_full(plain: Path, good: Path, tmp_path: Path) 
     assert first["run"] == good.as_posix()
     assert [float(first[name]) for name in ("ua", "ua_low", "ua_high")] == list(best.intervals["ua"])
     assert best.difference is not None
-    assert float(first["ua_difference"]) == best.difference.found.ua.value
+    assert float(first["ua_difference"]) == best.difference.pair.ua.value
     assert float(first["ua_p"]) == best.difference.ua_p
     assert float(first["mcnemar_p"]) == best.difference.mcnemar_p
     assert [second[name] for name in ("model", "ua_difference", "ua_p", "training_seconds")] == ["bmhsa", "", "", ""]

@@ -19,6 +19,7 @@ from emofocus.cli.options import (
     threads_option,
     with_options,
 )
+from emofocus.errors import ConfigError
 
 
 @click.command()
@@ -82,15 +83,38 @@ def combine(runs: tuple[Path, ...], out: Path) -> None:
 @click.option("--turns", default=100, type=click.IntRange(min=1), help="Random shifts of loudness for the null.")
 @click.option("--faithful", default=60, type=click.IntRange(min=0), help="Utterances per fold that lose frames.")
 @with_options([seed_option("Seed of everything random."), threads_option(), cache_option()])
-def alignment(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
+def alignment(
+    runs: tuple[Path, ...],
+    out: Path,
+    corpus: str | None,
+    root: Path | None,
+    labels: str | None,
+    only: tuple[str, ...],
+    threads: int | None,
+    cache: Path | None,
+    **settings: Any,
+) -> None:
     """Measure whether attention does what the paper says.
 
     RUNS are folders that `emofocus crossval` wrote, on the same folds, with the weights of their folds (fold-0, …).
     Each test part is measured once. Without RUNS, tables and figures are written anew from the measures in the folder.
     """
+    import torch
+
+    from emofocus.corpora import read_corpus
+    from emofocus.evaluation.attention import ClaimSettings, write_tables
     from emofocus.evaluation.attention.study import measure_claims
 
-    for path in measure_claims(runs, out, **choices):
+    if threads:
+        torch.set_num_threads(threads)
+    if not runs:
+        written = write_tables(out)
+    elif corpus is None:
+        raise ConfigError("name the runs' corpus with --corpus (and --root)")
+    else:
+        data = read_corpus(corpus, root, labels, only)
+        written = measure_claims(runs, out, data, ClaimSettings(**settings), cache)
+    for path in written:
         click.echo(path)
 
 

@@ -1,4 +1,4 @@
-"""What `emofocus bench` does: how fast a model is here, on one core, precision by precision."""
+"""Benchmark: speed, latency, memory and start of a model on this machine, on one core: `emofocus bench`."""
 
 import json
 import statistics
@@ -29,7 +29,7 @@ LISTEN_SECONDS = 10.0
 
 FORMATS = (".md", ".json")
 
-# A small process starts the one that is measured: what a large one starts counts that one's memory as its own.
+# A small process starts the measured one, because a child's peak memory includes that of the process that forked it.
 WATCHER = """
 import subprocess, sys, time
 began = time.perf_counter()
@@ -57,18 +57,18 @@ HEAD = (
 
 
 class Speed(NamedTuple):
-    """How fast one precision is, on one core.
+    """Speed of one precision on one core.
 
     Attributes:
-        precision: A key of `PRECISION_FILES`.
-        size: Of its file, in MB.
-        single: Seconds of audio recognized in a second, clip by clip.
-        batch: The same in batches of `BATCH`.
-        median: From the last sample of a stream's hop to its event, in milliseconds.
-        worst: The same, in 99 % of hops.
+        precision: Key of `PRECISION_FILES`.
+        size: Size of its file in MB.
+        single: Seconds of audio recognized per second, clip by clip.
+        batch: Seconds of audio recognized per second, in batches of `BATCH`.
+        median: Median milliseconds from the last sample of a stream's hop to its event.
+        worst: 99th percentile of these milliseconds.
         streams: Share of the core that the live streams take; above 1 they fall behind.
-        start: Seconds of `emofocus predict` as a whole process, for one clip.
-        memory: The most that this process has held, in MB; None where nobody says.
+        start: Seconds of a whole process of `emofocus predict` for one clip.
+        memory: Peak memory of this process in MB; None where the system does not report it.
     """
 
     precision: str
@@ -91,22 +91,22 @@ def bench_model(
     rounds: int = 3,
     out: Path | None = None,
 ) -> list[Speed]:
-    """Measure all precisions of a model in turns, so that what else the machine does hits all alike; medians of rounds.
+    """Measure all precisions of a model in turns, so that other load hits all alike, and take medians over rounds.
 
-    Noise is recognized: what it is makes no difference to the time.
+    Clips are noise, since their content does not change the time.
 
     Args:
-        model: As in `Recognizer.from_pretrained`.
-        precisions: Which; all that the model has by default.
-        device: As in `RecognitionOptions`.
+        model: Model as in `Recognizer.from_pretrained`.
+        precisions: Precisions to measure; all of the model's by default.
+        device: Device as in `RecognitionOptions`.
         seconds: Length of a clip.
-        streams: Live streams at once.
-        rounds: How often each is measured.
-        out: File to write, one of `FORMATS`; printed when None.
+        streams: Number of simultaneous live streams.
+        rounds: Number of measurements of each precision.
+        out: File to write, one of `FORMATS`; printed if None.
 
     Raises:
-        ConfigError: Unknown precision or format, or clips of no length.
-        ModelError: The model has no such precision.
+        ConfigError: A precision or format is unknown, or clips have no length.
+        ModelError: The model lacks a precision.
     """
     if out is not None and out.suffix not in FORMATS:
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
@@ -122,36 +122,36 @@ def bench_model(
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
     for number in range(rounds + 1):
         log_line(f"round {number} of {rounds}" if number else "warming up")
-        for name, (recognizer, listener) in ready.items():
+        for name, (recognizer, live) in ready.items():
             row = (
                 _real_time(recognizer, [[clip] for clip in clips[:4]]),
                 _real_time(recognizer, [clips]),
-                *_latencies(listener, 1)[:2],
-                _latencies(listener, streams)[2],
+                *_latencies(live, 1)[:2],
+                _latencies(live, streams)[2],
                 *_whole_process(model, name, device, clips[0]),
             )
             if number:  # the first round warms up
                 taken[name].append(row)
-    found = []
+    speeds = []
     for name, rows in taken.items():
         figures: list[Any] = [statistics.median(column) for column in zip(*rows, strict=True)]
         figures[-1] = None if np.isnan(figures[-1]) else figures[-1]
-        found.append(Speed(name, (folder / PRECISION_FILES[name]).stat().st_size / 1e6, *figures))
-    _give(found, out)
-    return found
+        speeds.append(Speed(name, (folder / PRECISION_FILES[name]).stat().st_size / 1e6, *figures))
+    _write(speeds, out)
+    return speeds
 
 
 def _real_time(recognizer: Recognizer, batches: Sequence[list[Waveform]]) -> float:
-    """Seconds of audio recognized in a second."""
+    """Seconds of audio recognized per second."""
     began = time.perf_counter()
     for batch in batches:
         recognize_together(recognizer, batch)
-    heard = sum(len(clip) for batch in batches for clip in batch) / SAMPLING_RATE
-    return heard / (time.perf_counter() - began)
+    seconds = sum(len(clip) for batch in batches for clip in batch) / SAMPLING_RATE
+    return seconds / (time.perf_counter() - began)
 
 
 def _latencies(recognizer: Recognizer, count: int) -> tuple[float, float, float]:
-    """Milliseconds from a hop's last sample to its event, median and 99 %; and the streams' share of real time."""
+    """Milliseconds from a hop's last sample to its event (median, 99th percentile), and the share of the core."""
     streams = [StreamingRecognizer(recognizer) for _ in range(count)]
     waveform = np.random.default_rng(1).normal(0, 0.1, round(LISTEN_SECONDS * SAMPLING_RATE)).astype(np.float32)
     chunk = round(CHUNK_SECONDS * SAMPLING_RATE)
@@ -167,7 +167,7 @@ def _latencies(recognizer: Recognizer, count: int) -> tuple[float, float, float]
 
 
 def _whole_process(model: str | None, precision: str, device: str, clip: Waveform) -> tuple[float, float]:
-    """Seconds of `emofocus predict` of one clip, and the most memory that it has held in MB, NaN where nobody says."""
+    """Seconds and peak memory in MB of a process of `emofocus predict` for one clip; NaN if unknown."""
     import soundfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -180,17 +180,21 @@ def _whole_process(model: str | None, precision: str, device: str, clip: Wavefor
 
 
 def watched(arguments: Sequence[str]) -> tuple[float, float]:
-    """Run emofocus as a process of its own: its seconds, and the most memory that it has held in MB, NaN if unknown."""
-    told = subprocess.run([sys.executable, "-c", WATCHER, *arguments], check=True, stdout=subprocess.PIPE, text=True)
-    spent, most = map(float, told.stdout.split())
-    return spent, most / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes elsewhere
+    """Run emofocus as a separate process.
+
+    Returns:
+        Its seconds, and its peak memory in MB, NaN if unknown.
+    """
+    done = subprocess.run([sys.executable, "-c", WATCHER, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    spent, peak = map(float, done.stdout.split())
+    return spent, peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kilobytes elsewhere
 
 
-def _give(found: Sequence[Speed], out: Path | None) -> None:
+def _write(speeds: Sequence[Speed], out: Path | None) -> None:
     if out is not None and out.suffix == ".json":
-        write_text(out, json.dumps([item._asdict() for item in found], indent=1) + "\n")
+        write_text(out, json.dumps([item._asdict() for item in speeds], indent=1) + "\n")
         return
-    text = table(HEAD, map(_cells, found), right=1)
+    text = table(HEAD, map(_cells, speeds), right=1)
     if out is None:
         print(text, end="")
     else:

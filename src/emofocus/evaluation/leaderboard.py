@@ -1,4 +1,4 @@
-"""Runs of one experiment side by side, the best first: how accurate each is, how sure that is, and what it costs."""
+"""Leaderboard: runs of one experiment, best first, with intervals, paired tests and costs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from emofocus.config import ModelConfig, Recipe, parse
 from emofocus.errors import EmofocusError
-from emofocus.evaluation.results import Result, read_run
+from emofocus.evaluation.results import RunResult, read_run
 from emofocus.metrics.statistics import Comparison, Interval, compare, holm, intervals, resampled_unit
 from emofocus.models import MODELS
 from emofocus.models.complexity import network_cost, real_time_factor
@@ -16,16 +16,16 @@ from emofocus.training.experiment import parameter_count
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
-    """How a run differs from the reference.
+class ReferenceComparison:
+    """Comparison of a run with the reference.
 
     Attributes:
-        found: The paired comparison, reference first.
+        pair: The paired comparison, reference first.
         ua_p: p-value of equal UA, adjusted by Holm's method over all runs of the leaderboard.
         mcnemar_p: p-value of McNemar's test of equal WA, adjusted likewise.
     """
 
-    found: Comparison
+    pair: Comparison
     ua_p: float
     mcnemar_p: float
 
@@ -35,16 +35,16 @@ class Standing:
     """One line of a leaderboard.
 
     Attributes:
-        run: What it is about.
+        run: The run.
         intervals: WA, UA and macro-F1, pooled over all test utterances.
-        difference: From the reference; None of the reference itself.
-        cost: Multiply-accumulates a second of audio; None where this version builds another network than was trained.
-        real_time_factor: Seconds of computing a second of audio; None where it was not measured.
+        difference: Comparison with the reference; None for the reference itself.
+        cost: Multiply-accumulates per second of audio; None if this version builds another network of that name.
+        real_time_factor: Seconds of computing per second of audio; None if not measured.
     """
 
-    run: Result
+    run: RunResult
     intervals: dict[str, Interval]
-    difference: Difference | None
+    difference: ReferenceComparison | None
     cost: int | None
     real_time_factor: float | None
 
@@ -65,12 +65,12 @@ class Standing:
 
     @property
     def parameters(self) -> int:
-        """Learned numbers."""
+        """Number of learned parameters."""
         return int(self.run.summary["parameters"])
 
     @property
     def seconds(self) -> float | None:
-        """Mean time of training a fold; None where a fold was not timed, as those of older versions."""
+        """Mean training time of a fold in seconds; None if a fold was not timed, as in older versions."""
         known = [item["seconds"] for item in self.run.summary["folds"] if item.get("seconds") is not None]
         return float(np.mean(known)) if len(known) == len(self.run.summary["folds"]) else None
 
@@ -89,7 +89,7 @@ class Leaderboard:
 
     @property
     def reference(self) -> Standing:
-        """What the others are compared with."""
+        """The run that the others are compared with."""
         return next(item for item in self.standings if item.difference is None)
 
     @property
@@ -99,11 +99,11 @@ class Leaderboard:
 
     @property
     def unit(self) -> str:
-        """What the intervals resample."""
+        """Unit that the intervals resample: speakers or utterances."""
         return resampled_unit(self.reference.run.predictions.speakers)
 
     def name(self, standing: Standing) -> str:
-        """What tells a run from the others: model, recipe and seed, or its folder where that is not enough."""
+        """Unique name of a run: model, recipe and seed, or its folder if another run shares them."""
         same = [item for item in self.standings if item.name == standing.name]
         return standing.name if len(same) == 1 else standing.run.name
 
@@ -112,59 +112,60 @@ def leaderboard(folders: Sequence[Path], reference: Path | None = None, timed: b
     """Rank runs that `emofocus crossval` wrote.
 
     Args:
-        folders: Of the runs; one that is named twice counts once.
+        folders: Folders of the runs; a folder that is named twice counts once.
         reference: Folder of the run that the others are compared with; the first one by default.
-        timed: Measure each network's real-time factor, here and now.
+        timed: Measure each network's real-time factor on this machine.
 
     Raises:
-        ResultError: A folder is no run, folds are still to come, or a figure is not what its predictions give.
+        ResultError: A folder is no run, lacks folds, or holds a figure that disagrees with its predictions.
         EmofocusError: Runs differ in corpus, selection rule, classes, utterances, labels, protocol or folds; the
-            message says which, and in what.
+            message names the runs and the difference.
     """
     wanted: dict[Path, Path] = {}
     for folder in folders if reference is None else (reference, *folders):
         wanted.setdefault(folder.resolve(), folder)
     first, *others = [read_run(folder) for folder in wanted.values()]
     differences = [None, *_differences(first, others)]
-    standings = [_standing(*of, timed) for of in zip([first, *others], differences, strict=True)]
+    standings = [_standing(run, change, timed) for run, change in zip([first, *others], differences, strict=True)]
     return Leaderboard(tuple(sorted(standings, key=lambda item: -item.intervals["ua"].value)), timed)
 
 
-def _differences(first: Result, others: Sequence[Result]) -> list[Difference]:
+def _differences(first: RunResult, others: Sequence[RunResult]) -> list[ReferenceComparison]:
     for other in others:
         refuse_other_task(first, other)
-    found = [compare(first.predictions, other.predictions) for other in others]
-    ua_p, mcnemar_p = holm([item.ua.p for item in found]), holm([item.mcnemar.p for item in found])
-    return [Difference(*of) for of in zip(found, ua_p, mcnemar_p, strict=True)]
+    pairs = [compare(first.predictions, other.predictions) for other in others]
+    ua_p, mcnemar_p = holm([pair.ua.p for pair in pairs]), holm([pair.mcnemar.p for pair in pairs])
+    return [ReferenceComparison(*values) for values in zip(pairs, ua_p, mcnemar_p, strict=True)]
 
 
-def refuse_other_task(first: Result, other: Result) -> None:
-    """What `compare` does not see; it refuses other classes, utterances, labels, speakers, protocols and folds."""
+def refuse_other_task(first: RunResult, other: RunResult) -> None:
+    """Refuse runs that differ in corpus or selection rule; `compare` itself refuses all other differences."""
     refuse_other_corpus(first, other)
     _refuse(first, other, "selection rules", lambda run: run.summary["protocol"]["selection"])
 
 
-def refuse_other_corpus(first: Result, other: Result) -> None:
-    """Names of utterances may agree where their corpora do not."""
+def refuse_other_corpus(first: RunResult, other: RunResult) -> None:
+    """Refuse runs on different corpora, whose utterances may have equal names."""
     _refuse(first, other, "corpora", lambda run: run.summary["corpus"])
 
 
-def _refuse(first: Result, other: Result, what: str, of: Callable[[Result], str]) -> None:
-    if of(first) != of(other):
+def _refuse(first: RunResult, other: RunResult, trait: str, value_of: Callable[[RunResult], str]) -> None:
+    value, other_value = value_of(first), value_of(other)
+    if value != other_value:
         raise EmofocusError(
-            f"{first.name} and {other.name} cannot be compared: their {what} differ ({of(first)!r} and {of(other)!r})"
+            f"{first.name} and {other.name} cannot be compared: their {trait} differ ({value!r} and {other_value!r})"
         )
 
 
-def _standing(run: Result, difference: Difference | None, timed: bool) -> Standing:
+def _standing(run: RunResult, difference: ReferenceComparison | None, timed: bool) -> Standing:
     config = config_of(run)
     cost = network_cost(config) if config else None
     factor = real_time_factor(config) if config and timed else None
     return Standing(run, intervals([run.predictions]), difference, cost, factor)
 
 
-def config_of(run: Result) -> ModelConfig | None:
-    """The network that a run trained; None where this version knows none of its name and number of parameters.
+def config_of(run: RunResult) -> ModelConfig | None:
+    """Configuration of a run's network; None if this version has no network of its name and number of parameters.
 
     Raises:
         ConfigError: The run's recipe has settings that this version does not know.

@@ -1,4 +1,4 @@
-"""What `emofocus compare` does: folders of runs in; a table, Markdown, CSV or a figure out."""
+"""A leaderboard as a terminal table, Markdown, CSV or a figure: `emofocus compare`."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import numpy as np
 from emofocus.errors import ConfigError, one_of
 from emofocus.evaluation.leaderboard import Leaderboard, Standing, leaderboard
 from emofocus.evaluation.report.entries import OPTIMISTIC
-from emofocus.evaluation.report.formatting import NAMES, NONE, chance, points
+from emofocus.evaluation.report.formatting import NAMES, NONE, p_value, points
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.markdown import table
 from emofocus.utils.plotting import BLUE, ORANGE, add_title, blank, style
@@ -20,9 +20,10 @@ from emofocus.utils.progress import log_line
 REFERENCE = "reference"
 
 WIDTH = 100
-"""Columns that the table may need."""
+"""Least width of the table in characters."""
 
 UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+"""Factors and their prefixes."""
 
 TESTS = ("ua_difference", "ua_difference_low", "ua_difference_high", "ua_p", "mcnemar_p")
 
@@ -31,7 +32,7 @@ METADATA: dict[str, dict[str, None]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
 }
-"""Formats of the figure, and what is left out of each, so that equal runs give equal bytes."""
+"""Suffix of a figure → metadata that is left out, so that equal runs give equal bytes."""
 
 
 def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Path], timed: bool) -> None:
@@ -40,12 +41,12 @@ def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Pat
     Args:
         runs: Folders that `emofocus crossval` wrote.
         reference: Folder of the run that the others are compared with; the first one by default.
-        out: Files to write; the suffix of each says in which format.
+        out: Files to write; the suffix of each sets its format.
         timed: Measure real-time factors.
 
     Raises:
-        ConfigError: A suffix that is no format, or a file that cannot be written.
-        MissingExtraError: A figure is wanted, and matplotlib is not installed.
+        ConfigError: A suffix is no format, or a file cannot be written.
+        MissingExtraError: A figure is requested, and matplotlib is not installed.
         EmofocusError: The runs cannot be compared; the message says why.
     """
     for path in out:
@@ -61,7 +62,7 @@ def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Pat
 
 
 def _refuse_format(path: Path) -> None:
-    """Now, and not after minutes of measuring."""
+    """Refuse an unknown format, or a figure without matplotlib, before minutes of measuring."""
     kind = path.suffix.lower()
     if kind not in (*TEXTS, *METADATA):
         raise ConfigError(f"--out {path}: {kind!r} is no format of a leaderboard ({one_of((*TEXTS, *METADATA))})")
@@ -71,10 +72,10 @@ def _refuse_format(path: Path) -> None:
 
 
 def write_board(board: Leaderboard, path: Path) -> None:
-    """Write a leaderboard to a file, in the format that its suffix names.
+    """Write a leaderboard to a file in the format of its suffix.
 
     Raises:
-        MissingExtraError: It is a figure, and matplotlib is not installed.
+        MissingExtraError: The file is a figure, and matplotlib is not installed.
     """
     kind = path.suffix.lower()
     if kind in TEXTS:
@@ -85,13 +86,13 @@ def write_board(board: Leaderboard, path: Path) -> None:
 
 
 def headline(board: Leaderboard) -> str:
-    """What the runs have in common."""
+    """Corpus and protocol of the runs, as a title."""
     corpus, protocol, *_ = board.reference.run.key
     return f"{corpus}, protocol {protocol}" + (f" ({OPTIMISTIC})" if board.optimistic else "")
 
 
 def notes(board: Leaderboard) -> Iterator[str]:
-    """What a reader of the figures must know."""
+    """Remarks that explain the figures."""
     agreed = board.reference.run.summary["protocol"]
     if board.optimistic:
         yield f"{OPTIMISTIC.capitalize()}: speakers of the test parts are heard in training."
@@ -108,7 +109,7 @@ def notes(board: Leaderboard) -> Iterator[str]:
 
 
 def print_board(board: Leaderboard) -> None:
-    """The table on the terminal."""
+    """Print a leaderboard as a table with its notes."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -125,7 +126,7 @@ def print_board(board: Leaderboard) -> None:
 
 
 def markdown(board: Leaderboard) -> str:
-    """A heading, the table and the notes."""
+    """Leaderboard as Markdown: heading, table and notes."""
     rows = [
         [cell.replace("\n", "<br>") for cell in cells]
         for cells in (_head(board), *(_cells(board, item) for item in board.standings))
@@ -140,22 +141,23 @@ def _head(board: Leaderboard) -> list[str]:
 
 
 def _cells(board: Leaderboard, item: Standing) -> Iterator[str]:
-    """One line of the table; each cell has two lines of its own."""
+    """Cells of one row; each holds two lines."""
     yield f"{item.model}\n{item.recipe}, seed {item.run.seed}" if board.name(item) == item.name else item.run.name
     yield f"{item.parameters:,}\n{short(item.cost)}"
-    yield from (f"{100 * it.value:.2f}\n{100 * it.low:.1f}–{100 * it.high:.1f}" for it in item.intervals.values())
+    for figure in item.intervals.values():
+        yield f"{100 * figure.value:.2f}\n{100 * figure.low:.1f}–{100 * figure.high:.1f}"
     if item.difference is None:
         yield from (REFERENCE, "")
     else:
-        yield points(item.difference.found.ua).replace(" ", "\n", 1)
-        yield f"{chance(item.difference.ua_p)}\n{chance(item.difference.mcnemar_p)}"
+        yield points(item.difference.pair.ua).replace(" ", "\n", 1)
+        yield f"{p_value(item.difference.ua_p)}\n{p_value(item.difference.mcnemar_p)}"
     training = NONE if item.seconds is None else f"{item.seconds / 60:.1f} min"
     factor = NONE if item.real_time_factor is None else f"{item.real_time_factor:.2g}"
     yield f"{training}\n{factor}" if board.timed else training
 
 
 def short(number: int | None) -> str:
-    """Three digits and a unit: 72.6 M."""
+    """Number with three digits and a prefix, such as ``72.6 M``."""
     if number is None:
         return NONE
     size, unit = next((pair for pair in UNITS if number >= 0.9995 * pair[0]), (1, ""))
@@ -163,7 +165,7 @@ def short(number: int | None) -> str:
 
 
 def csv_text(board: Leaderboard) -> str:
-    """One line a run, with shares and p-values in full; what is not known is empty."""
+    """Leaderboard as CSV with a row per run, shares and p-values in full; unknown values are empty."""
     rows = [_record(item) for item in board.standings]
     names = [name for name in rows[0] if board.timed or name != "real_time_factor"]
     text = io.StringIO()
@@ -176,17 +178,17 @@ def csv_text(board: Leaderboard) -> str:
 def _record(item: Standing) -> dict[str, Any]:
     row: dict[str, Any] = {"run": item.run.name, "model": item.model, "recipe": item.recipe, "seed": item.run.seed}
     row |= {"parameters": item.parameters, "multiply_accumulates_per_second": item.cost}
-    for name, found in item.intervals.items():
-        row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    for name, interval in item.intervals.items():
+        row |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     tests: tuple[float | None, ...] = (None,) * len(TESTS)
     if item.difference is not None:
-        tests = (*item.difference.found.ua[:3], item.difference.ua_p, item.difference.mcnemar_p)
+        tests = (*item.difference.pair.ua[:3], item.difference.ua_p, item.difference.mcnemar_p)
     row |= zip(TESTS, tests, strict=True)
     return row | {"training_seconds": item.seconds, "real_time_factor": item.real_time_factor}
 
 
 def draw(board: Leaderboard) -> Any:
-    """UA of each run with its interval, the best on top."""
+    """Draw UA of each run with its interval, best on top."""
     places = np.arange(len(board.standings))
     figure = blank(1.6 + 0.42 * len(places))
     axes = figure.add_subplot()
@@ -203,8 +205,7 @@ def draw(board: Leaderboard) -> Any:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    what = f"{headline(board)}; lines: 95 % interval, resampling {board.unit}"
-    add_title(figure, "Unweighted accuracy", what)
+    add_title(figure, "Unweighted accuracy", f"{headline(board)}; lines: 95 % interval, resampling {board.unit}")
     return figure
 
 
@@ -213,4 +214,4 @@ def _line_name(board: Leaderboard, item: Standing) -> str:
 
 
 TEXTS: dict[str, Callable[[Leaderboard], str]] = {".md": markdown, ".csv": csv_text}
-"""Suffix → what writes that format."""
+"""Suffix of a text format → function that writes it."""

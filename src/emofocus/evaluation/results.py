@@ -1,4 +1,4 @@
-"""The folder `results/`, read back: every figure is computed anew from `predictions.csv` and must be what is stated."""
+"""Results of cross-validation, read and checked: every figure is computed anew from `predictions.csv`."""
 
 import csv
 import json
@@ -15,34 +15,34 @@ from emofocus.errors import EmofocusError, one_of
 from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 from emofocus.splits.folds import PARTS, digest_of
+from emofocus.training.predictions import PredictionRow
 
 TOLERANCE = 1.5e-6
-"""Figures are written with six decimals."""
+"""Largest difference of a figure that is written with six decimals."""
 
 FILES = ("predictions.csv", "folds.json")
+"""Files of a run beside its summary."""
 
 HEAD = ("corpus", "classes", "model", "recipe", "recipe_settings", "parameters", "protocol", "seed", "folds")
-"""What every summary has."""
-
-Row = dict[str, str]
+"""Keys of every summary."""
 
 
 class ResultError(EmofocusError):
-    """Committed results that are not there, incomplete, or not what their own predictions say."""
+    """Results that are missing, incomplete, or disagree with their own predictions."""
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class RunResult:
     """One run of cross-validation.
 
     Attributes:
-        name: Its folder; below the folder of results, where there is one.
-        summary: `summary.json`.
-        predictions: Of all folds, sorted by utterance (U,).
+        name: Folder of the run, relative to the folder of results if there is one.
+        summary: Content of `summary.json`.
+        predictions: Predictions of all folds, sorted by utterance (U,).
         folds: Number of the fold that tests each utterance (U,).
-        probabilities: Of each class, calibrated where there is a temperature (U, C).
-        shared: Speakers that a test part has in common with the rest of its fold; None if it cannot be told.
-        audit: Offenders of each kind, as the audit of the split counted them; None if nobody wrote it down.
+        probabilities: Probability of each class (U, C), calibrated if the run has temperatures.
+        shared: Number of test speakers who are also in another part of their fold; None if names do not tell.
+        audit: Number of offenders of each kind in the split; None if the run holds no audit.
     """
 
     name: str
@@ -55,23 +55,23 @@ class Result:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Corpus, protocol, model and recipe: what results of several seeds have in common."""
+        """Corpus, protocol, model and recipe, which results of several seeds share."""
         summary = self.summary
         return summary["corpus"], summary["protocol"]["name"], summary["model"], summary["recipe"]
 
     @property
     def seed(self) -> int:
-        """What it was drawn with."""
+        """Seed of the run."""
         return int(self.summary["seed"])
 
     @property
-    def together(self) -> list[int]:
-        """Seeds of the runs that were combined, each once; none for a single run."""
+    def member_seeds(self) -> list[int]:
+        """Distinct seeds of the runs that an ensemble combines; empty for a single run."""
         return sorted({int(member["seed"]) for member in self.summary.get("members", ())})
 
     @property
     def finished(self) -> bool:
-        """Whether all folds are there."""
+        """Whether the run holds all folds."""
         return len(self.summary["folds"]) == int(self.summary["protocol"]["folds"])
 
     @property
@@ -86,7 +86,7 @@ class Result:
 
     @cached_property
     def calibration(self) -> list[CalibrationFigures]:
-        """Calibration figures of each fold; empty where a fold has no temperature, as those of older versions."""
+        """Calibration figures of each fold; empty if a fold has no temperature, as in older versions."""
         folds = self.summary["folds"]
         if not all("temperature" in item for item in folds):
             return []
@@ -99,26 +99,27 @@ class Result:
 
     def counts(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Numbers:
         """Confusion matrix of some utterances, or of all: (C, C)."""
-        found = self.predictions
-        return confusion(found.labels[chosen], found.predictions[chosen], len(found.classes))
+        items = self.predictions
+        return confusion(items.labels[chosen], items.predictions[chosen], len(items.classes))
 
 
-def read_results(root: Path) -> list[Result]:
-    """Read and check all results below a folder, sorted by corpus, protocol, model, recipe and seed.
+def read_results(root: Path) -> list[RunResult]:
+    """Read and check all results below a folder.
 
-    Runs that have not finished a fold are left out.
+    Returns:
+        Results with at least one finished fold, sorted by corpus, protocol, model, recipe and seed.
 
     Raises:
-        ResultError: There are none, files are missing, or a figure is not what `predictions.csv` gives.
+        ResultError: The folder holds no results, files are missing, or a figure disagrees with `predictions.csv`.
     """
     paths = sorted(root.rglob("summary.json"))
-    begun = ((path, _json(path)) for path in paths)
-    found = [
+    summaries = ((path, _json(path)) for path in paths)
+    results = [
         _read(path, summary, path.parent.relative_to(root).as_posix())
-        for path, summary in begun
+        for path, summary in summaries
         if summary.get("folds")
     ]
-    if not found:
+    if not results:
         reason = (
             "has no finished fold"
             if paths
@@ -128,22 +129,22 @@ def read_results(root: Path) -> list[Result]:
         )
         raise ResultError(f"no results in {root} ({reason}); emofocus crossval writes some with --out {root}/NAME")
     seen: dict[tuple[Any, ...], str] = {}
-    for result in found:
+    for result in results:
         other = seen.setdefault((result.key, result.seed), result.name)
         if other != result.name:
             raise ResultError(f"{other} and {result.name} are the same experiment: {result.key}, seed {result.seed}")
-    return sorted(found, key=lambda result: (result.key, result.seed))
+    return sorted(results, key=lambda result: (result.key, result.seed))
 
 
-def read_run(folder: Path, whole: bool = True) -> Result:
+def read_run(folder: Path, whole: bool = True) -> RunResult:
     """Read and check one run; its name is the folder as given.
 
     Args:
-        folder: Of the run.
-        whole: Refuse a run with folds still to come; otherwise one finished fold is enough.
+        folder: Folder of the run.
+        whole: Refuse a run that lacks folds; otherwise one finished fold is enough.
 
     Raises:
-        ResultError: The folder is no run, folds are still to come, or a figure is not what `predictions.csv` gives.
+        ResultError: The folder is no run, lacks folds, or holds a figure that disagrees with `predictions.csv`.
     """
     path = folder / "summary.json"
     if not path.exists():
@@ -159,7 +160,7 @@ def read_run(folder: Path, whole: bool = True) -> Result:
     return _read(path, summary, folder.as_posix())
 
 
-def _read(path: Path, summary: dict[str, Any], name: str) -> Result:
+def _read(path: Path, summary: dict[str, Any], name: str) -> RunResult:
     folder = path.parent
     missing = [name for name in FILES if not (folder / name).exists()]
     if missing:
@@ -169,7 +170,7 @@ def _read(path: Path, summary: dict[str, Any], name: str) -> Result:
     digest = digest_of(folds)
     _check_digest(path, summary, digest)
     _check_sizes(path, summary, rows, folds)
-    result = Result(
+    result = RunResult(
         name=name,
         summary=summary,
         predictions=_predictions(name, summary, rows, digest),
@@ -189,8 +190,8 @@ def _json(path: Path) -> Any:
         raise ResultError(f"{path} is no JSON: {error}") from error
 
 
-def _rows(path: Path, classes: Sequence[str]) -> list[Row]:
-    """Lines of predictions.csv, sorted by utterance."""
+def _rows(path: Path, classes: Sequence[str]) -> list[PredictionRow]:
+    """Rows of `predictions.csv`, sorted by utterance."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=utterance_of)
     columns = set(rows[0]) if rows else set()
@@ -206,12 +207,12 @@ def _rows(path: Path, classes: Sequence[str]) -> list[Row]:
     return rows
 
 
-def utterance_of(row: Row) -> str:
-    """Name of an utterance: its file, and its times where it is a cut."""
+def utterance_of(row: PredictionRow) -> str:
+    """Name of an utterance: its file, with its times if it is a cut."""
     return f"{row['file']}@{row['start']}-{row['end']}" if row.get("end") else row["file"]
 
 
-def _predictions(name: str, summary: dict[str, Any], rows: Sequence[Row], digest: str) -> Predictions:
+def _predictions(name: str, summary: dict[str, Any], rows: Sequence[PredictionRow], digest: str) -> Predictions:
     number = {label: index for index, label in enumerate(summary["classes"])}
     return Predictions(
         name=name,
@@ -225,8 +226,8 @@ def _predictions(name: str, summary: dict[str, Any], rows: Sequence[Row], digest
     )
 
 
-def _shared_speakers(rows: Sequence[Row], folds: Sequence[dict[str, list[str]]]) -> int | None:
-    """Different speakers of test parts who are in another part of their fold too; None where names do not tell."""
+def _shared_speakers(rows: Sequence[PredictionRow], folds: Sequence[dict[str, list[str]]]) -> int | None:
+    """Number of test speakers who are also in another part of their fold; None if names do not tell."""
     speaker = {Path(row["file"]).stem: row["speaker"] for row in rows}
     if len(speaker) < len(rows) or "" in speaker.values():
         return None
@@ -240,7 +241,7 @@ def _shared_speakers(rows: Sequence[Row], folds: Sequence[dict[str, list[str]]])
 
 
 def _audit(folder: Path, summary: dict[str, Any]) -> dict[str, int] | None:
-    """Counts by kind, out of the summary or of an audit.json beside it."""
+    """Number of offenders by kind, from the summary or from `audit.json` beside it."""
     if "audit" in summary:
         return dict(summary["audit"])
     if not (folder / "audit.json").exists():
@@ -257,7 +258,7 @@ def _check_digest(path: Path, summary: dict[str, Any], digest: str) -> None:
 
 
 def _check_sizes(
-    path: Path, summary: dict[str, Any], rows: Sequence[Row], folds: Sequence[dict[str, list[str]]]
+    path: Path, summary: dict[str, Any], rows: Sequence[PredictionRow], folds: Sequence[dict[str, list[str]]]
 ) -> None:
     for item in summary["folds"]:
         tested = sum(row["fold"] == str(item["fold"]) for row in rows)
@@ -278,12 +279,12 @@ def _check_sizes(
         raise ResultError(f"{path} has no fold {min(strangers)}, which predictions.csv has")
 
 
-def _check_figures(path: Path, result: Result) -> None:
-    """Every digit of the summary."""
-    for what, stated, found in _stated(result):
-        if not _same(stated, found):
-            given = "none" if found is None else f"{found:.6f}"
-            raise ResultError(f"{path}: {what} is {stated}, but predictions.csv gives {given}")
+def _check_figures(path: Path, result: RunResult) -> None:
+    """Compare every figure of the summary with the predictions."""
+    for figure, stated, computed in _stated(result):
+        if not _same(stated, computed):
+            given = "none" if computed is None else f"{computed:.6f}"
+            raise ResultError(f"{path}: {figure} is {stated}, but predictions.csv gives {given}")
     best = result.probabilities.argmax(axis=1)
     rows = np.arange(len(best))
     lower = result.probabilities[rows, result.predictions.predictions] < result.probabilities[rows, best]
@@ -292,14 +293,14 @@ def _check_figures(path: Path, result: Result) -> None:
         raise ResultError(f"{path.parent / 'predictions.csv'}: {name}: the prediction is not its most probable class")
 
 
-def _same(stated: float | None, found: float | None) -> bool:
-    if stated is None or found is None:
-        return stated is found
-    return abs(stated - found) <= TOLERANCE
+def _same(stated: float | None, computed: float | None) -> bool:
+    if stated is None or computed is None:
+        return stated is computed
+    return abs(stated - computed) <= TOLERANCE
 
 
-def _stated(result: Result) -> Iterator[tuple[str, float | None, float | None]]:
-    """Each figure of the summary: where it stands, what it says, and what it is."""
+def _stated(result: RunResult) -> Iterator[tuple[str, float | None, float | None]]:
+    """Name, stated value and computed value of each figure of the summary."""
     columns: dict[str, list[float | None]] = dict(zip(FIGURES, result.by_fold.T.tolist(), strict=True))
     for name in CalibrationFigures._fields if result.calibration else ():
         columns[name] = [getattr(item, name) for item in result.calibration]

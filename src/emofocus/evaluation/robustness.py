@@ -1,4 +1,4 @@
-"""What `emofocus robustness` does: a model on its own test speakers, as they are and distorted."""
+"""Robustness: accuracy of a model on its test speakers under distortions of the audio."""
 
 import csv
 import io
@@ -23,19 +23,19 @@ from emofocus.utils.markdown import table
 from emofocus.utils.progress import track
 
 KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
-"""Of warnings, by their first word."""
+"""First words of the kinds of warnings."""
 
 
-class Heard(NamedTuple):
-    """What a model made of all test utterances under one distortion.
+class DistortionResult(NamedTuple):
+    """Figures of a model under one distortion.
 
     Attributes:
-        name: Of the distortion.
+        name: Name of the distortion.
         wa: Weighted accuracy.
         ua: Unweighted accuracy.
-        same: Share of answers that are those to the utterances as they are.
+        same: Share of answers that equal those without distortion.
         confident: Share of answers that are confident.
-        confident_wa: Accuracy of these; None when there are none.
+        confident_wa: Accuracy of the confident answers; None if there are none.
         warned: Share of utterances with each warning, in the order of `KINDS`.
     """
 
@@ -57,35 +57,35 @@ def measure_robustness(
     workers: int = 2,
     seed: int = 0,
     options: RecognitionOptions = DEFAULT_OPTIONS,
-) -> list[Heard]:
+) -> list[DistortionResult]:
     """Recognize test utterances under every distortion, and write the table.
 
     Args:
-        models: As in `Recognizer.load`; of several, such as those of all folds, means are taken, each heard
-            on its own test speakers.
-        out: A .md or .csv to write.
-        corpus: As in `emofocus crossval`.
-        root: As there.
-        speakers: Who speaks; by default those that each model's config names as its test speakers.
-        workers: Threads.
-        seed: Of noise and rooms.
-        options: How models are loaded, each for one thread.
+        models: Models as in `Recognizer.load`. For several, such as those of all folds, means are taken, and each model
+            recognizes its own test speakers.
+        out: File to write, .md or .csv.
+        corpus: Corpus as in `read_corpus`.
+        root: Folder of the corpus, as in `read_corpus`.
+        speakers: Speakers to recognize; by default the test speakers in each model's config.
+        workers: Number of threads.
+        seed: Seed of noise and rooms.
+        options: Options of the recognizers; each uses one thread.
 
     Raises:
-        ConfigError: Nobody knows who its test speakers were, or none of them is in the corpus, or labels differ.
+        ConfigError: The test speakers are unknown or absent from the corpus, or the model lacks one of its labels.
     """
     if out.suffix not in (".md", ".csv"):
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
     data = read_corpus(corpus, root)
     options = replace(options, threads=1)
     trials = [_trial(Recognizer.load(model, options), data, speakers) for model in models]
-    found = [mean(each) for each in zip(*(_all(trial, workers, seed) for trial in trials), strict=True)]
-    write_text(out, markdown(found) if out.suffix == ".md" else csv_text(found))
-    return found
+    results = [mean(group) for group in zip(*(_all_distortions(trial, workers, seed) for trial in trials), strict=True)]
+    write_text(out, markdown(results) if out.suffix == ".md" else csv_text(results))
+    return results
 
 
 class _Trial(NamedTuple):
-    """A model, what it hears, and voices of others that may talk over it."""
+    """A model, its test utterances with labels, and voices of others as background."""
 
     recognizer: Recognizer
     waveforms: list[Waveform]
@@ -94,13 +94,13 @@ class _Trial(NamedTuple):
 
 
 def _trial(recognizer: Recognizer, data: Corpus, speakers: Sequence[str]) -> _Trial:
-    told = list(speakers) or recognizer.config.training.get("test_speakers", [])
-    if not told:
+    tested = list(speakers) or recognizer.config.training.get("test_speakers", [])
+    if not tested:
         raise ConfigError("nobody noted this model's test speakers; name some with --speaker")
-    chosen = [number for number, item in enumerate(data.utterances) if item.speaker in told]
-    others = [number for number, item in enumerate(data.utterances) if item.speaker not in told]
+    chosen = [number for number, item in enumerate(data.utterances) if item.speaker in tested]
+    others = [number for number, item in enumerate(data.utterances) if item.speaker not in tested]
     if not chosen:
-        raise ConfigError(f"{data.name} has none of the speakers {', '.join(told)}")
+        raise ConfigError(f"{data.name} has none of the speakers {', '.join(tested)}")
     labels = [data.utterances[number].emotion for number in chosen]
     strange = set(labels) - set(recognizer.labels)
     if strange:
@@ -111,40 +111,40 @@ def _trial(recognizer: Recognizer, data: Corpus, speakers: Sequence[str]) -> _Tr
     return _Trial(recognizer, [data.waveform(number) for number in chosen], labels, voices)
 
 
-def mean(heard: Sequence[Heard]) -> Heard:
-    """Of one distortion, over models; accuracy of confident answers over all of these that there are."""
-    if len(heard) == 1:
-        return heard[0]
-    sure = [(item.confident, item.confident_wa) for item in heard if item.confident_wa is not None]
+def mean(results: Sequence[DistortionResult]) -> DistortionResult:
+    """Mean of one distortion over models; accuracy of confident answers is pooled over all of them."""
+    if len(results) == 1:
+        return results[0]
+    sure = [(item.confident, item.confident_wa) for item in results if item.confident_wa is not None]
     total = sum(share for share, _ in sure)
     wa, ua, same, confident = np.mean(
-        [(item.wa, item.ua, item.same, item.confident) for item in heard], axis=0
+        [(item.wa, item.ua, item.same, item.confident) for item in results], axis=0
     ).tolist()
     confident_wa = sum(share * right for share, right in sure) / total if total else None
-    warned = np.mean([item.warned for item in heard], axis=0).tolist()
-    return Heard(heard[0].name, wa, ua, same, confident, confident_wa, tuple(warned))
+    warned = np.mean([item.warned for item in results], axis=0).tolist()
+    return DistortionResult(results[0].name, wa, ua, same, confident, confident_wa, tuple(warned))
 
 
-def _all(trial: _Trial, workers: int, seed: int) -> Iterator[Heard]:
+def _all_distortions(trial: _Trial, workers: int, seed: int) -> Iterator[DistortionResult]:
     recognizer, waveforms, labels, voices = trial
     plain: list[str] = []
     for name in track(list(DISTORTIONS), "robustness", "distortion"):
 
-        def hear(number: int, name: str = name) -> Prediction | None:
+        def recognize(number: int, name: str = name) -> Prediction | None:
             scene = Scene(np.random.default_rng([seed, number]), voices)
             distorted = DISTORTIONS[name](waveforms[number], scene)
             try:
                 return recognizer(AudioArray(array=distorted, sampling_rate=SAMPLING_RATE))
-            except AudioError:  # too soft to be anything
+            except AudioError:  # too soft to be recognized
                 return None
 
-        predictions = list(map_ahead(hear, range(len(waveforms)), workers))
+        predictions = list(map_ahead(recognize, range(len(waveforms)), workers))
         answers = [item.label if item else "" for item in predictions]
         plain = plain or answers
         right = np.array([answer == label for answer, label in zip(answers, labels, strict=True)])
         sure = np.array([bool(item and item.confident) for item in predictions])
         figures = measure(labels, answers, recognizer.labels)
-        yield Heard(
+        yield DistortionResult(
             name,
             figures.wa,
             figures.ua,
@@ -156,8 +156,8 @@ def _all(trial: _Trial, workers: int, seed: int) -> Iterator[Heard]:
 
 
 def _warned(predictions: Sequence[Prediction | None], kind: str) -> float:
-    told = [bool(item and any(text.startswith(kind) for text in item.warnings)) for item in predictions]
-    return float(np.mean(told))
+    warned = [bool(item and any(text.startswith(kind) for text in item.warnings)) for item in predictions]
+    return float(np.mean(warned))
 
 
 HEAD = (
@@ -171,21 +171,21 @@ HEAD = (
 )
 
 
-def markdown(found: Sequence[Heard]) -> str:
-    """A table."""
-    return table(HEAD, map(_cells, found), right=1)
+def markdown(results: Sequence[DistortionResult]) -> str:
+    """Results as a Markdown table."""
+    return table(HEAD, map(_cells, results), right=1)
 
 
-def csv_text(found: Sequence[Heard]) -> str:
-    """The same as CSV."""
+def csv_text(results: Sequence[DistortionResult]) -> str:
+    """Results as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)
-    writer.writerows(map(_cells, found))
+    writer.writerows(map(_cells, results))
     return text.getvalue()
 
 
-def _cells(item: Heard) -> list[str]:
+def _cells(item: DistortionResult) -> list[str]:
     sure = "–" if item.confident_wa is None else f"{100 * item.confident_wa:.0f}"
     return [
         item.name,

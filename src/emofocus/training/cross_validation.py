@@ -21,7 +21,14 @@ from emofocus.splits.folds import Fold, write_folds
 from emofocus.training.distributed import by_first, first_of_machine
 from emofocus.training.experiment import Experiment, provenance, refuse_leaks
 from emofocus.training.loop import Epoch, Fitted, fit
-from emofocus.training.predictions import Row, csv_text, measure_row_calibration, measure_rows, prediction_rows, recalls
+from emofocus.training.predictions import (
+    PredictionRow,
+    csv_text,
+    measure_row_calibration,
+    measure_rows,
+    prediction_rows,
+    recalls,
+)
 from emofocus.training.scoring import mean_logits
 from emofocus.training.summary import averages, read_summary
 from emofocus.utils.atomic import write_text
@@ -29,7 +36,7 @@ from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import PROVENANCE, refuse_other_work, resumes, write_record
 from emofocus.version import __version__
 
-FoldResult = tuple[dict[str, Any], list[Row]]
+FoldResult = tuple[dict[str, Any], list[PredictionRow]]
 """A fold's entry in `summary.json`, and its lines of `predictions.csv`."""
 
 FoldRunner = Callable[[Sequence[int]], Iterable[FoldResult]]
@@ -161,7 +168,7 @@ def _fold_entry(
     }
 
 
-def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[Row]) -> ModelConfig:
+def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[PredictionRow]) -> ModelConfig:
     fitted = {name: result[name] for name in ("temperature", "threshold", "energy")}  # fields of the config itself
     training = {key: value for key, value in result.items() if key not in {"history", "seconds", *fitted}} | {
         "corpus": experiment.corpus.name,
@@ -176,7 +183,7 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
     return msgspec.structs.replace(experiment.config(), training=training, **fitted)
 
 
-def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tuple[dict[str, Any], list[Row]]:
+def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tuple[dict[str, Any], list[PredictionRow]]:
     """What earlier runs of the same experiment finished.
 
     A run of an older version has no record of its recordings: its summary alone must agree, and it gets one.

@@ -13,13 +13,13 @@ from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.classification import Metrics, measure
 from emofocus.splits.folds import Positions
 
-Row = dict[str, str]
+PredictionRow = dict[str, str]
 """One line."""
 
 
 def prediction_rows(
     corpus: Corpus, number: int, part: Positions, logits: NDArray[np.float32], temperature: float
-) -> list[Row]:
+) -> list[PredictionRow]:
     """A line for each utterance of a part: positions (P,), logits (P, C), and what divides them."""
     rows = []
     predictions = logits.argmax(axis=1)
@@ -31,7 +31,7 @@ def prediction_rows(
     return rows
 
 
-def identity(corpus: Corpus, index: int) -> Row:
+def identity(corpus: Corpus, index: int) -> PredictionRow:
     """Columns that say which utterance a line is about."""
     item = corpus.utterances[index]
     times = {} if item.end is None else {"start": f"{item.start or 0:g}", "end": f"{item.end:g}"}
@@ -47,13 +47,13 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def measure_rows(rows: Sequence[Row], classes: Sequence[str]) -> Metrics:
+def measure_rows(rows: Sequence[PredictionRow], classes: Sequence[str]) -> Metrics:
     """Figures of lines of `predictions.csv`."""
     return measure([row["label"] for row in rows], [row["prediction"] for row in rows], classes)
 
 
 def measure_row_calibration(
-    rows: Sequence[Row], classes: Sequence[str], temperature: float, threshold: float
+    rows: Sequence[PredictionRow], classes: Sequence[str], temperature: float, threshold: float
 ) -> CalibrationFigures:
     """Calibration of lines of `predictions.csv`, whose probabilities were made with this temperature."""
     scores = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
@@ -62,7 +62,7 @@ def measure_row_calibration(
     return measure_calibration(scores, labels, correct, temperature, threshold)
 
 
-def recalls(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, float]:
+def recalls(rows: Sequence[PredictionRow], classes: Sequence[str]) -> dict[str, float]:
     """Share of each class' utterances that were recognized."""
     hits: dict[str, list[bool]] = {name: [] for name in classes}
     for row in rows:

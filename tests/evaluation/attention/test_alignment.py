@@ -20,7 +20,7 @@ from emofocus.evaluation.attention.alignment import MEASURES, Reach, measure, tu
 from emofocus.evaluation.attention.faithfulness import (
     RANKINGS,
     SHARES,
-    Listener,
+    FrameRemoval,
     Utterance,
     area,
     curves,
@@ -58,8 +58,8 @@ def test_measures_equal_their_definitions(seed: int, length: int, near: int, gat
     gates = generator.uniform(0.1, 1, (segments, heads)).astype(np.float32) if gated else None
     found = measure(weights, gates, np.full(segments, length), Reach(near, ring))
     peaks = generator.integers(0, length, segments)
-    told = found.at(peaks)
-    assert told.shape == (len(MEASURES), segments, heads + 1)
+    measured = found.at(peaks)
+    assert measured.shape == (len(MEASURES), segments, heads + 1)
     for s in range(segments):
         shares = np.ones(heads) / heads if gates is None else gates[s] / gates[s].sum()
         for h in range(heads + 1):
@@ -77,7 +77,7 @@ def test_measures_equal_their_definitions(seed: int, length: int, near: int, gat
                 "even_ring": len(around) / length,
             }
             for name, value in expected.items():
-                assert told[NUMBER[name], s, h] == pytest.approx(float(value), abs=1e-5), name
+                assert measured[NUMBER[name], s, h] == pytest.approx(float(value), abs=1e-5), name
 
 
 def test_even_attention_gives_an_even_share() -> None:
@@ -161,33 +161,33 @@ class OneFrame(SpeechNetwork):
         return NetworkOutput(torch.stack([told, -told], dim=1), None)
 
 
-def one_frame(frame: int = 12, count: int = 40) -> Listener:
+def one_frame(frame: int = 12, count: int = 40) -> FrameRemoval:
     frames = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
     frames[frame, 0] = 1.0
-    return Listener(OneFrame(frame), Utterance(frames, np.array([0]), 0), count, 1.0)
+    return FrameRemoval(OneFrame(frame), Utterance(frames, np.array([0]), 0), count, 1.0)
 
 
 def test_taking_away_the_frame_that_matters_takes_the_answer_away() -> None:
-    listener = one_frame()
-    whole, without, other = listener.probabilities(np.eye(40, dtype=bool)[[12, 12, 3]] & [[False], [True], [True]])
+    scorer = one_frame()
+    whole, without, other = scorer.probabilities(np.eye(40, dtype=bool)[[12, 12, 3]] & [[False], [True], [True]])
     assert whole == pytest.approx(1 / (1 + np.exp(-8)))
     assert without == pytest.approx(0.5)
     assert other == whole
 
 
 def test_rankings_that_know_the_frame_have_it_first() -> None:
-    listener = one_frame()
-    told = gradients(listener)
-    assert told.argmax() == 12
-    assert np.abs(np.delete(told, 12)).max() < 1e-6
+    scorer = one_frame()
+    gradient = gradients(scorer)
+    assert gradient.argmax() == 12
+    assert np.abs(np.delete(gradient, 12)).max() < 1e-6
     # Completeness (Sundararajan et al., proposition 1).
     expected = np.log(1 / (1 + np.exp(-8))) - np.log(0.5)
-    assert told.sum() == pytest.approx(expected, rel=1e-2)
-    assert set(np.flatnonzero(occlusion(listener, 10) > 0.1)) == set(range(10, 20))
+    assert gradient.sum() == pytest.approx(expected, rel=1e-2)
+    assert set(np.flatnonzero(occlusion(scorer, 10) > 0.1)) == set(range(10, 20))
     attention = np.zeros(40, np.float32)
     attention[12] = 40
     loud = np.linspace(1, 0, 40).astype(np.float32)  # the frame is the thirteenth
-    found = curves(listener, attention, loud, seed=0, hop_seconds=0.01)
+    found = curves(scorer, attention, loud, seed=0, hop_seconds=0.01)
     assert tuple(found) == RANKINGS
     for name in ("attention", "gradients", "occlusion"):
         deletion, insertion = found[name]
@@ -204,14 +204,14 @@ def test_only_frames_that_count_are_taken_away() -> None:
     torch.manual_seed(0)
     network = build(config).eval()
     frames = torch.randn(200, 40)
-    listener = Listener(network, Utterance(frames, np.array([20, 30]), 0), 50, 1.0)
-    assert listener.counted.tolist() == list(range(20, 80))
+    scorer = FrameRemoval(network, Utterance(frames, np.array([20, 30]), 0), 50, 1.0)
+    assert scorer.counted.tolist() == list(range(20, 80))
     before, after = np.zeros((2, 1, 200), bool)
     after[:, [0, 19, 80, 199]] = True
-    assert listener.probabilities(before) == listener.probabilities(after)
+    assert scorer.probabilities(before) == scorer.probabilities(after)
 
 
-def test_the_listener_hears_what_evaluation_scores() -> None:
+def test_the_scorer_hears_what_evaluation_scores() -> None:
     config = ModelConfig.of("mhsa-faca", ("a", "b", "c"), segment=SegmentSettings())
     torch.manual_seed(0)
     network = build(config).eval()
@@ -220,8 +220,8 @@ def test_the_listener_hears_what_evaluation_scores() -> None:
     with torch.inference_mode():
         segments = torch.stack([frames[start : start + 50] for start in starts])
         expected = (network(segments).logits.mean(dim=0) / 0.7).softmax(dim=0)[2]
-    listener = Listener(network, Utterance(frames, starts, 2), 50, 0.7)
-    assert listener.probabilities(np.zeros((1, 90), bool))[0] == pytest.approx(float(expected), abs=1e-6)
+    scorer = FrameRemoval(network, Utterance(frames, starts, 2), 50, 0.7)
+    assert scorer.probabilities(np.zeros((1, 90), bool))[0] == pytest.approx(float(expected), abs=1e-6)
 
 
 # ------------------------------------------------------------------ the command

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from emofocus.cli.evaluate import report
 from emofocus.errors import EmofocusError, MissingExtraError
 from emofocus.evaluation.report import ResultError, read_results, write_report
-from emofocus.evaluation.report.entries import group
+from emofocus.evaluation.report.entries import group_results
 from emofocus.evaluation.report.literature import TABLES
 from emofocus.models import MODELS
 from emofocus.training.predictions import measure_row_calibration
@@ -181,7 +181,7 @@ def test_an_unfinished_run_says_so_and_stands_alone(results: Path, tmp_path: Pat
     text = text_of(results, tmp_path)
     assert "**only 2 of 3 folds**" in text
     assert "2 seeds" in text
-    assert len(group(read_results(results))) == 4
+    assert len(group_results(read_results(results))) == 4
 
 
 def test_a_run_without_a_finished_fold_is_left_out(results: Path) -> None:
@@ -300,7 +300,7 @@ def test_seeds_of_one_recipe_with_other_settings_are_refused(results: Path) -> N
     path = results / "made" / "speaker" / "mhsa-faca-tiny" / "seed1" / "summary.json"
     change(path, lambda summary: summary.update(recipe_settings={"epochs": 3, "description": "other", "newer": 1}))
     with pytest.raises(ResultError, match="are called one recipe, but epochs is 2 and 3"):
-        group(read_results(results))
+        group_results(read_results(results))
 
 
 def test_without_matplotlib_the_command_says_how_to_get_it(

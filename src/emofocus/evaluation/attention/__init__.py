@@ -1,4 +1,4 @@
-"""The paper's claims about attention, measured on trained folds: files, and the tables and figures made of them."""
+"""The paper's claims about attention, measured on trained folds, with tables and figures of the measures."""
 
 from emofocus.evaluation.attention.measure import HEADS, ClaimSettings, keep_settings, measure_fold
 from emofocus.evaluation.attention.measurements import read_measures

@@ -1,9 +1,9 @@
-"""Does attention fall on the loudest moment? Measures over attention maps, and a null of loudness turned in time.
+"""Alignment of attention with the loudest moment, and a null of loudness shifted in time.
 
-Kim, An and Kim (Interspeech 2022) say of their figure 2 that focus makes each query attend to the largest amplitude of
-its segment, and that calibration makes the query *of* the largest amplitude attend to what surrounds it. Both are
-shares of queries or of attention near a position, so that they can be measured at any position: at the peak, and at
-where it would be if it had nothing to do with what attention sees.
+Kim, An and Kim (Interspeech 2022) claim with their figure 2 that focus makes each query attend to the largest amplitude
+of its segment, and that calibration makes the query *of* the largest amplitude attend to its surroundings. Both are
+shares of queries or of attention near a position. They are measured at the peak, and at positions where the peak would
+be if it were independent of the attended input.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 MEASURES = ("hit", "mass", "ring", "peak_hit", "peak_mass", "peak_ring", "even", "even_ring")
-"""In the order of the first axis of what `Alignment.at` returns."""
+"""Measures in the order of the first axis of `Alignment.values`."""
 
 
 class Reach(NamedTuple):
-    """What counts as near, in positions of the maps.
+    """Extent of a peak and of its surroundings, in positions of the maps.
 
     Attributes:
         near: Positions on either side that belong to the peak.
-        ring: Positions on either side up to which its surroundings reach.
+        ring: Positions on either side up to which its surroundings reach; the peak itself is no part of them.
     """
 
     near: int
@@ -35,35 +35,35 @@ class Reach(NamedTuple):
 
     @classmethod
     def of(cls, near_seconds: float, ring_seconds: float, position_seconds: float) -> "Reach":
-        """From seconds; surroundings are one position at least."""
+        """Convert seconds to positions; surroundings are at least one position wide."""
         near = int(near_seconds / position_seconds + 1e-9)
         return cls(near, max(near + 1, round(ring_seconds / position_seconds)))
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Measures of each segment and head, were the loudest moment at each of its positions.
+    """Measures of each segment and head for a peak at each position.
 
-    Heads are those of the network and, last, all of them together, weighted by their gates: h + 1.
+    The heads are those of the network, followed by their mean weighted by gates: h + 1.
 
     Attributes:
         values: (measures, S, h + 1, m), in the order of `MEASURES`:
-            hit, the share of queries whose top key is near; mass, the mean share of attention that queries give to what
-            is near; ring, to its surroundings; the same three of the query at the position itself; and what equal
-            attention would give to what is near, and to its surroundings.
-        lengths: Positions of each segment that are no padding (S,).
+            hit, the share of queries whose top key is near; mass, the mean share of attention on near positions; ring,
+            on their surroundings; the same three for the query at the peak; and the shares of even attention on near
+            positions and on their surroundings.
+        lengths: Number of positions of each segment without padding (S,).
     """
 
     values: Array
     lengths: Numbers
 
     def at(self, peaks: Numbers) -> Array:
-        """Measures with the loudest moments at some positions: (S,) → (measures, S, h + 1)."""
+        """Measures for peaks at given positions: (S,) → (measures, S, h + 1)."""
         return self.values[:, np.arange(len(peaks)), :, peaks].transpose(1, 0, 2)
 
     @classmethod
     def joined(cls, parts: Sequence["Alignment"]) -> "Alignment":
-        """Several batches as one."""
+        """Join several batches along the segments."""
         return cls(np.concatenate([part.values for part in parts], axis=1), np.concatenate([p.lengths for p in parts]))
 
 
@@ -71,10 +71,10 @@ def measure(weights: Array, gates: Array | None, lengths: Numbers, reach: Reach)
     """Measure attention maps around every position.
 
     Args:
-        weights: (S, h, m, m), query down, key across, before calibration.
-        gates: (S, h), or None for equal heads.
-        lengths: Positions of each segment that are no padding (S,).
-        reach: What counts as near.
+        weights: Attention before calibration (S, h, m, m), queries in rows, keys in columns.
+        gates: Weights of the heads (S, h); None for equal heads.
+        lengths: Number of positions of each segment without padding (S,).
+        reach: Extent of a peak and of its surroundings.
     """
     maps = with_all_heads(weights, gates)  # (S, h + 1, m, m)
     segments, heads, m, _ = maps.shape
@@ -86,65 +86,65 @@ def measure(weights: Array, gates: Array | None, lengths: Numbers, reach: Reach)
     rows, columns = np.ogrid[:segments, :heads]
     for query in range(m):
         np.add.at(hits, (rows, columns, tops[:, :, query]), share[:, :, query, 0])
-    own = np.arange(m)
+    position = np.arange(m)
     near, ring = window_sums(maps, reach.near), window_sums(maps, reach.ring)
     even, even_ring = (
         window_sums((valid / lengths[:, None]).astype(np.float32), size)[:, None] for size in (reach.near, reach.ring)
     )
     mass = window_sums(received, reach.near)
-    found = {
+    values = {
         "hit": window_sums(hits, reach.near),
         "mass": mass,
         "ring": window_sums(received, reach.ring) - mass,
-        "peak_hit": np.abs(tops - own) <= reach.near,
-        "peak_mass": near[:, :, own, own],
-        "peak_ring": (ring - near)[:, :, own, own],
+        "peak_hit": np.abs(tops - position) <= reach.near,
+        "peak_mass": near[:, :, position, position],
+        "peak_ring": (ring - near)[:, :, position, position],
         "even": even,
         "even_ring": even_ring - even,
     }
     shape = (segments, heads, m)
-    return Alignment(np.stack([np.broadcast_to(found[name], shape).astype(np.float32) for name in MEASURES]), lengths)
+    return Alignment(np.stack([np.broadcast_to(values[name], shape).astype(np.float32) for name in MEASURES]), lengths)
 
 
 def with_all_heads(weights: Array, gates: Array | None) -> Array:
-    """Heads, and behind them their mean by gates: (S, h, m, m) → (S, h + 1, m, m)."""
+    """Append the mean of all heads, weighted by gates: (S, h, m, m) → (S, h + 1, m, m)."""
     mean = np.einsum("shqk,sh->sqk", weights, head_shares(weights, gates))
     return np.concatenate([weights, mean[:, None]], axis=1)
 
 
 def window_sums(values: Array, reach: int) -> Array:
-    """Sum of the values within ``reach`` of each position of the last axis; beyond its ends there is nothing."""
+    """Sum of the values within ``reach`` of each position of the last axis, zero-padded at its ends."""
     m = values.shape[-1]
     total = np.zeros((*values.shape[:-1], m + 1), np.float64)
     np.cumsum(values, axis=-1, out=total[..., 1:])
-    places = np.arange(m)
-    ends, starts = np.minimum(places + reach + 1, m), np.maximum(places - reach, 0)
+    position = np.arange(m)
+    ends, starts = np.minimum(position + reach + 1, m), np.maximum(position - reach, 0)
     return np.asarray(total[..., ends] - total[..., starts], np.float32)
 
 
 def turned_peaks(
     amplitude: Array, starts: Numbers, frames: int, step: int, turns: int, generator: np.random.Generator
 ) -> Numbers:
-    """Where peaks would be if loudness were turned by a random time within the speech of the utterance.
+    """Peaks of loudness that is shifted cyclically by a random time within the speech of the utterance.
 
-    Loudness stays as it is, slow and in bursts, and loses its tie to what is heard: a null that keeps the dependence of
-    overlapping segments.
+    Loudness keeps its course, slow and in bursts, but loses its relation to the speech. As a null it keeps the
+    dependence of overlapping segments.
 
     Args:
-        amplitude: As in `peaks_of`.
-        starts: As above; speech is from the first one's start to the last one's end.
-        frames: As above.
-        step: As above.
-        turns: How many times.
-        generator: Of the times.
+        amplitude: Amplitude of each frame (n,), as in `peaks_of`.
+        starts: First frame of each segment (S,); speech reaches from the first start to the last segment's end.
+        frames: Frames of a segment.
+        step: Frames of a position.
+        turns: Number of shifts.
+        generator: Random generator of the shifts.
 
     Returns:
-        (turns, S).
+        Position of the peak of each segment, for each shift (turns, S).
     """
     first, last = int(starts[0]), min(len(amplitude), int(starts[-1]) + frames)
-    found = []
+    peaks = []
     for shift in generator.integers(1, max(2, last - first), size=turns):
         turned = amplitude.copy()
         turned[first:last] = np.roll(amplitude[first:last], shift)
-        found.append(peaks_of(turned, starts, frames, step))
-    return np.stack(found)
+        peaks.append(peaks_of(turned, starts, frames, step))
+    return np.stack(peaks)

@@ -1,8 +1,8 @@
-"""Does it matter what attention falls on? Probabilities with frames taken away, in the order of several rankings.
+"""Faithfulness of attention: probabilities after removing frames in the order of several rankings.
 
 Deletion and insertion: Petsiuk, Das and Saenko, *RISE*, BMVC 2018. Integrated gradients: Sundararajan, Taly and Yan,
-ICML 2017, by captum. Occlusion: Zeiler and Fergus, ECCV 2014. A frame that is taken away becomes the mean frame of the
-training part, of which a network knows nothing.
+ICML 2017, by captum. Occlusion: Zeiler and Fergus, ECCV 2014. A removed frame is replaced by the mean frame of the
+training part, which carries no information about the utterance.
 """
 
 from typing import Any, NamedTuple
@@ -16,29 +16,29 @@ from emofocus.errors import MissingExtraError
 from emofocus.models import SpeechNetwork
 
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7)
-"""Of the frames that are taken away, or given back."""
+"""Shares of the frames that are removed or restored."""
 
 RANKINGS = ("attention", "random", "loudest", "gradients", "occlusion")
 RANDOM_DRAWS = 3
 GRADIENT_STEPS = 16
 OCCLUDED_SECONDS = 0.1
-"""Stretch of frames that occlusion hides at a time."""
+"""Duration that occlusion hides at a time."""
 
 BATCH = 384
-"""Segments scored at a time."""
+"""Segments per batch."""
 
 Array = NDArray[np.float64]
 Curves = dict[str, tuple[Array, Array]]
-"""Ranking → probabilities after deletion and after insertion, from none to all (shares + 2,)."""
+"""Ranking → probabilities after deletion and after insertion, from no frame to all (shares + 2,)."""
 
 
 class Utterance(NamedTuple):
-    """One utterance as a network hears it.
+    """Features of one utterance.
 
     Attributes:
-        frames: (n, F), not normalized.
-        starts: First frame of each segment that counts (S,).
-        label: Number of the class whose probability is looked at.
+        frames: Features (n, F), not normalized.
+        starts: First frame of each active segment (S,).
+        label: Number of the class whose probability is measured.
     """
 
     frames: Tensor
@@ -46,14 +46,14 @@ class Utterance(NamedTuple):
     label: int
 
 
-class Listener(nn.Module):
-    """Probability of one class for an utterance with some frames replaced.
+class FrameRemoval(nn.Module):
+    """Probability of one class for an utterance with some frames removed.
 
     Args:
-        network: In evaluation mode.
-        utterance: What is heard.
+        network: Network in evaluation mode.
+        utterance: Utterance to score.
         size: Frames of a segment.
-        temperature: Divides logits.
+        temperature: Divisor of the logits.
     """
 
     def __init__(self, network: SpeechNetwork, utterance: Utterance, size: int, temperature: float) -> None:
@@ -67,11 +67,11 @@ class Listener(nn.Module):
 
     @property
     def counted(self) -> NDArray[np.int64]:
-        """Frames that a segment which counts holds: the only ones that can matter."""
+        """Numbers of the frames in active segments, the only ones that affect the result."""
         return np.unique(self.index.numpy())
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Whole utterances (B, n, F) → logarithms of the class' probability (B,)."""
+        """Utterances (B, n, F) → log-probability of the class (B,)."""
         encoded = self.network.encode_frames(frames)  # (B, n, D)
         segments = encoded[:, self.index.flatten()]  # (B, S · m, D)
         segments = segments.reshape(-1, self.size, encoded.shape[2])  # (B · S, m, D)
@@ -81,55 +81,55 @@ class Listener(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, removed: NDArray[np.bool_]) -> Array:
-        """With some frames taken away: (B, n) → (B,)."""
+        """Probabilities of the class with some frames removed: mask (B, n) → (B,)."""
         frames, at_once = self.utterance.frames, max(1, BATCH // len(self.index))
-        found = []
+        scores = []
         for start in range(0, len(removed), at_once):
             gone = torch.from_numpy(removed[start : start + at_once])[:, :, None]
-            found.append(self(torch.where(gone, self.nothing, frames)).exp())
-        return torch.cat(found).double().numpy()
+            scores.append(self(torch.where(gone, self.nothing, frames)).exp())
+        return torch.cat(scores).double().numpy()
 
 
 def curves(
-    listener: Listener, attention: NDArray[np.float32], amplitude: NDArray[np.float32], seed: int, hop_seconds: float
+    scorer: FrameRemoval, attention: NDArray[np.float32], amplitude: NDArray[np.float32], seed: int, hop_seconds: float
 ) -> Curves:
     """Deletion and insertion curves of one utterance by each ranking of its frames.
 
     Args:
-        listener: Scores it.
-        attention: What each frame gets (n,); NaN of frames that do not count.
-        amplitude: Of each frame (n,).
-        seed: Of the random ranking, whose curves are means over draws.
-        hop_seconds: From frame to frame.
+        scorer: The utterance and its network.
+        attention: Attention on each frame (n,); NaN for frames outside of active segments.
+        amplitude: Amplitude of each frame (n,).
+        seed: Seed of the random ranking, whose curves are means over draws.
+        hop_seconds: Seconds from frame to frame.
 
     Raises:
         MissingExtraError: captum is not installed.
     """
-    counted = listener.counted
+    counted = scorer.counted
     generator = np.random.default_rng(seed)
     width = max(1, round(OCCLUDED_SECONDS / hop_seconds))
     importance: dict[str, list[NDArray[Any]]] = {
         "attention": [attention],
         "random": [generator.random(len(amplitude)) for _ in range(RANDOM_DRAWS)],
         "loudest": [amplitude],
-        "gradients": [gradients(listener)],
-        "occlusion": [occlusion(listener, width)],
+        "gradients": [gradients(scorer)],
+        "occlusion": [occlusion(scorer, width)],
     }
     removed = [_removals(values[counted], counted, len(amplitude)) for name in RANKINGS for values in importance[name]]
     whole, nothing = np.zeros(len(amplitude), bool), np.isin(np.arange(len(amplitude)), counted)
-    found = listener.probabilities(np.concatenate([[whole, nothing], *removed]))
-    ends, middles = found[:2], found[2:].reshape(-1, 2, len(SHARES))  # (rankings and draws, 2, shares)
-    made: Curves = {}
+    scores = scorer.probabilities(np.concatenate([[whole, nothing], *removed]))
+    ends, middles = scores[:2], scores[2:].reshape(-1, 2, len(SHARES))  # (rankings and draws, 2, shares)
+    by_ranking: Curves = {}
     for name in RANKINGS:
         draws = len(importance[name])
         deletion, insertion = middles[:draws].mean(axis=0)
-        made[name] = (np.array([ends[0], *deletion, ends[1]]), np.array([ends[1], *insertion, ends[0]]))
+        by_ranking[name] = (np.array([ends[0], *deletion, ends[1]]), np.array([ends[1], *insertion, ends[0]]))
         middles = middles[draws:]
-    return made
+    return by_ranking
 
 
 def _removals(importance: Array, counted: NDArray[np.int64], frames: int) -> NDArray[np.bool_]:
-    """What is gone after deleting, then after inserting, the most important shares: (2 · shares, n)."""
+    """Masks of removed frames (2 · shares, n): after deleting, then after inserting, the most important shares."""
     order = counted[np.argsort(-importance, kind="stable")]
     removed = np.zeros((2 * len(SHARES), frames), bool)
     for number, share in enumerate(SHARES):
@@ -140,31 +140,31 @@ def _removals(importance: Array, counted: NDArray[np.int64], frames: int) -> NDA
 
 
 def area(curve: Array) -> float:
-    """Mean height of a curve over the share of frames from 0 to 1, by trapezoids."""
+    """Area under a curve over the share of frames from 0 to 1, by trapezoids."""
     shares = np.array([0.0, *SHARES, 1.0])
     return float(np.trapezoid(curve, shares))
 
 
-def gradients(listener: Listener) -> Array:
-    """Integrated gradients of the log-probability from the mean frame on, summed over features: (n,)."""
+def gradients(scorer: FrameRemoval) -> Array:
+    """Integrated gradients of the log-probability from the mean frame, summed over features: (n,)."""
     try:
         from captum.attr import IntegratedGradients
     except ImportError as error:
         raise MissingExtraError("captum", "why") from error
-    at_once = max(1, BATCH // len(listener.index))
-    found: Tensor = IntegratedGradients(listener).attribute(
-        listener.utterance.frames[None],
-        baselines=listener.nothing[None],
+    at_once = max(1, BATCH // len(scorer.index))
+    attributions: Tensor = IntegratedGradients(scorer).attribute(
+        scorer.utterance.frames[None],
+        baselines=scorer.nothing[None],
         n_steps=GRADIENT_STEPS,
         internal_batch_size=at_once,
     )
-    return np.asarray(found[0].sum(dim=1).detach().numpy(), np.float64)
+    return np.asarray(attributions[0].sum(dim=1).detach().numpy(), np.float64)
 
 
-def occlusion(listener: Listener, width: int) -> Array:
-    """How much the probability falls when the stretch of frames that holds a frame is taken away: (n,)."""
-    frames = len(listener.utterance.frames)
+def occlusion(scorer: FrameRemoval, width: int) -> Array:
+    """Fall of the probability when the stretch of frames around a frame is removed: (n,)."""
+    frames = len(scorer.utterance.frames)
     stretch = np.arange(frames) // width
     removed = stretch[None] == np.arange(stretch[-1] + 1)[:, None]
-    whole = listener.probabilities(np.zeros((1, frames), bool))
-    return np.asarray((whole - listener.probabilities(removed))[stretch])
+    whole = scorer.probabilities(np.zeros((1, frames), bool))
+    return np.asarray((whole - scorer.probabilities(removed))[stretch])

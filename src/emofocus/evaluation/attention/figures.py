@@ -1,4 +1,4 @@
-"""Figures of the measured claims."""
+"""Figures of the measures of attention."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from emofocus.evaluation.attention.faithfulness import RANKINGS, SHARES
-from emofocus.evaluation.attention.measurements import Measured
+from emofocus.evaluation.attention.measurements import ModelMeasures
 from emofocus.utils.plotting import BLUE, EMOTIONS, GREY, ORANGE, blank
 
 NAMES = {
@@ -16,13 +16,13 @@ NAMES = {
     "gradients": "integrated gradients",
     "occlusion": "occlusion",
 }
-"""How tables and figures call rankings."""
+"""Ranking → its name in tables and figures."""
 
 COLORS = dict(zip(RANKINGS, (BLUE, GREY, ORANGE, EMOTIONS[5], EMOTIONS[6]), strict=True))
 
 
-def draw_heads(models: Sequence[Measured]) -> Any:
-    """Attention near the loudest moment over an equal share: each fold's heads, all of them together, and the null."""
+def draw_heads(models: Sequence[ModelMeasures]) -> Any:
+    """Draw attention near the loudest moment over an even share: heads of each fold, all heads, and the null."""
     figure = blank(1.6 + 0.6 * len(models))
     axes = figure.add_subplot()
     for number, item in enumerate(models):
@@ -52,8 +52,8 @@ def draw_heads(models: Sequence[Measured]) -> Any:
     return figure
 
 
-def draw_curves(models: Sequence[Measured]) -> Any:
-    """Deletion above, insertion below; a column for each model."""
+def draw_curves(models: Sequence[ModelMeasures]) -> Any:
+    """Draw curves of deletion (top) and insertion (bottom), with a column per model."""
     figure = blank(5.6, max(8.0, 2.6 * len(models)))
     grid = figure.subplots(2, len(models), sharex=True, sharey=True, squeeze=False)
     shares = 100 * np.array([0.0, *SHARES, 1.0])

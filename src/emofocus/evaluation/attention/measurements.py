@@ -1,4 +1,4 @@
-"""The measures that lie in a folder, and figures made of them with their intervals."""
+"""Measures read from a folder, and their means with intervals."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -16,31 +16,33 @@ from emofocus.evaluation.attention.faithfulness import SHARES
 from emofocus.evaluation.attention.measure import FAITHFULNESS, HEADS, UTTERANCES
 from emofocus.metrics.statistics import Difference, difference_of, resampled_means
 
-Row = dict[str, str]
+MeasureRow = dict[str, str]
+"""A row of one of the files of measures."""
+
 Array = NDArray[np.float64]
 
 FILES = (UTTERANCES, HEADS, FAITHFULNESS)
 ORDER = ("bmhsa", "-fa-", "-ca-", "-faca-")
-"""Of models in tables: the paper's ablation."""
+"""Parts of model names in the order of tables, which is that of the paper's ablation."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was measured of one model.
+class ModelMeasures:
+    """Measures of one model.
 
     Attributes:
-        name: The model, and the recipe where several share it.
-        folds: Numbers of the folds that are there.
-        utterances: Lines of all folds' `utterances.csv`.
-        heads: Lines of all folds' `heads.csv`.
-        faithful: Lines of all folds' `faithfulness.csv`.
+        name: Name of the model and its recipe.
+        folds: Numbers of the measured folds.
+        utterances: Rows of `utterances.csv` of all folds.
+        heads: Rows of `heads.csv` of all folds.
+        faithful: Rows of `faithfulness.csv` of all folds.
     """
 
     name: str
     folds: tuple[int, ...]
-    utterances: tuple[Row, ...]
-    heads: tuple[Row, ...]
-    faithful: tuple[Row, ...]
+    utterances: tuple[MeasureRow, ...]
+    heads: tuple[MeasureRow, ...]
+    faithful: tuple[MeasureRow, ...]
 
     def column(self, name: str) -> Array:
         """A measure of each utterance (U,)."""
@@ -48,12 +50,12 @@ class Measured:
 
     @property
     def speakers(self) -> list[str]:
-        """Who speaks (U,)."""
+        """Speaker of each utterance (U,)."""
         return [row["speaker"] for row in self.utterances]
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each utterance was recognized (U,)."""
+        """Whether each prediction is right (U,)."""
         return np.array([row["label"] == row["prediction"] for row in self.utterances])
 
     @cached_property
@@ -64,27 +66,31 @@ class Measured:
 
     @property
     def columns(self) -> list[str]:
-        """Of `draws`."""
+        """Names of the columns of `draws`."""
         return [*MEASURES, *(f"{name}_null" for name in MEASURES)]
 
     def figure(self, make: Callable[[dict[str, Any]], Any]) -> Difference:
-        """Something made of the measures' means, with its interval."""
+        """Figure computed from the means of the measures, with its interval.
+
+        Args:
+            make: Means by name of the measure, as numbers or as draws (R,) → the figure.
+        """
         true = make({name: self.column(name).mean() for name in self.columns})
         drawn = make(dict(zip(self.columns, self.draws.T, strict=True)))
         return difference_of(float(true), drawn)
 
     def curves(self, ranking: str, kind: str) -> Array:
-        """Probabilities of each utterance from none to all frames: (U', shares + 2)."""
+        """Probabilities of each utterance from no frame to all frames: (U', shares + 2)."""
         ends = ("whole", "nothing") if kind == "deletion" else ("nothing", "whole")
         names = [ends[0], *(f"{ranking}_{kind}_{share:g}" for share in SHARES), ends[1]]
         return np.array([[float(row[name]) for name in names] for row in self.faithful])
 
 
-def read_measures(folder: Path) -> list[Measured]:
-    """All models' measures of the folds that all of them have, in the order of the paper's ablation.
+def read_measures(folder: Path) -> list[ModelMeasures]:
+    """Measures of all models on the folds that all of them have, in the order of the paper's ablation.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: No fold has been measured for all models.
     """
     finished: dict[str, set[int]] = {}
     for path in folder.glob(f"*/fold-*/{HEADS}"):
@@ -100,12 +106,12 @@ def read_measures(folder: Path) -> list[Measured]:
     return [_measured(folder / name, folds) for name in names]
 
 
-def _measured(model: Path, folds: Sequence[int]) -> Measured:
+def _measured(model: Path, folds: Sequence[int]) -> ModelMeasures:
     files = [[row for fold in folds for row in _rows(model / f"fold-{fold}" / name)] for name in FILES]
-    return Measured(model.name, tuple(folds), *map(tuple, files))
+    return ModelMeasures(model.name, tuple(folds), *map(tuple, files))
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[MeasureRow]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""`alignment.md`: tables and figures of the claims, out of the files that were measured and of nothing else."""
+"""The report `alignment.md`: tables and figures of the paper's claims, made from the measures in a folder."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from emofocus.evaluation.attention.faithfulness import RANKINGS, area
 from emofocus.evaluation.attention.figures import NAMES, draw_curves, draw_heads
 from emofocus.evaluation.attention.measure import ClaimSettings, read_settings
-from emofocus.evaluation.attention.measurements import Array, Measured, read_measures
-from emofocus.evaluation.report.formatting import chance
+from emofocus.evaluation.attention.measurements import Array, ModelMeasures, read_measures
+from emofocus.evaluation.report.formatting import p_value
 from emofocus.metrics.statistics import Difference, difference_of, holm, resampled_means
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.markdown import table
@@ -19,13 +19,13 @@ from emofocus.utils.plotting import add_title, style
 
 
 def write_tables(folder: Path) -> list[Path]:
-    """Write `alignment.md`, and its figures where matplotlib is, from the measures in a folder.
+    """Write `alignment.md` and its figures from the measures in a folder.
 
     Returns:
-        The files.
+        Paths of the written files, the report first.
 
     Raises:
-        ConfigError: There are no measures.
+        ConfigError: The folder holds no measures.
         MissingExtraError: matplotlib is not installed.
     """
     settings, digest, corpus = read_settings(folder)
@@ -44,8 +44,8 @@ def write_tables(folder: Path) -> list[Path]:
     return [folder / "alignment.md", *(folder / name for name, _, _ in figures)]
 
 
-def text(models: Sequence[Measured], settings: ClaimSettings, digest: str, corpus: str) -> Iterator[str]:
-    """The paragraphs of `alignment.md`."""
+def text(models: Sequence[ModelMeasures], settings: ClaimSettings, digest: str, corpus: str) -> Iterator[str]:
+    """Paragraphs of `alignment.md`."""
     yield "# Does attention do what the paper says?\n"
     folds = ", ".join(str(number) for number in models[0].folds)
     yield (
@@ -80,7 +80,7 @@ def text(models: Sequence[Measured], settings: ClaimSettings, digest: str, corpu
         yield _faithfulness_table(models)
 
 
-def _focus_table(models: Sequence[Measured]) -> str:
+def _focus_table(models: Sequence[ModelMeasures]) -> str:
     head = [
         "model",
         "top key near, %",
@@ -106,17 +106,17 @@ def _focus_table(models: Sequence[Measured]) -> str:
                 f"{100 * top:.1f}",
                 f"{100 * null:.1f}",
                 signed(change, scale=100, digits=1),
-                chance(hit_p[number]),
+                p_value(hit_p[number]),
                 f"{lift.value:.2f} [{lift.low:.2f}, {lift.high:.2f}]",
                 f"{null_lift.value:.2f}",
-                chance(mass_p[number]),
+                p_value(mass_p[number]),
             ]
         )
     return table(head, rows, right=1)
 
 
-def _heads_table(models: Sequence[Measured]) -> str:
-    """A head's number means nothing from fold to fold, so that heads of all folds are told by their spread."""
+def _heads_table(models: Sequence[ModelMeasures]) -> str:
+    """Table of heads. A head's number has no meaning across folds, so heads of all folds are shown by their spread."""
     head = [
         "model",
         "heads",
@@ -137,13 +137,13 @@ def _heads_table(models: Sequence[Measured]) -> str:
             means = [float(row["gate_mean"]) for row in heads]
             gate = f"{min(means):.2f} … {max(means):.2f}"
             spread = f"{np.mean([float(row['gate_deviation']) for row in heads]):.4f}"
-        told = [f"{value:.2f}" for value in (lifts.min(), np.median(lifts), lifts.max())]
-        rows.append([f"`{item.name}`", str(len(heads)), *told, f"{above} of {len(heads)}", gate, spread])
+        spreads = [f"{value:.2f}" for value in (lifts.min(), np.median(lifts), lifts.max())]
+        rows.append([f"`{item.name}`", str(len(heads)), *spreads, f"{above} of {len(heads)}", gate, spread])
     return table(head, rows, right=1)
 
 
-def _calibration_table(models: Sequence[Measured]) -> str:
-    """At the query of the loudest moment against all queries, both over an equal share."""
+def _calibration_table(models: Sequence[ModelMeasures]) -> str:
+    """Table of the query of the loudest moment against all queries, both over an even share."""
     head = [
         "model",
         "near: its query",
@@ -156,23 +156,24 @@ def _calibration_table(models: Sequence[Measured]) -> str:
         "p",
     ]
     pairs = [("peak_mass", "mass", "even"), ("peak_ring", "ring", "even_ring")]
-    found = [[item.figure(_over(*pair)) for item in models] for pair in pairs]
-    adjusted = [holm([change.p for change in changes]) for changes in found]
+    differences = [[item.figure(_lift_difference(*pair)) for item in models] for pair in pairs]
+    adjusted = [holm([change.p for change in changes]) for changes in differences]
     rows = []
     for number, item in enumerate(models):
         row = [f"`{item.name}`"]
-        for (own, every, even), changes, p in zip(pairs, found, adjusted, strict=True):
-            row += [f"{item.column(name).mean() / item.column(even).mean():.2f}" for name in (own, every)]
-            row += [signed(changes[number]), chance(p[number])]
+        for (query, every, even), changes, p in zip(pairs, differences, adjusted, strict=True):
+            row += [f"{item.column(name).mean() / item.column(even).mean():.2f}" for name in (query, every)]
+            row += [signed(changes[number]), p_value(p[number])]
         rows.append(row)
     return table(head, rows, right=1)
 
 
-def _over(own: str, every: str, even: str) -> Callable[[dict[str, Any]], Any]:
-    return lambda x: (x[own] - x[every]) / x[even]
+def _lift_difference(query: str, every: str, even: str) -> Callable[[dict[str, Any]], Any]:
+    """Function of the means: share at one query minus share at every query, over an even share."""
+    return lambda means: (means[query] - means[every]) / means[even]
 
 
-def _correctness_table(models: Sequence[Measured]) -> str:
+def _correctness_table(models: Sequence[ModelMeasures]) -> str:
     head = ["model", "near / even, answers right", "wrong", "difference", "p", "AUC"]
     rows, changes = [], []
     for item in models:
@@ -181,22 +182,22 @@ def _correctness_table(models: Sequence[Measured]) -> str:
         of_right, of_wrong = lift[right].mean(), lift[~right].mean()
         change = difference_of(of_right - of_wrong, drawn[:, 0] / drawn[:, 1] - drawn[:, 2] / drawn[:, 3])
         changes.append(change)
-        told = (f"{of_right:.2f}", f"{of_wrong:.2f}", signed(change), "", f"{auc(lift, right):.3f}")
-        rows.append([f"`{item.name}`", *told])
+        values = (f"{of_right:.2f}", f"{of_wrong:.2f}", signed(change), "", f"{auc(lift, right):.3f}")
+        rows.append([f"`{item.name}`", *values])
     for row, p in zip(rows, holm([change.p for change in changes]), strict=True):
-        row[4] = chance(p)
+        row[4] = p_value(p)
     return table(head, rows, right=1)
 
 
 def signed(change: Difference, scale: float = 1, digits: int = 2) -> str:
-    """A difference with its interval."""
+    """Difference with its sign and interval."""
     value, low, high = (f"{scale * item:.{digits}f}" for item in change[:3])
     sign = "+" if change.value >= 0 else ""
     return f"{sign}{value} [{low}, {high}]".replace("-", "−")
 
 
 def auc(scores: Array, positive: NDArray[np.bool_]) -> float:
-    """Chance that a positive has the higher score, ties halved (Mann and Whitney)."""
+    """Probability that a positive has a higher score than a negative, ties counted half (Mann and Whitney)."""
     order = np.unique(scores, return_inverse=True)[1]
     counts = np.bincount(order)
     ranks = np.cumsum(counts) - (counts - 1) / 2
@@ -204,7 +205,7 @@ def auc(scores: Array, positive: NDArray[np.bool_]) -> float:
     return float(above / (positive.sum() * (~positive).sum()))
 
 
-def _faithfulness_table(models: Sequence[Measured]) -> str:
+def _faithfulness_table(models: Sequence[ModelMeasures]) -> str:
     head = ["model", "frames by", "10 %", "20 %", "30 %", "deletion area", "insertion area", "p"]
     rows, changes = [], []
     for item in models:
@@ -220,5 +221,5 @@ def _faithfulness_table(models: Sequence[Measured]) -> str:
                 gap = (deletion - base)[:, 2:3]
                 changes.append((row, difference_of(float(gap.mean()), resampled_means(gap, speakers)[:, 0]).p))
     for (row, _), p in zip(changes, holm([p for _, p in changes]), strict=True):
-        row[-1] = chance(p)
+        row[-1] = p_value(p)
     return table(head, rows, right=2)

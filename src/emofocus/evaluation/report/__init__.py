@@ -1,19 +1,19 @@
-"""`docs/results.md` and its figures, out of the folder `results/` alone: `emofocus report`."""
+"""The report `docs/results.md` and its figures, made from the folder `results/` by `emofocus report`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from emofocus.evaluation.report import literature_tables, tables
-from emofocus.evaluation.report.entries import Entry, group
+from emofocus.evaluation.report.entries import Entry, group_results
 from emofocus.evaluation.report.figures import draw_all
 from emofocus.evaluation.report.formatting import NOT_MEASURED
 from emofocus.evaluation.report.literature import PAPER
-from emofocus.evaluation.results import Result, ResultError, read_results
+from emofocus.evaluation.results import ResultError, RunResult, read_results
 from emofocus.metrics.statistics import FEWEST_SPEAKERS, RESAMPLES
 from emofocus.utils.atomic import write_text
 
-__all__ = ["Result", "ResultError", "read_results", "write_report"]
+__all__ = ["ResultError", "RunResult", "read_results", "write_report"]
 
 INTRODUCTION = f"""\
 # Results
@@ -33,7 +33,7 @@ figure is computed anew from the `predictions.csv` of its result, and the comman
 - Whatever is called *{NOT_MEASURED}* has no result in `results/`.
 """
 
-PAPER_WORDS = f"""\
+PAPER_SECTION = f"""\
 ## Beside the paper
 
 Figures of the paper are from
@@ -42,7 +42,7 @@ as printed. It does not say which utterances its folds hold. Of ours, those of `
 without shared speakers stand beside them, and are the ones to expect in use.
 """
 
-OTHERS_WORDS = """\
+OTHERS_SECTION = """\
 ## Systems of others, under protocols that can be named
 
 As their authors report them, none measured here; ours under the same protocol below them. Pretrained networks have
@@ -50,7 +50,7 @@ heard thousands of hours of other speech and have 90 million parameters and more
 alike.
 """
 
-TESTS_WORDS = """\
+TESTS_SECTION = """\
 Both systems of a pair are tested on the same utterances in the same folds. Differences are those of pooled figures, in
 points, with their 95 % interval; both systems are resampled together, speaker by speaker, and the two-sided p-value is
 that of the interval which just holds 0. McNemar's test is the exact one (not mid-p) on the utterances that only one
@@ -62,20 +62,20 @@ NO_TESTS = "Fewer than two variants have been measured with one recipe, protocol
 
 
 def write_report(results: Path, out: Path) -> list[Path]:
-    """Write the report, and its figures into `images/NAME` beside it, NAME being its name without suffix.
+    """Write the report, and its figures into `images/NAME` beside it, where NAME is its name without suffix.
 
     Args:
         results: Folder of results, as `emofocus crossval` writes them.
         out: The Markdown file.
 
     Returns:
-        What was written.
+        Paths of the written files, the report first.
 
     Raises:
-        ResultError: No results, or figures that are not what their predictions give.
+        ResultError: The folder holds no results, or a figure disagrees with its predictions.
         MissingExtraError: matplotlib is not installed.
     """
-    entries = group(read_results(results))
+    entries = group_results(read_results(results))
     folder = out.parent / "images" / out.stem
     drawn = {entry.slug: draw_all(entry, folder) for entry in entries}
     shown = {
@@ -87,25 +87,25 @@ def write_report(results: Path, out: Path) -> list[Path]:
 
 
 def _paragraphs(entries: Sequence[Entry], shown: dict[str, list[str]]) -> Iterator[str]:
-    """The report, paragraph by paragraph."""
+    """Paragraphs of the report."""
     yield INTRODUCTION
-    corpora = [(corpus, list(found)) for corpus, found in groupby(entries, key=lambda entry: entry.corpus)]
-    for corpus, found in corpora:
-        yield from _overview(corpus, found)
-    yield PAPER_WORDS
+    corpora = [(corpus, list(group)) for corpus, group in groupby(entries, key=lambda entry: entry.corpus)]
+    for corpus, members in corpora:
+        yield from _overview(corpus, members)
+    yield PAPER_SECTION
     yield literature_tables.papers_tables(entries)
-    yield OTHERS_WORDS
+    yield OTHERS_SECTION
     yield literature_tables.references(entries)
-    for corpus, found in corpora:
+    for corpus, members in corpora:
         yield f"## Each result on `{corpus}`\n"
-        for entry in found:
+        for entry in members:
             yield f"### `{entry.model}`, `{entry.recipe}`, protocol {entry.marked_protocol}\n"
             yield from tables.details(entry)
             yield from shown[entry.slug]
 
 
 def _overview(corpus: str, entries: Sequence[Entry]) -> Iterator[str]:
-    """All results of one corpus, side by side."""
+    """Paragraphs with all results of one corpus side by side."""
     first = max(entries, key=lambda entry: len(entry.by_speaker))
     counted = f"{first.first.summary['utterances']} utterances, {len(first.by_speaker)} speakers"
     classes = ", ".join(first.classes)
@@ -115,7 +115,7 @@ def _overview(corpus: str, entries: Sequence[Entry]) -> Iterator[str]:
     yield tables.headline(entries)
     yield "### The ablation, tested in pairs\n"
     tests = tables.ablations(entries)
-    yield from (TESTS_WORDS, tests) if tests else (NO_TESTS,)
+    yield from (TESTS_SECTION, tests) if tests else (NO_TESTS,)
     yield "### Recall of each class, %\n\nPooled over folds.\n"
     yield tables.recalls(entries)
     yield "### What the splits share\n"

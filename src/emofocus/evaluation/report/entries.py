@@ -1,4 +1,4 @@
-"""Results of one model, recipe and protocol, of one seed or several, as one entry of the report."""
+"""Entries of the report: results of one model, recipe and protocol, with one seed or several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,34 +9,35 @@ from typing import Any
 import numpy as np
 
 from emofocus.evaluation.report.literature import ABLATIONS
-from emofocus.evaluation.results import Result, ResultError
+from emofocus.evaluation.results import ResultError, RunResult
 from emofocus.metrics.statistics import Array, Interval, Numbers, intervals, resampled_unit
 
 OPTIMISTIC = "optimistic"
-"""What stands beside every figure whose test speakers were heard in training."""
+"""Mark of every figure whose test speakers were heard in training."""
 
 NOT_SETTINGS = ("description",)
+"""Keys of a recipe that are no settings."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One line of the report.
+    """One entry of the report.
 
     Attributes:
-        results: Of each seed.
+        results: Result of each seed.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[RunResult, ...]
 
     @property
-    def first(self) -> Result:
-        """What all seeds agree in can be read from it."""
+    def first(self) -> RunResult:
+        """The first seed's result, which stands for whatever all seeds share."""
         return self.results[0]
 
     @property
     def seeds(self) -> list[int]:
-        """Of its results, or of the runs that were combined in them."""
-        return self.first.together or [result.seed for result in self.results]
+        """Seeds of the results, or of the runs that an ensemble combines."""
+        return self.first.member_seeds or [result.seed for result in self.results]
 
     @property
     def corpus(self) -> str:
@@ -70,26 +71,26 @@ class Entry:
 
     @property
     def marked_protocol(self) -> str:
-        """Protocol, marked where its figures are optimistic."""
+        """Protocol as Markdown, marked where its figures are optimistic."""
         return f"`{self.protocol}` ({OPTIMISTIC})" if self.optimistic else f"`{self.protocol}`"
 
     @property
     def rank(self) -> tuple[int, str, str]:
-        """Sorts plainer models first, the paper's before others."""
+        """Sorting key: plainer models first, the paper's before others."""
         order = [name for family in ABLATIONS for name in family]
         return order.index(self.model) if self.model in order else len(order), self.model, self.recipe
 
     @property
     def slug(self) -> str:
-        """Begin of the names of its figures' files."""
+        """Beginning of the names of its figure files."""
         return "-".join(self.first.key if self.first.finished else (*self.first.key, f"seed{self.first.seed}"))
 
     @property
     def unfinished(self) -> str:
-        """A remark where folds are still to come; empty otherwise."""
+        """Remark where folds are missing, as plain text; empty otherwise."""
         if self.first.finished:
             return ""
-        return f"**only {len(self.first.by_fold)} of {self.first.summary['protocol']['folds']} folds**"
+        return f"only {len(self.first.by_fold)} of {self.first.summary['protocol']['folds']} folds"
 
     @property
     def calibrated(self) -> bool:
@@ -115,12 +116,12 @@ class Entry:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """Pooled figures with their intervals clustered by speaker."""
+        """Pooled figures by name, with intervals clustered by speaker."""
         return intervals([result.predictions for result in self.results])
 
     @property
     def unit(self) -> str:
-        """What the intervals resample."""
+        """Unit that the intervals resample: speakers or utterances."""
         return resampled_unit(self.first.predictions.speakers)
 
     @cached_property
@@ -130,7 +131,7 @@ class Entry:
 
     @cached_property
     def recalls(self) -> dict[str, float | None]:
-        """Share of each class' utterances that was recognised, pooled over folds; None for a class without any."""
+        """Recall of each class in [0, 1], pooled over folds; None for a class without utterances."""
         totals = self.counts.sum(axis=1)
         shares = np.diagonal(self.counts) / np.maximum(totals, 1)
         pairs = zip(self.classes, shares, totals, strict=True)
@@ -138,24 +139,26 @@ class Entry:
 
     @cached_property
     def by_speaker(self) -> list[tuple[str, float, int]]:
-        """Name, WA (mean over seeds) and number of utterances of each speaker, from the worst to the best."""
+        """Name, WA (mean over seeds) and number of utterances of each speaker, worst first."""
         speakers = np.array(self.first.predictions.speakers)
         correct = np.mean([result.predictions.correct for result in self.results], axis=0)
-        own: dict[str, Numbers] = {name: np.flatnonzero(speakers == name) for name in sorted(set(speakers.tolist()))}
-        found = [(name, float(correct[where].mean()), len(where)) for name, where in own.items()]
-        return sorted(found, key=lambda item: (item[1], item[0]))
+        positions: dict[str, Numbers] = {
+            name: np.flatnonzero(speakers == name) for name in sorted(set(speakers.tolist()))
+        }
+        shares = [(name, float(correct[index].mean()), len(index)) for name, index in positions.items()]
+        return sorted(shares, key=lambda item: (item[1], item[0]))
 
 
-def group(results: Sequence[Result]) -> list[Entry]:
-    """Results by corpus, protocol, model and recipe; speaker-independent protocols and plainer models first.
+def group_results(results: Sequence[RunResult]) -> list[Entry]:
+    """Group results by corpus, protocol, model and recipe; speaker-independent protocols and plainer models first.
 
-    Runs of which folds are still to come stand alone: they have not seen the utterances of others.
+    A run with missing folds is an entry of its own, because it has not seen the utterances of others.
 
     Raises:
-        ResultError: Seeds of one recipe ran with different settings, or saw different utterances.
+        ResultError: Seeds of one recipe ran with different settings or on different utterances.
     """
     whole = [result for result in results if result.finished]
-    entries = [Entry(tuple(own)) for _, own in groupby(whole, key=lambda result: result.key)]
+    entries = [Entry(tuple(seeds)) for _, seeds in groupby(whole, key=lambda result: result.key)]
     entries += [Entry((result,)) for result in results if not result.finished]
     for entry in entries:
         for other in entry.results[1:]:
@@ -163,18 +166,20 @@ def group(results: Sequence[Result]) -> list[Entry]:
     return sorted(entries, key=lambda entry: (entry.corpus, entry.optimistic, entry.protocol, entry.rank))
 
 
-def _refuse_other_settings(first: Result, other: Result) -> None:
-    """Settings that one of the two did not have yet are at their defaults, and are not looked at."""
-    here, there = (_flat(result.summary.get("recipe_settings", {})) for result in (first, other))
-    for name in sorted(set(here) & set(there) - set(NOT_SETTINGS)):
-        if here[name] != there[name]:
+def _refuse_other_settings(first: RunResult, other: RunResult) -> None:
+    """Refuse two seeds whose shared settings differ; a setting that one of them lacks had its default there."""
+    settings, other_settings = (_flat(result.summary.get("recipe_settings", {})) for result in (first, other))
+    for name in sorted(set(settings) & set(other_settings) - set(NOT_SETTINGS)):
+        value, other_value = settings[name], other_settings[name]
+        if value != other_value:
             raise ResultError(
-                f"{first.name} and {other.name} are called one recipe, but {name} is {here[name]!r} and {there[name]!r}"
+                f"{first.name} and {other.name} are called one recipe, but {name} is {value!r} and {other_value!r}"
             )
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """Flatten nested settings; names are joined by dots."""
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -13,20 +13,20 @@ from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import BLUE, GREY, MAP, ORANGE, WIDTH, add_title, blank, style
 
 MOST_NAMED = 60
-"""Speakers whose names can stand side by side."""
+"""Most speakers whose names are shown."""
 
 LONGEST_NAME = 10
-"""Letters of a speaker's name that are shown."""
+"""Most letters of a speaker's name."""
 
 UPRIGHT = 80
-"""Letters in a row from which on names stand upright."""
+"""Letters of all names together above which names are rotated by 90 degrees."""
 
 
 def draw_all(entry: Entry, folder: Path) -> list[tuple[str, str]]:
     """Draw an entry's figures into a folder.
 
     Returns:
-        Name of each file, and what it shows.
+        Name and caption of each file.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -37,20 +37,20 @@ def draw_all(entry: Entry, folder: Path) -> list[tuple[str, str]]:
             name = f"{entry.slug}-{kind}.png"
             with style():
                 figure = draw(entry)
-                add_title(figure, title, _what(entry))
+                add_title(figure, title, _caption(entry))
                 with replacing(folder / name) as temporary:
                     figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-            drawn.append((name, f"{title}, {_what(entry)}"))
+            drawn.append((name, f"{title}, {_caption(entry)}"))
     return drawn
 
 
-def _what(entry: Entry) -> str:
+def _caption(entry: Entry) -> str:
     mark = f" ({OPTIMISTIC})" if entry.optimistic else ""
     return f"{entry.corpus}: {entry.model}, {entry.recipe}, protocol {entry.protocol}{mark}"
 
 
 def confusion(entry: Entry) -> Any:
-    """Confusion matrix in percent of each true class."""
+    """Draw the confusion matrix in percent of each true class."""
     totals, classes = entry.counts.sum(axis=1), entry.classes
     shares = entry.counts / np.maximum(totals, 1)[:, None]
     figure = blank(max(2.8, 1.3 + 0.5 * len(classes)))
@@ -71,7 +71,7 @@ def confusion(entry: Entry) -> Any:
 
 
 def learning(entry: Entry) -> Any:
-    """Training loss and validation UA after each epoch: a line for each fold (and seed), and their mean."""
+    """Draw training loss and validation UA after each epoch: a line per fold and seed, and their mean."""
     folds = [item for result in entry.results for item in result.summary["folds"]]
     figure = blank(3.5)
     figure.get_layout_engine().set(wspace=0.06)
@@ -88,8 +88,8 @@ def learning(entry: Entry) -> Any:
         axes.scatter(chosen, heights, s=26, color=BLUE, zorder=3, clip_on=False)
         axes.set(xlabel="epoch", ylabel=label)
         longest = max(map(len, curves))
-        air = 0.03 * (longest - 1) or 0.5
-        axes.set_xlim(1 - air, longest + air)
+        margin = 0.03 * (longest - 1) or 0.5
+        axes.set_xlim(1 - margin, longest + margin)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -110,10 +110,10 @@ def _name_curves(figure: Any, number: int, seeds: int) -> None:
 
 
 def speakers(entry: Entry) -> Any:
-    """WA of each speaker, from the worst to the best, with Wilson's interval."""
-    found = entry.by_speaker
-    places, shares = np.arange(len(found)), np.array([100 * share for _, share, _ in found])
-    reach = 100 * np.array([wilson(share * total, total) for _, share, total in found])
+    """Draw WA of each speaker, worst first, with Wilson's interval."""
+    ranked = entry.by_speaker
+    places, shares = np.arange(len(ranked)), np.array([100 * share for _, share, _ in ranked])
+    reach = 100 * np.array([wilson(share * total, total) for _, share, total in ranked])
     figure = blank(3.8)
     axes = figure.add_subplot()
     axes.vlines(places, reach[:, 0], reach[:, 1], color=BLUE, linewidth=1.2, alpha=0.5)
@@ -122,11 +122,11 @@ def speakers(entry: Entry) -> Any:
     chance = 100 * entry.counts.sum(axis=1).max() / entry.counts.sum()
     axes.axhline(chance, color=GREY, linewidth=1.2, linestyle="--", zorder=1)
     lines = ((shares.mean(), "mean of speakers", ORANGE), (chance, "always the most\nfrequent class", GREY))
-    for height, words, colour in lines:
-        axes.annotate(words, (1.01, height), xycoords=("axes fraction", "data"), va="center", color=colour, fontsize=9)
-    axes.set(ylim=(0, 100), xlim=(-0.7, len(found) - 0.3), ylabel="WA %")
+    for height, words, color in lines:
+        axes.annotate(words, (1.01, height), xycoords=("axes fraction", "data"), va="center", color=color, fontsize=9)
+    axes.set(ylim=(0, 100), xlim=(-0.7, len(ranked) - 0.3), ylabel="WA %")
     axes.set_xlabel("speaker, from the worst to the best; lines: 95 % interval of the speaker's utterances")
-    _name_speakers(axes, [name for name, _, _ in found])
+    _name_speakers(axes, [name for name, _, _ in ranked])
     return figure
 
 
@@ -134,14 +134,14 @@ def _name_speakers(axes: Any, names: list[str]) -> None:
     if len(names) > MOST_NAMED:
         axes.set_xticks([])
         return
-    # Long names mostly begin alike: their ends tell them apart.
+    # Long names usually share their beginning, so the end is kept.
     shorter = [name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}" for name in names]
     upright = len(names) * max(3, *map(len, shorter)) > UPRIGHT
     axes.set_xticks(np.arange(len(names)), shorter, rotation=90 if upright else 0, fontsize=9)
 
 
 def reliability(entry: Entry) -> Any:
-    """Accuracy against probability of the predicted class, and how many utterances there are of each."""
+    """Draw accuracy against probability of the predicted class, and the number of utterances in each bin."""
     results = entry.results
     confidence = np.concatenate([result.probabilities.max(axis=1) for result in results])
     correct = np.concatenate([result.predictions.correct for result in results])
@@ -181,4 +181,4 @@ FIGURES: dict[str, tuple[Callable[[Entry], Any], Callable[[Entry], bool], str]] 
     "speakers": (speakers, _has_speakers, "Weighted accuracy of each speaker"),
     "reliability": (reliability, lambda entry: entry.calibrated, "Reliability of the probabilities"),
 }
-"""Kind → how it is drawn, whether it can be, and its title."""
+"""Kind of figure → function that draws it, condition for drawing it, title."""

@@ -1,4 +1,4 @@
-"""Figures and tables as Markdown."""
+"""Figures of the report as Markdown."""
 
 from emofocus.evaluation.report.entries import Entry
 from emofocus.metrics.statistics import FIGURES, Difference, Interval
@@ -14,7 +14,7 @@ def spread(mean: float, deviation: float) -> str:
 
 
 def bounds(interval: Interval | Difference) -> str:
-    """Interval, in percent or points."""
+    """Bounds of an interval, in percent or points."""
     return f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]".replace("-", "−")
 
 
@@ -23,20 +23,19 @@ def points(change: Difference) -> str:
     return f"{100 * change.value:+.2f} {bounds(change)}".replace("-", "−")
 
 
-def chance(p: float) -> str:
-    """p-value."""
+def p_value(p: float) -> str:
+    """A p-value with three digits."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def figure_with_interval(entry: Entry, number: int) -> str:
-    """Mean ± standard deviation over folds of one figure, and the interval of the pooled one."""
-    found = entry.intervals[FIGURES[number]]
-    return f"{spread(entry.mean[number], entry.deviation[number])} {bounds(found)}"
+    """Mean ± standard deviation over folds of one figure, and the interval of the pooled figure."""
+    return f"{spread(entry.mean[number], entry.deviation[number])} {bounds(entry.intervals[FIGURES[number]])}"
 
 
 def seeds(entry: Entry) -> str:
-    """How many seeds, whether in one answer, and whether folds are missing."""
+    """Number of seeds, whether an ensemble combines them, and whether folds are missing."""
     number = len(entry.seeds)
-    together = " together" if len(entry.first.together) > 1 else ""
+    together = " together" if len(entry.first.member_seeds) > 1 else ""
     counted = f"{number} seed" + ("s" if number > 1 else "") + together
-    return f"{counted}, {entry.unfinished}" if entry.unfinished else counted
+    return f"{counted}, **{entry.unfinished}**" if entry.unfinished else counted

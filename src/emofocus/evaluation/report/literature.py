@@ -1,6 +1,6 @@
-"""What others published, as data: the paper's tables, and systems under protocols that can be named.
+"""Published figures as data: the paper's tables, and systems of others under named protocols.
 
-Shares in percent, as printed. None of these figures was measured here.
+Shares are in percent, as printed. None of these figures was measured here.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ ABLATIONS = (
     ("bmhsa", "mhsa-fa", "mhsa-ca", "mhsa-faca"),
     ("compact-bmhsa", "compact-fa", "compact-ca", "compact-faca"),
 )
-"""Networks that differ in focus and calibration alone, plainest first: the paper's, and our small one.
+"""Networks that differ only in focus and calibration, plainest first: the paper's, and our small one.
 
-The paper has no MHSA-CA; we add the missing fourth cell.
+The paper has no MHSA-CA; it is added as the missing fourth cell.
 """
 
 
@@ -25,11 +25,11 @@ class Published:
     """One system's figures on one corpus.
 
     Attributes:
-        system: As printed.
-        model: The name that it has here; empty where it is not among this project's networks.
-        wa: Weighted accuracy, as printed; empty where there is none.
-        ua: Unweighted accuracy, as printed; empty where there is none.
-        remark: What a reader must know.
+        system: Name as printed.
+        model: Name of the network in this project; empty if the project does not have it.
+        wa: Weighted accuracy as printed; empty if not reported.
+        ua: Unweighted accuracy as printed; empty if not reported.
+        remark: Remark for the reader.
     """
 
     system: str
@@ -44,10 +44,10 @@ class Table:
     """A table of the paper.
 
     Attributes:
-        title: What it holds.
+        title: Heading.
         corpus: Name of the corpus.
-        protocol: What the paper says of its folds.
-        systems: Its rows, in its order.
+        protocol: The paper's description of its folds.
+        systems: Rows in the paper's order.
     """
 
     title: str
@@ -179,9 +179,9 @@ class References:
 
     Attributes:
         corpus: Name of the corpus.
-        protocol: Name of the protocol here, for our figures beside them.
-        source: Who measured, and how.
-        systems: The systems.
+        protocol: Name of the protocol in this project.
+        source: Publication and method.
+        systems: Figures of each system.
     """
 
     corpus: str

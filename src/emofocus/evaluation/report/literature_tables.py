@@ -1,4 +1,4 @@
-"""The paper's tables with our figures beside them, and systems of others under protocols that can be named."""
+"""The paper's tables with our figures beside them, and published systems under named protocols."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,20 @@ RANDOM = f"`random` ({OPTIMISTIC})"
 
 
 def papers_tables(entries: Sequence[Entry]) -> str:
-    """All tables of the paper, ours beside them."""
+    """All tables of the paper, with our figures beside them."""
     return "\n".join(f"### {item.title}\n\n{paper_table(item, entries)}" for item in TABLES)
 
 
 def paper_table(item: Table, entries: Sequence[Entry]) -> str:
-    """One of them: a row a system; the paper's figures, ours that may be compared with them, and those that may not."""
+    """One table of the paper, with a row per system.
+
+    Columns hold the paper's figures, ours with shared speakers, and ours without.
+    """
     rows = []
     for system in item.systems:
-        own = [entry for entry in entries if (entry.corpus, entry.model) == (item.corpus, system.model)]
-        shared = [_line(entry) for entry in own if entry.optimistic]
-        apart = [_line(entry) for entry in own if not entry.optimistic]
+        ours = [entry for entry in entries if (entry.corpus, entry.model) == (item.corpus, system.model)]
+        shared = [_line(entry) for entry in ours if entry.optimistic]
+        apart = [_line(entry) for entry in ours if not entry.optimistic]
         printed = f"WA {system.wa or NONE}, UA {system.ua or NONE}" if system.wa or system.ua else NONE
         row = [system.system, printed, "<br>".join(shared) or f"{RANDOM}: {NOT_MEASURED}"]
         rows.append([*row, "<br>".join(apart) or NOT_MEASURED, system.remark])
@@ -30,22 +33,22 @@ def paper_table(item: Table, entries: Sequence[Entry]) -> str:
 
 
 def _line(entry: Entry) -> str:
-    """One of our results in a cell."""
+    """One of our results as a line of a cell."""
     wa, ua = (spread(entry.mean[number], entry.deviation[number]) for number in range(2))
     return f"{entry.marked_protocol}, `{entry.recipe}`, {seeds(entry)}: WA {wa}, UA {ua}"
 
 
 def references(entries: Sequence[Entry]) -> str:
-    """Others' systems, by corpus and protocol, followed by ours under the same protocol."""
+    """Published systems by corpus and protocol, each followed by ours under the same protocol."""
     protocols = dict.fromkeys((item.corpus, item.protocol) for item in REFERENCES)
     rows: list[list[str]] = []
     for corpus, protocol in protocols:
         named = [f"`{corpus}`", f"`{protocol}` ({OPTIMISTIC})" if protocol.startswith("random") else f"`{protocol}`"]
         items = [item for item in REFERENCES if (item.corpus, item.protocol) == (corpus, protocol)]
-        own = [entry for entry in entries if (entry.corpus, entry.protocol) == (corpus, protocol)]
+        ours = [entry for entry in entries if (entry.corpus, entry.protocol) == (corpus, protocol)]
         rows += [[*named, *_reference(item, system)] for item in items for system in item.systems]
-        rows += [[*named, *_ours(entry)] for entry in own]
-        if not own:
+        rows += [[*named, *_ours(entry)] for entry in ours]
+        if not ours:
             rows.append([*named, "**emofocus**", NOT_MEASURED, NOT_MEASURED, ""])
     return table(["corpus", "protocol", "system", "WA %", "UA %", "by whom, and caveats"], rows)
 
