@@ -9,9 +9,9 @@ stage              shape          note
 ================== ============== ==============================================
 features           (B, m, L · d)  outputs of L of the encoder's layers, normalised
 layer weights      (B, m, d)      learned, softmax; none for a single layer
-projection         (B, m, 128)    GELU, dropout
-self-attention     (B, m, 128)    4 heads; residual, layer norm
-means, deviations  (B, 512)       before and behind attention, over true frames
+projection         (B, m, 96)     GELU, dropout
+self-attention     (B, m, 96)     4 heads; residual, layer norm
+means, deviations  (B, 384)       before and behind attention, over true frames
 classifier         (B, C)         dropout before it
 ================== ============== ==============================================
 
@@ -26,7 +26,7 @@ from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfA
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.models.masking import mean_and_deviation
 
-WIDTH, HEADS = 128, 4
+WIDTH, HEADS = 96, 4
 
 
 def encoder_bmhsa(config: ModelConfig, size: int) -> "EncoderHead":
