@@ -125,7 +125,7 @@ def test_rows_of_another_model_or_hop_are_refused(folder: Path, tmp_path: Path) 
     predict_files([folder / "clip00.wav"], None, "csv", out)
     before = out.read_bytes()
     for changed in ({"threshold": 0.5}, {"hop": 0.1}):
-        with pytest.raises(ConfigError, match=r"was begun with another (threshold|config); name another --out"):
+        with pytest.raises(ConfigError, match=r"holds another run \((threshold|config) is .*\); name another --out"):
             predict_files([folder / "clip01.wav"], None, "csv", out, RecognitionOptions(**changed))
     (tmp_path / ".out.csv.settings").unlink()
     with pytest.raises(ConfigError, match="is there already, and nobody knows how it was made"):

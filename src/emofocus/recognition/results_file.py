@@ -15,6 +15,7 @@ from emofocus.errors import ConfigError
 from emofocus.recognition.bulk import Item, seconds
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import write_text
+from emofocus.utils.provenance import content_hash, record_path, resumes
 from emofocus.version import __version__
 
 
@@ -22,10 +23,9 @@ def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """Everything besides its clip that a row depends on: model, config, threshold and version."""
     import hashlib  # imported here: loading OpenSSL takes longer than recognizing a clip
 
-    graph = recognizer.engine.path.read_bytes()
     return {
         "version": __version__,
-        "model": hashlib.sha256(graph).hexdigest()[:16],
+        "model": content_hash(recognizer.engine.path),
         "threshold": recognizer.threshold,
         "config": hashlib.sha256(msgspec.json.encode(recognizer.config)).hexdigest()[:16],
     }
@@ -52,28 +52,15 @@ class ResultsFile:
         self._keys: set[tuple[str, str, str]] = set()
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder, not a file to write")
-        settings_path = path.with_name(f".{path.name}.settings")
         try:
-            if path.exists():
-                self._refuse_other_settings(settings_path, settings)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if resumes(path, record_path(path), settings, occupied=path.exists()):
                 self._read(header)
             else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_text(settings_path, json.dumps(settings, indent=1) + "\n")
                 write_text(path, header)
             self._file: BinaryIO = path.open("ab")
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
-
-    def _refuse_other_settings(self, settings_path: Path, settings: dict[str, Any]) -> None:
-        again = "name another --out, or remove it to begin again"
-        try:
-            present = json.loads(settings_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise ConfigError(f"{self.path} is there already, and nobody knows how it was made; {again}") from None
-        different = [name for name, value in settings.items() if present.get(name) != value]
-        if different:
-            raise ConfigError(f"{self.path} was begun with another {', '.join(different)}; {again}")
 
     def _read(self, header: str) -> None:
         """Read the keys of the rows, and cut off a last line that is not whole."""
