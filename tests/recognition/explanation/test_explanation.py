@@ -25,7 +25,7 @@ from emofocus.models.checkpoint import load_network
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
 from emofocus.recognition.explanation.explainer import frame_amplitude, received
 from emofocus.recognition.explanation.explanation import Explanation
-from emofocus.recognition.explanation.story import edges_of
+from emofocus.recognition.explanation.figures import edges_of
 from emofocus.recognition.recognizer import model_folder
 from emofocus.segments import runs
 from emofocus.utils.plotting import style

@@ -9,7 +9,7 @@ import numpy as np
 
 from emofocus.errors import ConfigError, one_of
 from emofocus.recognition.explanation.explanation import Explanation
-from emofocus.recognition.explanation.story import draw_waveform
+from emofocus.recognition.explanation.figures import draw_waveform
 from emofocus.utils.plotting import GREY, MAP, ORANGE, blank
 
 SEGMENTS = ("#E69F00", "#F0E442", "#009E73")

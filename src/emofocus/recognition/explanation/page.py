@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.recognition.explanation.explanation import Explanation
-from emofocus.recognition.explanation.story import SPREAD, caption, heading
+from emofocus.recognition.explanation.figures import SPREAD, caption, heading
 from emofocus.utils.atomic import write_text
 from emofocus.utils.plotting import EMOTIONS
 
