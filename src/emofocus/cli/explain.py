@@ -83,10 +83,10 @@ def _refuse_other_labels(recognizers: Sequence[Recognizer]) -> None:
     first = recognizers[0]
     for other in recognizers[1:]:
         if other.labels != first.labels:
-            there, here = ", ".join(other.labels), ", ".join(first.labels)
+            other_labels, first_labels = ", ".join(other.labels), ", ".join(first.labels)
             raise ConfigError(
-                f"models of different labels cannot stand side by side: {other.config.model} knows {there}, "
-                f"{first.config.model} {here}"
+                f"models of different labels cannot stand side by side: {other.config.model} knows {other_labels}, "
+                f"{first.config.model} {first_labels}"
             )
 
 

@@ -29,7 +29,7 @@ UNSURE = "?"
 OMITTED_WARNING = "unlike"
 """First word of a warning that tables leave out: one good clip in seven has it (`docs/limits.md`)."""
 UNWRITABLE = "backslashreplace"
-"""How characters are written that the encoding of the output lacks."""
+"""Handler of characters that the encoding of the output lacks."""
 
 
 def predict_files(
@@ -40,7 +40,7 @@ def predict_files(
     options: RecognitionOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
 ) -> int:
-    """Recognize files, folders and what manifests name, in parallel, and write the results in order.
+    """Recognize files, folders and manifests in parallel, and write the results in order.
 
     A file that cannot be recognized is named on stderr with its reason and does not stop the others. A file of csv or
     jsonl is written row by row: the same command goes on where it was interrupted, and tries failed files again.

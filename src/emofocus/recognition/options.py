@@ -6,7 +6,7 @@ from emofocus.recognition.engine import DEVICES, PRECISION_FILES
 
 
 class RecognitionOptions(Settings, frozen=True, kw_only=True):
-    """How a model is loaded and how it recognizes. All are optional.
+    """Options of loading a model and of recognition.
 
     Attributes:
         threads: CPU threads of one run of the model; None for as many as there are cores.

@@ -125,7 +125,7 @@ class Scorer:
 
 
 class BlockScorer:
-    """Runs a model over a recording block by block, exactly as if it were one: blocks overlap by what windows need.
+    """Runs a model over a recording block by block, with the outputs of a single run: blocks overlap by the reach of windows.
 
     Args:
         engine: Runs the model.
@@ -151,7 +151,7 @@ class BlockScorer:
         self._segments = self._frames = 0  # done
 
     def feed(self, block: Waveform) -> None:
-        """Take samples; score when enough have come."""
+        """Add samples, and score when a block is full."""
         for start in range(0, len(block), BLOCK_SAMPLES):
             part = block[start : start + BLOCK_SAMPLES]
             self._waiting.append(part)
@@ -161,7 +161,7 @@ class BlockScorer:
                 self._run(last=False)
 
     def finish(self) -> None:
-        """Score what is left."""
+        """Score the samples that are left."""
         self._run(last=True)
 
     def _run(self, last: bool) -> None:
@@ -180,7 +180,7 @@ class BlockScorer:
 
 
 def frames_around(settings: FeatureSettings) -> int:
-    """Frames on either side that a frame's window and its deltas reach over."""
+    """Number of frames on either side that a frame's window and its deltas reach."""
     return ceil(settings.reach / 2 / settings.hop) + _neighbors(settings)
 
 

@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """How scores are smoothed over time.
+    """Settings of smoothing over time.
 
     Attributes:
         seconds: Time constant of the average of the scores; 0 for none.

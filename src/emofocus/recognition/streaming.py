@@ -277,7 +277,7 @@ class StreamingRecognizer:
         """Go on after lost samples: they count as silence, and the clock does not stop.
 
         Args:
-            seconds: Length of what was lost.
+            seconds: Length of the lost part.
 
         Raises:
             AudioError: The time is negative or infinite, or the stream was finished.

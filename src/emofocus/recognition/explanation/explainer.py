@@ -123,11 +123,11 @@ class Explainer:
     def _explanation(
         self, output: EngineOutput, prediction: Prediction, maps: Array, chosen: NDArray[np.int64]
     ) -> Explanation:
-        """Arrange the outputs by what they say.
+        """Make the explanation of the outputs.
 
         Args:
-            output: Outputs of all segments and frames, in place of attention what each position receives (S, m).
-            prediction: Of the same clip.
+            output: Outputs of all segments and frames, whose attention is that to each position (S, m), see `received`.
+            prediction: Prediction for the clip.
             maps: Attention of the chosen segments (K, h, m, m).
             chosen: Numbers of these segments (K,).
         """
