@@ -54,7 +54,7 @@ class Scorer:
             blocks: Consecutive samples (T_k,), 16 kHz.
             name: Name of the recording in error messages.
             start: Seconds at which the first sample lies; all times of the prediction count from there.
-            observe: Receives the output of each block, attention maps included, as `BlockScorer` gives it.
+            observe: Receives the output of each block, attention maps included, as `BlockRunner` gives it.
 
         Raises:
             AudioError: The recording is shorter than one analysis window, or silent.
@@ -70,14 +70,14 @@ class Scorer:
             if observe is not None:
                 observe(output)
 
-        scorer = BlockScorer(self.engine, self.config, keep, need_maps=observe is not None)
+        runner = BlockRunner(self.engine, self.config, keep, need_maps=observe is not None)
         quality = Quality()
         for block in blocks:
             quality.feed(block)
-            scorer.feed(block)
+            runner.feed(block)
         audio.check_length(quality.samples, name)
         audio.check_level(quality.peak, name)
-        scorer.finish()
+        runner.finish()
         return self._predict(np.concatenate(logits), np.concatenate(level), quality, start)
 
     def score_batch(self, waveforms: Sequence[Waveform]) -> list[Prediction]:
@@ -124,8 +124,10 @@ class Scorer:
         return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, warnings)
 
 
-class BlockScorer:
-    """Runs a model over a recording block by block, with the outputs of a single run: blocks overlap by the reach of windows.
+class BlockRunner:
+    """Runs a model over a recording block by block, with the outputs of a single run.
+
+    Blocks overlap by the reach of windows and deltas.
 
     Args:
         engine: Runs the model.
@@ -144,7 +146,6 @@ class BlockScorer:
         self.segment_hop = config.segment.hop * config.features.hop  # samples
         # Segments that stay for the next block, because windows or deltas of its first frames reach before it.
         self.margin = ceil(frames_around(config.features) / config.segment.hop)
-        self.samples = 0
         self._waiting: list[Waveform] = []
         self._waiting_samples = 0
         self._origin = 0  # position of the first waiting sample
@@ -156,7 +157,6 @@ class BlockScorer:
             part = block[start : start + BLOCK_SAMPLES]
             self._waiting.append(part)
             self._waiting_samples += len(part)
-            self.samples += len(part)
             if self._waiting_samples >= BLOCK_SAMPLES:
                 self._run(last=False)
 
@@ -168,7 +168,7 @@ class BlockScorer:
         waveform = np.concatenate(self._waiting)
         lengths = np.array([len(waveform)], np.int64)
         output = run_checked(self.engine, self.config, waveform[None], lengths, self.need_maps)
-        frames, segments = finished(len(waveform), self.config, last)
+        frames, segments = final_counts(len(waveform), self.config, last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         new_frames = slice(self._frames - first_frame, frames)
         new_segments = slice(self._segments - first_segment, segments)
@@ -188,7 +188,7 @@ def _neighbors(settings: FeatureSettings) -> int:
     return DELTA_NEIGHBORS if settings.deltas else 0
 
 
-def finished(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
+def final_counts(samples: int, config: ModelConfig, last: bool) -> tuple[int, int]:
     """Number of frames and of segments that no later sample can change.
 
     Args:

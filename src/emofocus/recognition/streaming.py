@@ -15,7 +15,7 @@ from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.engine import Array
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
-from emofocus.recognition.scoring import BLOCK_SAMPLES, finished, frames_around
+from emofocus.recognition.scoring import BLOCK_SAMPLES, final_counts, frames_around
 from emofocus.recognition.smoothing import Smoother, Smoothing
 from emofocus.recognition.vad import MIDDLE_SECONDS, EnergyVoice, voiced_segments
 from emofocus.segments import softmax
@@ -316,7 +316,7 @@ class StreamingRecognizer:
 
     def _advance(self, last: bool) -> list[Event]:
         """Encode the frames that are complete, once a segment ends with them, and classify that segment."""
-        frames, segments = finished(self._state.received, self.recognizer.config, last)
+        frames, segments = final_counts(self._state.received, self.recognizer.config, last)
         if segments <= self._state.segments or not self._state.received:
             return []
         self._encode(frames)
