@@ -1,7 +1,8 @@
 """Print the packages of emofocus, what each imports, and on which floor it stands.
 
 Run it from the root of the repository: ``python docs/import_graph.py``. A package stands one floor above the highest
-package that it imports. ``--files`` prints the imports of each file too.
+package that it imports. ``--files`` prints the imports of each file too. A folder, such as ``src/emofocus`` of another
+checkout, is read instead of this one's: so two versions are compared.
 """
 
 import ast
@@ -69,14 +70,16 @@ def print_files(source: Path = SOURCE) -> None:
 
 def main() -> None:
     """Print floors and arrows, and their numbers."""
-    graph = package_graph()
+    folders = [Path(argument) for argument in sys.argv[1:] if argument != "--files"]
+    source = folders[0] if folders else SOURCE
+    graph = package_graph(source)
     order = floors(graph)
     for number, names in enumerate(order):
         for name in names:
             print(f"floor {number}  {name}  imports {', '.join(sorted(graph[name])) or 'nothing'}")
     print(f"{len(graph)} packages, {sum(map(len, graph.values()))} arrows, {len(order)} floors, no circle")
     if "--files" in sys.argv:
-        print_files()
+        print_files(source)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,14 @@ def test_the_readmes_tree_names_every_package() -> None:
             assert f"  {path.name}/ " in readme, path.name
 
 
+def test_the_page_on_architecture_has_the_rule_and_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert f"```{RULE}```" in page
+    named = set(re.findall(r"`([a-z_/]+\.py|[a-z_]+/[a-z_/]*)`", page))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (PACKAGE / name).exists() and not (ROOT / name).exists()] == []
+
+
 def test_the_readmes_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert blocks
