@@ -121,6 +121,28 @@ def test_robustness_is_measured_on_the_speakers_that_are_named(
         measure_robustness([None], tmp_path / "out.txt", "emodb", small_corpus)
 
 
+def test_a_table_of_robustness_is_not_written_over_another(
+    small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emofocus.evaluation.robustness.DISTORTIONS", {"as it is": DISTORTIONS["as it is"]})
+    files = sorted(small_corpus.rglob("*.wav"))[:2]
+    manifest, out = tmp_path / "list.csv", tmp_path / "out.md"
+    rows = [f"{file},{label},one" for file, label in zip(files, ("happy", "sad"), strict=True)]
+    manifest.write_text("\n".join(["file,emotion,speaker", *rows]), encoding="utf-8")
+    measure_robustness([None], out, str(manifest), None, ["one"])
+    before = out.read_bytes()
+    measure_robustness([None], out, str(manifest), None, ["one"])
+    with pytest.raises(ConfigError, match=r"out.md holds another run \(seed is 0, not 1\); name another --out"):
+        measure_robustness([None], out, str(manifest), None, ["one"], seed=1)
+    assert out.read_bytes() == before
+    files[0].write_bytes(files[1].read_bytes())
+    with pytest.raises(ConfigError, match="recordings is '"):
+        measure_robustness([None], out, str(manifest), None, ["one"])
+    (tmp_path / ".out.md.settings").unlink()
+    with pytest.raises(ConfigError, match="is there already, and nobody knows how it was made"):
+        measure_robustness([None], out, str(manifest), None, ["one"])
+
+
 def test_of_several_models_the_mean_is_told() -> None:
     """Accuracy of confident answers is that of all of them together: a model that gives none has no say."""
     zero = (0.0,) * len(KINDS)

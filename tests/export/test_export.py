@@ -12,6 +12,7 @@ import torch
 from emofocus import audio
 from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSettings, load_model_config, load_recipe
 from emofocus.errors import ConfigError, ModelError
+from emofocus.export.model_directory import export_model
 from emofocus.export.to_onnx import WaveformClassifier, export, segment_counts
 from emofocus.features.front_end import FrontEnd
 from emofocus.metrics.calibration import probabilities
@@ -21,6 +22,7 @@ from emofocus.recognition.engine import Engine
 from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.segments import softmax
 from helpers.speeds import slow_but
+from helpers.untrained import config_of, saved, untrained
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
@@ -252,3 +254,15 @@ def test_an_unknown_key_in_config_json_is_named_beside_the_valid_ones(tmp_path: 
     (folder / "config.json").write_text(text.replace('"license"', '"license"'))
     with pytest.raises(ConfigError, match=r"config.json.*unknown field `license`.*valid: format, model, id2label"):
         load_network(folder)
+
+
+def test_a_model_is_not_exported_over_another(tmp_path: Path) -> None:
+    for name in ("reslstm", "timnet"):
+        config = config_of(name, ("low", "high"))
+        saved(tmp_path / name, untrained(config), config)
+    out = tmp_path / "reslstm" / "model"
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(ConfigError, match=r"model holds another run \(model is 'reslstm', not 'timnet'.*name another"):
+        export_model(tmp_path / "timnet" / "fold", out)
+    export_model(tmp_path / "reslstm" / "fold", out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

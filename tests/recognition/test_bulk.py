@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
@@ -125,12 +126,42 @@ def test_rows_of_another_model_or_hop_are_refused(folder: Path, tmp_path: Path) 
     predict_files([folder / "clip00.wav"], None, "csv", out)
     before = out.read_bytes()
     for changed in ({"threshold": 0.5}, {"hop": 0.1}):
-        with pytest.raises(ConfigError, match=r"holds another run \((threshold|config) is .*\); name another --out"):
+        with pytest.raises(
+            ConfigError, match=r"holds another run \((threshold|config.segment.hop) is .*\); name another --out"
+        ):
             predict_files([folder / "clip01.wav"], None, "csv", out, RecognitionOptions(**changed))
     (tmp_path / ".out.csv.settings").unlink()
     with pytest.raises(ConfigError, match="is there already, and nobody knows how it was made"):
         predict_files([folder / "clip01.wav"], None, "csv", out)
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "of an older version"])
+def test_a_recording_that_was_replaced_under_its_name_is_recognized_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, noted: bool
+) -> None:
+    clips, out = tmp_path / "clips", tmp_path / f"out.{format}"
+    clips.mkdir()
+    for number, name in enumerate(("a", "b", "c")):
+        soundfile.write(clips / f"{name}.wav", noise(0.5 + 0.1 * number, number), RATE)
+    predict_files([clips], None, format, out)
+    first = out.read_text().splitlines()
+    predict_files([clips], None, format, out)
+    assert out.read_text().splitlines() == first
+    if not noted:
+        (tmp_path / f".out.{format}.recordings").unlink()
+    soundfile.write(clips / "a.wav", noise(1.5, 9), RATE)
+    os.utime(clips / "a.wav", ns=(1 << 62, 1 << 62))
+    (clips / "b.wav").unlink()
+    predict_files([clips], None, format, out)
+    assert "1 recordings were replaced since; they are recognized again" in capsys.readouterr().err
+    again = out.read_text().splitlines()
+    head = 1 if format == "csv" else 0
+    assert again[:-1] == first[:head] + first[head + 1 :], "the others' rows stay, those of a lost recording too"
+    assert "1.5" in again[-1]
+    predict_files([clips], None, format, out)
+    assert out.read_text().splitlines() == again
 
 
 def test_a_manifest_names_parts_of_files(recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:

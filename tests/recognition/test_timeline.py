@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -231,9 +232,32 @@ def test_several_recordings_go_into_a_folder(recording: Path, tmp_path: Path) ->
     soundfile.write(other, bursts([1]), RATE)
     out = tmp_path / "out"
     assert write_timelines([recording, other], None, "srt", out) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["meeting-2.srt", "meeting.srt"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["meeting-2.srt", "meeting.srt"]
     with pytest.raises(ConfigError, match="timelines of 2 recordings need a folder"):
         write_timelines([recording, other], None, "srt", tmp_path / "one.srt")
+
+
+def test_a_timeline_is_written_again_of_a_replaced_recording_and_not_over_another(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, out = tmp_path / "own.wav", tmp_path / "own.srt"
+    shutil.copy(recording, own)
+    write_timelines([own], None, "srt", out)
+    first = out.read_bytes()
+    write_timelines([own], None, "srt", out)
+    assert "own.srt: written before" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"own.srt holds another run \(smoothing is 1.0, not 3.0\); name another"):
+        write_timelines([own], None, "srt", out, smoothing_seconds=3.0)
+    with pytest.raises(ConfigError, match="recording is "):
+        write_timelines([recording], None, "srt", out)
+    assert out.read_bytes() == first
+    soundfile.write(own, bursts([1]), RATE)
+    write_timelines([own], None, "srt", out)
+    assert "was replaced since; it is recognized again" in capsys.readouterr().err
+    assert out.read_bytes() != first
+    (tmp_path / ".own.srt.settings").unlink()
+    with pytest.raises(ConfigError, match="is there already, and nobody knows how it was made"):
+        write_timelines([own], None, "srt", out)
 
 
 def test_a_damaged_recording_does_not_stop_the_others(recording: Path, tmp_path: Path, capsys) -> None:
@@ -241,7 +265,7 @@ def test_a_damaged_recording_does_not_stop_the_others(recording: Path, tmp_path:
     broken.write_bytes(b"RIFF nonsense")
     assert write_timelines([broken, recording], None, "srt", tmp_path / "out") == 1
     assert "broken.wav" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["meeting.srt"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["meeting.srt"]
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(recording: Path, tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """`emofocus predict`: the emotions of files as a table, JSON, JSON lines or CSV."""
 
-import csv
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -18,7 +17,7 @@ from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH, MANIFESTS, ClipResult, Item, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
-from emofocus.recognition.results_file import ResultsFile, settings_of
+from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
 from emofocus.utils.atomic import replacing
 from emofocus.utils.progress import log_progress
 
@@ -170,17 +169,11 @@ def row_format_of(format: str, labels: Sequence[str], parts: bool) -> RowFormat:
         confident = str(prediction.confident).lower()  # as JSON spells it
         warnings = "; ".join(prediction.warnings)
         clip = item.key if parts else item.key[:1]
-        return _csv_line(
+        return csv_line(
             [*clip, prediction.label, confident, warnings, prediction.duration, *prediction.scores.values()]
         )
 
-    return RowFormat(_csv_line(header), row)
-
-
-def _csv_line(cells: Iterable[object]) -> str:
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    return RowFormat(csv_line(header), row)
 
 
 def _json_row(item: Item, prediction: Prediction) -> str:

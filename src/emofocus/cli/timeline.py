@@ -1,5 +1,6 @@
 """`emofocus predict --timeline`: the emotions of recordings over time, as text, tables, subtitles or figures."""
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition import timeline_formats
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.results_file import settings_of
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.timeline import Span, spans
 from emofocus.recognition.timeline_formats import FORMATS, TEXTS, clock
 from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
-from emofocus.utils.progress import log_progress
+from emofocus.utils.progress import log_line, log_progress
+from emofocus.utils.provenance import Record, file_state, read_record, record_path, refuse_other_work, resumes
 
 SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
 
@@ -63,14 +66,47 @@ def write_timelines(
     recognizer = Recognizer.load(model, options)
     files = audio.find(paths)
     _refuse_output(format, out, len(files))
-    failed = 0
+    failed, settings = 0, settings_of(recognizer) if out else {}
     for number, file in enumerate(files):
         try:
-            _write_timeline(recognizer, file, format, _target(out, file, format, files, number), smoothing)
+            target = _target(out, file, format, files, number)
+            if target is None or _begin(target, file, settings | {"format": format, "smoothing": smoothing_seconds}):
+                _write_timeline(recognizer, file, format, target, smoothing)
         except AudioError as error:
             failed += 1
             print(f"emofocus: {error}", file=sys.stderr, flush=True)
     return failed
+
+
+def _begin(target: Path, file: Path, settings: Record) -> bool:
+    """Whether a recording's timeline is still to be written: not when it is there, of the same recording.
+
+    Raises:
+        ConfigError: The target holds a timeline of other settings, or something of which there is no record.
+    """
+    try:
+        wanted = {**settings, "recording": str(file.absolute()), "state": file_state(file)}
+    except OSError as error:
+        raise AudioError(f"{file}: {error.strerror}") from error
+    record, occupied = record_path(target), target.is_file() or (target.is_dir() and any(target.iterdir()))
+    before = read_record(record) if occupied else None
+    if before is not None and before.get("state") != wanted["state"]:
+        refuse_other_work(target, before, {name: value for name, value in wanted.items() if name != "state"})
+        log_line(f"{target}: {file} was replaced since; it is recognized again")
+        remove(target)
+        occupied = False
+    if resumes(target, record, wanted, occupied):
+        log_line(f"{target}: written before")
+        return False
+    return True
+
+
+def remove(target: Path) -> None:
+    """Delete a file or folder."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink()
 
 
 def _refuse_output(format: str, out: Path | None, files: int) -> None:

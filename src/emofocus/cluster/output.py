@@ -23,6 +23,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from emofocus.errors import ConfigError
+from emofocus.utils.provenance import REMEDY, refuse_other_work
 from emofocus.utils.storage import Location, delete_file, list_files, parse_location, read_file, write_file
 
 PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
@@ -55,20 +56,16 @@ class Output:
             ConfigError: It is not, or nobody knows, or nothing can be written there.
         """
         log = self.location.child("log").child("settings.json")
-        again = "name another --out, or remove it to begin again"
         try:
             there = json.loads(read_file(log))
         except FileNotFoundError:
             if list_files(self.location.child("rows")):
-                raise ConfigError(f"{self.name} holds rows, and nobody knows how they were made; {again}") from None
+                raise ConfigError(f"{self.name} holds rows, and nobody knows how they were made; {REMEDY}") from None
             write_file(log, json.dumps(dict(settings), indent=1).encode() + b"\n")
             return
         except ValueError as error:
-            raise ConfigError(f"{self.name}: log/settings.json is damaged ({error}); {again}") from error
-        different = [name for name, value in settings.items() if there.get(name) != value]
-        if different:
-            shown = ", ".join(f"{name} ({there.get(name)}, not {settings[name]})" for name in different)
-            raise ConfigError(f"{self.name} was begun with another {shown}; {again}")
+            raise ConfigError(f"{self.name}: log/settings.json is damaged ({error}); {REMEDY}") from error
+        refuse_other_work(self.name, there, settings)
 
     def done(self) -> set[int]:
         """Numbers of the parts that have their rows."""

@@ -17,10 +17,12 @@ from emofocus.metrics.classification import measure
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.results_file import settings_of
 from emofocus.utils.atomic import write_text
 from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.markdown import table
 from emofocus.utils.progress import track
+from emofocus.utils.provenance import record_path, resumes, states_hash
 
 KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
 """First words of the kinds of warnings."""
@@ -72,13 +74,23 @@ def measure_robustness(
         options: Options of the recognizers; each uses one thread.
 
     Raises:
-        ConfigError: The test speakers are unknown or absent from the corpus, or the model lacks one of its labels.
+        ConfigError: The test speakers are unknown or absent from the corpus, the model lacks one of its labels, or
+            ``out`` holds another table.
     """
     if out.suffix not in (".md", ".csv"):
         raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
     data = read_corpus(corpus, root)
     options = replace(options, threads=1)
-    trials = [_trial(Recognizer.load(model, options), data, speakers) for model in models]
+    recognizers = [Recognizer.load(model, options) for model in models]
+    record = {
+        "models": [settings_of(recognizer) for recognizer in recognizers],
+        "corpus": data.name,
+        "recordings": states_hash(data.root, data.table["file"].unique().sort()),
+        "speakers": list(speakers),
+        "seed": seed,
+    }
+    resumes(out, record_path(out), record, out.exists())  # the same work is done again: the table has one size
+    trials = [_trial(recognizer, data, speakers) for recognizer in recognizers]
     results = [mean(group) for group in zip(*(_all_distortions(trial, workers, seed) for trial in trials), strict=True)]
     write_text(out, markdown(results) if out.suffix == ".md" else csv_text(results))
     return results

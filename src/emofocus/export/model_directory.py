@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.config import ModelConfig, load_model_config
+from emofocus.config import ModelConfig, load_model_config, to_plain
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import ConfigError
 from emofocus.export.model_card import model_card
@@ -17,6 +17,7 @@ from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line
+from emofocus.utils.provenance import refuse_other_work
 
 CLIPS = 64
 """Of the corpus, spread over it, on which bytes are calibrated and graphs are checked."""
@@ -54,6 +55,7 @@ def export_model(
         ConfigError: int8 or fp16 without a corpus or with packed, or a corpus that the model is tested on alone.
         ModelError: As in `export`, or an engine that does not answer as `model.onnx` does.
     """
+    _refuse_other_model(source, out)
     clips: list[NDArray[np.float32]] = []
     if int8 or fp16:
         if packed:
@@ -87,6 +89,17 @@ def export_model(
     if sizes:
         write_text(out / "README.md", model_card(config, (out / PRECISION_FILES["fp32"]).stat().st_size, sizes))
     log_line(f"model directory: {out}")
+
+
+def _refuse_other_model(source: Path, out: Path) -> None:
+    """Refuse a model directory that holds another model: another corpus, seed, fold, settings or figures.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if (out / "config.json").exists():
+        there, wanted = (to_plain(load_model_config(folder / "config.json")) for folder in (out, source))
+        refuse_other_work(out, there, wanted)
 
 
 def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ difference.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from emofocus.errors import ConfigError
@@ -113,3 +113,11 @@ def file_state(path: Path) -> list[int]:
     """
     found = path.stat()
     return [found.st_size, found.st_mtime_ns]
+
+
+def states_hash(root: Path, files: Iterable[str]) -> str:
+    """16 hexadecimal digits that tell files below a folder, by name, size and time of the last change, from others."""
+    import hashlib
+
+    states = [[name, *(file_state(root / name) if (root / name).exists() else ())] for name in files]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]

@@ -275,7 +275,10 @@ def test_trained_folds_are_measured_once_and_tables_recompute(small_corpus: Path
     assert {path.name: path.read_bytes() for path in out.glob("*.png")} == pictures
     run("alignment", *(tmp_path / model for model in models), *corpus, *few)
     assert (out / "compact-bmhsa-tiny" / "fold-0" / "heads.csv").stat().st_mtime_ns == stamp
-    with pytest.raises(ConfigError, match=r"measures of other settings .turns is 5, not 6"):
+    shutil.copy(*(tmp_path / "compact-faca" / f"fold-{number}" / "model.safetensors" for number in (1, 0)))
+    with pytest.raises(ConfigError, match=r"fold-0 holds another run \(weights is '.*', not '.*'\); name another"):
+        run("alignment", tmp_path / "compact-faca", *corpus, *few)
+    with pytest.raises(ConfigError, match=r"out holds another run \(turns is 5, not 6\)"):
         run("alignment", tmp_path / "compact-bmhsa", *corpus, "--out", out, "--turns", 6, "--faithful", 2)
 
 

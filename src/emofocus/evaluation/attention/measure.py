@@ -28,6 +28,7 @@ from emofocus.splits.folds import Fold
 from emofocus.training.predictions import csv_text, identity
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import track
+from emofocus.utils.provenance import refuse_other_work
 
 UTTERANCES, HEADS, FAITHFULNESS = "utterances.csv", "heads.csv", "faithfulness.csv"
 MeasureRow = dict[str, Any]
@@ -222,11 +223,7 @@ def keep_settings(out: Path, settings: ClaimSettings, digest: str, corpus: str) 
         write_text(path, json.dumps(wanted, indent=1) + "\n")
         return
     present: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    different = [
-        f"{key} is {present.get(key)!r}, not {value!r}" for key, value in wanted.items() if present.get(key) != value
-    ]
-    if different:
-        raise ConfigError(f"{out} holds measures of other settings ({', '.join(different)}); choose another --out")
+    refuse_other_work(out, present, wanted)
 
 
 def read_settings(out: Path) -> tuple[ClaimSettings, str, str]:

@@ -16,6 +16,7 @@ from emofocus.evaluation.results import RunResult, read_run
 from emofocus.splits.folds import Folds
 from emofocus.splits.formats import read_folds
 from emofocus.utils.progress import log_line
+from emofocus.utils.provenance import PROVENANCE, content_hash, resumes
 
 
 def measure_claims(
@@ -45,28 +46,51 @@ def measure_claims(
     keep_settings(out, settings, first.predictions.digest, data.name)
     folds = read_folds(runs[0] / "folds.json", data, first.predictions.protocol, first.seed)
     opened = Cache(cache)
+    source = CachedSpeech(data, opened)
+    recordings = source.content()
     for run, folder in zip(results, runs, strict=True):
-        _measure_run(run, folder, out / _name(run), data, folds, settings, opened)
+        _measure_run(run, folder, out / _name(run), source, recordings, folds, settings)
     return write_tables(out)
 
 
 def _measure_run(
-    run: RunResult, folder: Path, out: Path, data: Corpus, folds: Folds, settings: ClaimSettings, cache: Cache
+    run: RunResult,
+    folder: Path,
+    out: Path,
+    source: CachedSpeech,
+    recordings: str,
+    folds: Folds,
+    settings: ClaimSettings,
 ) -> None:
     """Measure the finished folds of one run that are not measured yet."""
-    finished = [item["fold"] for item in run.summary["folds"]]
-    todo = [number for number in finished if not (out / f"fold-{number}" / HEADS).exists()]
+    todo = _begin(run, folder, out, recordings)
     if not todo:
         return
     recipe = parse(Recipe, run.summary["recipe_settings"], str(folder))
-    speech = CachedSpeech(data, cache).speech(msgspec.structs.replace(recipe, speeds=()))[0]
+    speech = source.speech(msgspec.structs.replace(recipe, speeds=(), copies=()))[0]
     for number in todo:
         fold, title = f"fold-{number}", f"{_name(run)} fold {number}"
-        if not (folder / fold / "model.safetensors").exists():
-            log_line(f"{title}: left out, its weights are not there")
-            continue
-        measure_fold(data, folds[number], speech, folder / fold, out / fold, settings, title)
+        measure_fold(source.corpus, folds[number], speech, folder / fold, out / fold, settings, title)
         log_line(f"{title}: measured")
+
+
+def _begin(run: RunResult, folder: Path, target: Path, recordings: str) -> list[int]:
+    """Folds of a run that are still to be measured; those without their weights are left out.
+
+    Raises:
+        ConfigError: A fold was measured with other weights or recordings.
+    """
+    todo = []
+    for number in (item["fold"] for item in run.summary["folds"]):
+        fold = f"fold-{number}"
+        weights, done = folder / fold / "model.safetensors", (target / fold / HEADS).exists()
+        if weights.exists():
+            record = {"seed": run.seed, "weights": content_hash(weights), "recordings": recordings}
+            if not resumes(target / fold, target / fold / PROVENANCE, record, done):
+                todo.append(number)
+        elif not done:
+            log_line(f"{_name(run)} {fold.replace('-', ' ')}: left out, its weights are not there")
+    return todo
 
 
 def _name(run: RunResult) -> str:
