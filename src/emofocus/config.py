@@ -101,10 +101,16 @@ class SegmentSettings(Settings, frozen=True, kw_only=True):
 
 
 class NetworkSettings(Settings, frozen=True, kw_only=True):
-    """What the networks leave to choose."""
+    """What the networks leave to choose.
+
+    Attributes:
+        adapter_rank: Rank of the adapters with which networks on a pretrained encoder fine-tune its layers behind the
+            last of the taps; frozen features alone where it is unset.
+    """
 
     pooling: Literal["mean", "last", "flatten"] = "mean"
     dropout: Share = 0.2
+    adapter_rank: Count | msgspec.UnsetType = msgspec.UNSET
 
 
 class EmbeddingSettings(Settings, frozen=True, kw_only=True):

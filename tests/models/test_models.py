@@ -1,10 +1,9 @@
 """One contract for every registered model."""
 
-import msgspec
 import pytest
 import torch
 
-from emofocus.config import EncoderSettings, FeatureSettings, ModelConfig, NetworkSettings, Recipe
+from emofocus.config import FeatureSettings, ModelConfig, NetworkSettings, Recipe
 from emofocus.errors import ModelError
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.mhsa import BiLSTM
@@ -168,28 +167,6 @@ def test_a_compact_network_with_a_pitchgram_ignores_padding_and_trains_all_of_it
         padded = network(batch, torch.tensor([13, 40, 64])).logits
         torch.testing.assert_close(padded[0], network(batch[:1, :13]).logits[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(padded[1], network(batch[1:2, :40]).logits[0], atol=1e-5, rtol=0)
-
-
-def encoder_config(taps: object) -> ModelConfig:
-    """Features of an encoder that is described, whose weights nobody has."""
-    encoder = EncoderSettings(source="none", digest="", config={"d_model": 48})
-    features = FeatureSettings(name="whisper", encoder=encoder, layers=4, taps=taps)
-    return ModelConfig.of("encoder-faca", LABELS, features=features, network=NetworkSettings(dropout=0.0))
-
-
-def test_a_network_on_an_encoder_is_built_without_the_encoders_weights() -> None:
-    assert features_of(build(encoder_config(msgspec.UNSET)), 1).shape[2] == 48
-
-
-def test_layers_of_an_encoder_are_mixed_by_learned_weights_that_begin_equal() -> None:
-    torch.manual_seed(0)
-    network = build(encoder_config((2, 3, 4)))
-    batch = features_of(network, 3)
-    assert batch.shape[2] == 3 * 48
-    mixed = network.layers(batch)
-    torch.testing.assert_close(mixed, batch.reshape(3, FRAMES, 3, 48).mean(dim=2))
-    network(batch).logits.square().sum().backward()
-    assert bool((network.layers.weights.grad != 0).all())
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_listed() -> None:

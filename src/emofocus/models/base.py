@@ -34,6 +34,13 @@ class SpeechNetwork(nn.Module):
         super().__init__()
         self.normalize = Standardize(size)
 
+    def load_pretrained(self) -> None:
+        """Take over the weights that training starts from; most networks have fresh ones.
+
+        Raises:
+            ModelError: They cannot be found.
+        """
+
     def encode_frames(self, features: Tensor) -> Tensor:
         """(B, n, F) → (B, n, D), each frame by itself."""
         encoded: Tensor = self.normalize(features)

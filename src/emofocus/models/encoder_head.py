@@ -16,38 +16,56 @@ classifier         (B, C)         dropout before it
 ================== ============== ==============================================
 
 The four variants are those of `mhsa`: `encoder-bmhsa`, `encoder-fa`, `encoder-ca`, `encoder-faca`.
+
+With adapters (`NetworkSettings.adapter_rank`) the encoder's layers behind the last tap are part of the network, and are
+fine-tuned: low-rank matrices beside the projections of queries and values (Hu et al., *LoRA*, ICLR 2022) start as
+nothing, and the layers' own weights stay as they were. Features are then single positions of 20 ms, of which eight are
+averaged behind these layers.
 """
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from emofocus.config import ModelConfig
-from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention
+from emofocus.errors import ModelError
+from emofocus.features.encoders import described, taps_of, weights_of
+from emofocus.features.whisper import STEP, WhisperEncoder
+from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, valid_frames
 from emofocus.models.base import NetworkOutput, SpeechNetwork
-from emofocus.models.masking import mean_and_deviation
+from emofocus.models.masking import blank, mean_and_deviation, shorter
 
 WIDTH, HEADS = 96, 4
+
+POSITIONS = 8
+"""Positions of the encoder that a step of attention stands for, behind adapted layers (160 ms)."""
 
 
 def encoder_bmhsa(config: ModelConfig, size: int) -> "EncoderHead":
     """Plain multi-head self-attention."""
-    return EncoderHead(config, size, MultiHeadSelfAttention(WIDTH, HEADS))
+    return head(config, size, MultiHeadSelfAttention(WIDTH, HEADS))
 
 
 def encoder_fa(config: ModelConfig, size: int) -> "EncoderHead":
     """With focus."""
-    return EncoderHead(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
+    return head(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
 
 
 def encoder_ca(config: ModelConfig, size: int) -> "EncoderHead":
     """With calibration."""
-    return EncoderHead(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
+    return head(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
 
 
 def encoder_faca(config: ModelConfig, size: int) -> "EncoderHead":
     """With focus and calibration."""
     attention = MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS))
-    return EncoderHead(config, size, attention)
+    return head(config, size, attention)
+
+
+def head(config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> "EncoderHead":
+    """A head with adapted layers below it, if the config asks for them."""
+    kind = EncoderHead if config.network.adapter_rank is msgspec.UNSET else AdaptedEncoder
+    return kind(config, size, attention)
 
 
 class EncoderHead(SpeechNetwork):
@@ -83,6 +101,98 @@ class EncoderHead(SpeechNetwork):
         x = self.norm(encoded + attended)
         pooled = [*mean_and_deviation(encoded, lengths), *mean_and_deviation(x, lengths)]
         return NetworkOutput(self.classifier(torch.cat(pooled, dim=1)), maps)
+
+
+class AdaptedEncoder(EncoderHead):
+    """The encoder's layers behind the last tap, with adapters, and the head on top.
+
+    Raises:
+        ModelError: The features are not single positions of one layer of a Whisper encoder that has further ones.
+    """
+
+    frames_a_step = POSITIONS
+
+    def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
+        super().__init__(config, size, attention)
+        self.features = features = config.features
+        if features.name != "whisper" or features.hop != STEP:
+            found = f"{features.name} with {features.hop}"
+            raise ModelError(f"adapters need features whisper with a hop of {STEP}, not {found}")
+        (encoder, layers), taps, rank = described(features), taps_of(features), config.network.adapter_rank
+        if len(taps) > 1 or taps[0] >= layers:
+            raise ModelError(f"adapters need one tap below the {layers} layers, not {taps}")
+        assert isinstance(rank, int)
+        self.first = taps[0]
+        whole = WhisperEncoder(encoder.config, layers).requires_grad_(False)
+        self.adapted = nn.ModuleList(with_adapters(layer, rank) for layer in list(whole.layers)[self.first :])
+        self.output_norm = nn.LayerNorm(size)
+
+    def load_pretrained(self) -> None:
+        """See `SpeechNetwork`."""
+        tensors = weights_of(*described(self.features), self.features.name)
+        for number, layer in enumerate(self.adapted, start=self.first):
+            prefix = f"layers.{number}."
+            own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            missing, unexpected = layer.load_state_dict({adapted_name(k): v for k, v in own.items()}, strict=False)
+            assert not unexpected
+            assert all(".adapter." in name for name in missing)
+
+    def encode_frames(self, features: Tensor) -> Tensor:
+        """(B, n, d) as they are: the next layers look at many positions."""
+        return features
+
+    def classify(self, encoded: Tensor, lengths: Tensor | None = None, need_maps: bool = False) -> NetworkOutput:
+        """Outputs of the last tap (B, m, d) → logits (B, C)."""
+        mask, x = None, encoded
+        if lengths is not None:
+            mask = valid_frames(lengths.to(x.device), x.shape[1])[:, None, None]  # (B, 1, 1, m)
+        for layer in self.adapted:
+            x = layer(x, mask)
+        x = mean_of_steps(blank(x, lengths), lengths, POSITIONS)  # (B, ⌈m / 8⌉, d)
+        return super().classify(self.projection(self.output_norm(x)), shorter(lengths, POSITIONS), need_maps)
+
+
+def with_adapters(layer: nn.Module, rank: int) -> nn.Module:
+    """A layer of the encoder whose queries and values are adapted."""
+    for name in ("query", "value"):
+        setattr(layer, name, AdaptedLinear(getattr(layer, name), rank))
+    return layer
+
+
+def adapted_name(name: str) -> str:
+    """Name of a layer's tensor, when queries and values are adapted."""
+    part, _, rest = name.partition(".")
+    return f"{part}.linear.{rest}" if part in ("query", "value") else name
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen linear map and a learned one of low rank beside it, which starts as zero.
+
+    Shape: (…, d) → (…, d').
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.linear = linear
+        down = nn.Linear(linear.in_features, rank, bias=False)
+        up = nn.Linear(rank, linear.out_features, bias=False)
+        nn.init.zeros_(up.weight)
+        self.adapter = nn.Sequential(down, up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        adapted: Tensor = self.linear(x) + self.adapter(x)
+        return adapted
+
+
+def mean_of_steps(x: Tensor, lengths: Tensor | None, count: int) -> Tensor:
+    """Means over each ``count`` true frames, zeros behind the end: (B, m, d), (B,) → (B, ⌈m / count⌉, d)."""
+    batch, m, width = x.shape
+    steps = -(-m // count)
+    sums = nn.functional.pad(x, (0, 0, 0, steps * count - m)).reshape(batch, steps, count, width).sum(dim=2)
+    ends = torch.full((batch,), m, device=x.device) if lengths is None else lengths.to(x.device)
+    true = (ends[:, None] - count * torch.arange(steps, device=x.device)).clamp(1, count)  # (B, steps)
+    return sums / true[:, :, None]
 
 
 class LayerWeights(nn.Module):

@@ -124,6 +124,7 @@ def run_fold(
     test = SegmentDataset(heard, labels, recipe.segment, fold.test)
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
+    network.load_pretrained()
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
     if experiment.settled:
         epochs, calibration = experiment.settled[number]

@@ -91,6 +91,7 @@ def train(
     config = settings.config(model, tuple(opened.index["classes"]), opened.index["license"])
     torch.manual_seed(seed)
     network, work = build(config), training.work
+    network.load_pretrained()
     title = f"{opened.index['corpus']} {opened.index['protocol']['name']} fold {opened.index['protocol']['fold']}"
     fitted = fit(network, train_part, valid, settings, seed, work, fabric, title, after_epoch)
     calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
