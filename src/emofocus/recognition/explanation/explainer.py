@@ -88,7 +88,7 @@ class Explainer:
         wanted = [second - span / 2 for second in seconds]
         if not seconds:
             positions = -(-self.config.segment.frames // self.engine.step)
-            if self.segments * 8 * 4 * positions**2 <= MAPS_BYTES:
+            if self.segments * 8 * 4 * positions**2 <= MAPS_BYTES:  # maps of 8 heads in float32
                 return np.arange(self.segments)
             loudest = self._loudest()
             wanted = [loudest - place * span for place in PLACES]
