@@ -123,7 +123,7 @@ def test_prediction_of_speech(recognizer: Recognizer, speech: Path) -> None:
 
 
 @given(samples=st.one_of(st.integers(400, 9_000), st.integers(9_000, 40_000)))
-@cases(15, 300)
+@cases(15)
 def test_segments_are_as_long_and_as_far_apart_as_the_model_says(recognizer: Recognizer, samples: int) -> None:
     timeline = recognizer(given_array(noise(samples))).timeline
     frame, settings = recognizer.config.features.hop, recognizer.config.segment

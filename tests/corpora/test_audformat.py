@@ -221,7 +221,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
     return to_table([utterance(number) for number in range(draw(st.integers(1, 4)))])
 
 
-@cases(40, 150)
+@cases(40, 300)
 @given(table=tables())
 def test_what_is_written_is_read_again(table: pl.DataFrame) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -78,7 +78,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-@cases(60, 500)
+@cases(60)
 @given(table=tables())
 def test_what_is_written_is_read_again(table: pl.DataFrame, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
