@@ -56,6 +56,8 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         deltas: Slopes (1) and curvatures (2) appended.
         also: Further descriptors of a frame, appended (`emofocus.features.descriptors`).
         pitch_bins: Bins of a pitchgram appended, 16 an octave from 60 Hz; 0 for none.
+        remove_offset: Whether each frame's mean, weighted by its window, is subtracted before anything else, so that a
+            DC offset of the recording changes no feature. Models that do not say so were trained without it.
         encoder: For features of `ENCODERS`: a name on the Hugging Face Hub or a folder, or what was found there.
         layers: For these: how many of the encoder's layers are used.
         taps: For these: numbers of the layers whose outputs a frame holds, the last one's alone by default.
@@ -70,7 +72,8 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
     deltas: Literal[0, 1, 2] = 0
     also: tuple[Literal["chroma", "mel", "contrast", "tonnetz", "prosody"], ...] = ()
     pitch_bins: Annotated[int, Meta(ge=0, le=112)] = 0
-    # Unset ones are not written: features without an encoder keep the bytes of their settings, and so their cache.
+    # Unset ones are not written: settings from before these fields keep their bytes, and so their cache.
+    remove_offset: bool | msgspec.UnsetType = msgspec.UNSET
     encoder: EncoderSettings | str | msgspec.UnsetType = msgspec.UNSET
     layers: Count | msgspec.UnsetType = msgspec.UNSET
     taps: tuple[Count, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -19,6 +19,10 @@ class ShortAudioError(AudioError):
     """Audio that is shorter than one analysis window, or holds no samples."""
 
 
+class AudioWarning(UserWarning):
+    """A recording that is cut, damaged or unusual, and is read all the same."""
+
+
 class ConfigError(EmofocusError):
     """A setting that does not exist, or has a value that is not valid."""
 

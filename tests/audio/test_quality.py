@@ -51,6 +51,12 @@ def test_each_damage_is_named(recognizer: Recognizer, voice: np.ndarray) -> None
     assert "sparse" in warned(recognizer, sparse)
 
 
+def test_an_offset_is_named_and_nothing_else_is_made_of_it(recognizer: Recognizer, voice: np.ndarray) -> None:
+    """It made every pause as loud as the speech, which passed for noise."""
+    for offset in (0.003, -0.01):
+        assert warned(recognizer, voice + np.float32(offset)) == {"offset"}
+
+
 def test_a_tone_is_not_clipped(tone) -> None:
     quality = Quality()
     quality.feed(tone(hertz=440, seconds=2, level=0.9))

@@ -100,7 +100,7 @@ def test_undecodable_files_do_not_stop_the_others(emodb: Path) -> None:
     report = check("emodb", emodb)
     names = [f"wav/{path.name}" for path in files[:4]]
     assert list(report.damaged) == names
-    assert [report.damaged[name].split()[0] for name in names] == ["is", "not", "truncated:", "holds"]
+    assert [report.damaged[name].split()[0] for name in names] == ["is", "not", "cut:", "holds"]
     assert report.problems == [f"files that cannot be decoded: 4 ({', '.join(names)})"]
     assert len(report.seconds) == 531
 

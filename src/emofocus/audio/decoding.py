@@ -1,206 +1,253 @@
-"""Any audio file or array → mono samples at their own rate, block by block.
+"""Any audio file → mono samples at their own rate, block by block.
 
-soundfile decodes first; PyAV takes what it cannot (m4a, webm) and what it gets wrong (mp3, whose length it guesses when
-there is no Xing header).
+soundfile decodes most files, because it is fast. PyAV takes those that soundfile cannot read (m4a, webm), gets wrong
+(mp3, whose length it guesses when there is no Xing header) or would shorten (a FLAC whose length was never written).
 """
 
-import re
 from collections.abc import Iterator
-from os import SEEK_END
+from io import SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, cast
 
-import numpy as np
-from numpy.typing import NDArray
+from emofocus.audio.channels import Channels, mixed
+from emofocus.audio.containers import EXTENSIONS, decode_container
+from emofocus.audio.headers import (
+    FLAC_START,
+    OggLink,
+    data_chunk,
+    find,
+    is_mpeg_audio,
+    ogg_links,
+    without_long_length,
+)
+from emofocus.audio.notices import Notice, Warn, ignore
+from emofocus.audio.samples import Waveform
+from emofocus.errors import AudioError
 
-from emofocus.errors import AudioError, one_of
-
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a", ".webm")
-"""Files that a folder is searched for."""
+__all__ = ["BLOCK_SECONDS", "EXTENSIONS", "OPENED", "TOLERATED_SECONDS", "decode"]
 
 BLOCK_SECONDS = 30.0
 """Seconds decoded at a time."""
 
 TOLERATED_SECONDS = 0.025
-"""A WAV that lacks more than this of what its header promises is truncated."""
-
-Waveform: TypeAlias = NDArray[np.float32]
-
+"""A file that lacks more than this of what its header promises is cut."""
 
 OPENED = "the given file"
-"""How messages call a file that was opened by somebody else."""
+"""Name of a file in messages that was opened by somebody else."""
+
+ENDLESS = 1 << 62
+"""libsndfile counts at least so many samples in a stream of unknown length."""
+
+Blocks = Iterator[tuple[int, Channels]]
+"""Rates in hertz, and consecutive blocks of shape (channels, T_k)."""
 
 
-def decode(path: Path | BinaryIO, block_seconds: float = BLOCK_SECONDS) -> Iterator[tuple[int, Waveform]]:
+def decode(
+    source: Path | BinaryIO,
+    block_seconds: float = BLOCK_SECONDS,
+    track: int | None = None,
+    warn: Warn = ignore,
+) -> Iterator[tuple[int, Waveform]]:
     """Decode a file, or one that is open, at its own rate.
+
+    Args:
+        source: The file's path, or anything with ``read`` that gives bytes.
+        block_seconds: Seconds decoded at a time.
+        track: Number of the audio track, from 1; None for the one that the file marks as its default.
+        warn: Takes a notice of each thing that is unusual about a file that is read all the same: it is cut or
+            damaged, or has several audio tracks, or channels that cancel each other.
 
     Yields:
         The rate in hertz, and consecutive mono blocks of shape (T_k,).
 
     Raises:
-        AudioError: The file is missing, empty, not audio, or truncated; or what is open cannot be read from its start.
+        AudioError: The file is missing, empty, not audio, or has no such track.
     """
-    if not isinstance(path, Path):
-        yield from _decode_opened(_rewound(path), OPENED, block_seconds)
+    yield from mixed(_decode(source, block_seconds, track, warn), warn)
+
+
+def _decode(source: Path | BinaryIO, block_seconds: float, track: int | None, warn: Warn) -> Blocks:
+    if not isinstance(source, Path):
+        yield from _decode_opened(_rewound(source), OPENED, block_seconds, track, warn)
         return
-    if path.is_dir():
-        raise AudioError(f"{path}: is a folder, not an audio file")
-    if not path.exists():
-        raise AudioError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: is an empty file")
+    if source.is_dir():
+        raise AudioError(f"{source}: is a folder, not an audio file")
+    if not source.exists():
+        raise AudioError(f"{source}: no such file")
+    if source.is_file() and source.stat().st_size == 0:
+        raise AudioError(f"{source}: is an empty file")
     try:
         # Decoders get no name: they stumble over "12:30.m4a" and over names that are not UTF-8.
-        with path.open("rb") as opened:
-            yield from _decode_opened(opened, str(path), block_seconds)
+        with source.open("rb") as opened:
+            rewindable = opened if opened.seekable() else BytesIO(opened.read())  # a named pipe
+            yield from _decode_opened(rewindable, str(source), block_seconds, track, warn)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+        raise AudioError(f"{source}: cannot be read ({error.strerror})") from error
 
 
 def _rewound(opened: BinaryIO) -> BinaryIO:
-    """The same at its start, if it can be had from there and holds anything."""
-    if not opened.seekable():
-        raise AudioError(f"{OPENED} cannot be rewound, as a pipe cannot; pass io.BytesIO(file.read())")
-    if opened.seek(0, SEEK_END) == 0:
+    """The file at its start; a pipe, which has no way back, is read whole.
+
+    Raises:
+        AudioError: It gives text or nothing, or cannot be read.
+    """
+    try:
+        if not (hasattr(opened, "seekable") and opened.seekable()):
+            content = opened.read()
+            if not isinstance(content, bytes | bytearray | memoryview):
+                raise AudioError(f"{OPENED}: gives {type(content).__name__}, not bytes; open it with mode 'rb'")
+            opened = BytesIO(content)
+        size = opened.seek(0, SEEK_END)
+        opened.seek(0)
+        if not isinstance(opened.read(0), bytes):
+            raise AudioError(f"{OPENED}: gives text, not bytes; open it with mode 'rb'")
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise AudioError(f"{OPENED}: cannot be read ({error})") from error
+    if size == 0:
         raise AudioError(f"{OPENED}: is an empty file")
-    opened.seek(0)
     return opened
 
 
-def _decode_opened(opened: BinaryIO, name: str, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+def _decode_opened(opened: BinaryIO, name: str, block_seconds: float, track: int | None, warn: Warn) -> Blocks:
+    """Decode an open file, whose recordings may follow each other."""
+    kind = opened.read(4)
+    links = ogg_links(opened) if kind == b"OggS" else []
+    # soundfile has one track, and tells on standard error of oddities of MP3 files.
+    other = track not in (None, 1) or kind[:3] == b"ID3" or is_mpeg_audio(kind)
+    if other or any(link.tracks > 1 for link in links):
+        opened.seek(0)
+        yield from decode_container(opened, name, block_seconds, track, warn)
+        return
+    sections = [opened] if len(links) < 2 else [_section(opened, link) for link in links]
+    seconds = 0.0
+    for section in sections:
+        for rate, block in _decode_one(section, name, block_seconds, track, warn):
+            seconds += block.shape[1] / rate
+            yield rate, block
+    if links and not links[-1].whole:
+        warn(Notice("cut", f"the recording breaks off at {seconds:.2f} s"))
+
+
+def _decode_one(opened: BinaryIO, name: str, block_seconds: float, track: int | None, warn: Warn) -> Blocks:
+    """Decode one recording with soundfile, or with PyAV where soundfile would fail or stop too early."""
     file = _soundfile(opened)
     if file is None:
-        yield from decode_av(opened, name)
-    else:
-        with file:
-            yield from _decode_soundfile(file, name, block_seconds)
+        chunk = data_chunk(opened)
+        if chunk is not None and chunk.declared is None:
+            opened = cast(BinaryIO, _Section(opened, 0, chunk.start + chunk.present, without_long_length(opened)))
+        opened.seek(0)
+        yield from decode_container(opened, name, block_seconds, track, warn)
+        return
+    with file:
+        yield from _decode_soundfile(file, opened, name, block_seconds, warn)
 
 
 def _soundfile(opened: BinaryIO) -> Any | None:
-    """The same file in soundfile's hands, or None when they are the wrong ones."""
+    """The same file opened by soundfile; None if soundfile cannot read it, or would not read all of it."""
     import soundfile  # imported here: decoding is not needed to start
 
-    try:
-        file = soundfile.SoundFile(opened)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
-        opened.seek(0)
-        return None
-    if file.format not in ("MP3", "MPEG"):
-        return file
-    file.close()
     opened.seek(0)
-    return None
+    joined = opened.read(4) == FLAC_START[:4] and find(opened, FLAC_START, 4) is not None
+    opened.seek(0)
+    try:
+        file = None if joined else soundfile.SoundFile(opened)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
+        return None
+    if file is None or file.format in ("MP3", "MPEG"):
+        return None
+    return file if 0 < file.frames < ENDLESS or _has_no_samples(opened) else None
 
 
-def _decode_soundfile(file: Any, name: str, block_seconds: float) -> Iterator[tuple[int, Waveform]]:
+def _has_no_samples(opened: BinaryIO) -> bool:
+    """Whether the header names a length of 0, or nothing is behind it."""
+    position = opened.tell()
+    chunk = data_chunk(opened)
+    opened.seek(position)
+    return chunk is not None and (chunk.present == 0 or chunk.declared == 0)
+
+
+def _decode_soundfile(file: Any, opened: BinaryIO, name: str, block_seconds: float, warn: Warn) -> Blocks:
     import soundfile
 
-    rate, expected, read = int(file.samplerate), _promised_samples(file), 0
+    rate, expected, read = int(file.samplerate), _promised_samples(file, opened), 0
     try:
         # Not file.blocks(), which fills up what could not be read with whatever the memory holds.
         while len(block := file.read(max(1, int(block_seconds * rate)), dtype="float32", always_2d=True)):
             read += len(block)
-            yield rate, _mono(block.T)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{name}: damaged after {read / rate:.2f} s ({error})") from error
-    # A stream of unknown length reports a huge count; only a file that promises its length can fall short.
-    if read < expected < 1 << 62:
-        raise AudioError(f"{name}: truncated: {read} of {expected} samples could be read")
+            yield rate, block.T
+    except soundfile.LibsndfileError:
+        opened.seek(0)
+        yield from _behind(decode_container(opened, name, block_seconds, None, warn), read)
+        return
+    if expected - read > TOLERATED_SECONDS * rate:
+        warn(Notice("cut", f"{read / rate:.2f} of {expected / rate:.2f} s could be read"))
 
 
-def _promised_samples(file: Any) -> int:
-    """Samples that the header names; of a WAV, libsndfile counts what is there and logs the difference."""
-    shortened = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if not shortened:
-        return int(file.frames)
-    promised, present = map(int, shortened.groups())
-    # Programs that write to a pipe promise 2 or 4 GiB; careless ones are wrong by a few bytes.
-    if promised >= 0x7FFF0000 or present == 0:
-        return int(file.frames)
-    samples = int(file.frames) * promised // present
-    return samples if samples - file.frames > TOLERATED_SECONDS * file.samplerate else int(file.frames)
+def _behind(blocks: Blocks, samples: int) -> Blocks:
+    """Blocks without the first samples."""
+    for rate, block in blocks:
+        if block.shape[1] > samples:
+            yield rate, block[:, samples:]
+        samples = max(0, samples - block.shape[1])
 
 
-def decode_av(opened: BinaryIO, name: str) -> Iterator[tuple[int, Waveform]]:
-    """The first audio track of an open file: its rate and consecutive mono blocks; `AudioError` names ``name``."""
-    import av
-
-    try:
-        with av.open(opened) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{name}: holds no audio track")
-            for frame in _frames(container):
-                yield int(frame.sample_rate), _mono(_planar(frame))
-    except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AudioError(f"{name}: not audio that can be decoded ({reason}); {one_of(EXTENSIONS)}") from error
+def _promised_samples(file: Any, opened: BinaryIO) -> int:
+    """Samples that the header names; of some formats, libsndfile counts the samples that are there."""
+    frames = int(file.frames)
+    if file.format in ("FLAC", "OGG"):
+        return frames
+    position = opened.tell()
+    chunk = data_chunk(opened)
+    opened.seek(position)
+    if chunk is None or not chunk.declared or not chunk.present:
+        return frames
+    return max(frames, frames * chunk.declared // chunk.present)
 
 
-def _frames(container: Any) -> Iterator[Any]:
-    """Decode the first audio track; an MP3 may have tags or other junk around it, though none inside."""
-    import av
-
-    junk = None
-    for packet in container.demux(audio=0):
-        try:
-            frames = packet.decode()
-        except av.InvalidDataError as error:
-            if container.format.name != "mp3":
-                raise
-            junk = error
-            continue
-        if frames and junk:
-            raise junk
-        yield from frames
+def _section(opened: BinaryIO, link: OggLink) -> BinaryIO:
+    """One recording of an Ogg file, as a file."""
+    return cast(BinaryIO, _Section(opened, link.start, link.stop))
 
 
-def _planar(frame: Any) -> NDArray[np.float32]:
-    """Samples of a PyAV frame as (channels, T) in [-1, 1]."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T  # (T·channels,) → (channels, T)
-    return _as_float(samples)
+class _Section(RawIOBase):
+    """A part of an open file, as a file.
 
-
-def checked_rate(rate: Any) -> int:
-    """A sampling rate in hertz.
-
-    Raises:
-        AudioError: Not a positive whole number.
+    Args:
+        opened: The whole file, whose position nobody else uses.
+        start: First byte of the part.
+        stop: Byte behind its last one.
+        head: Bytes that replace its first ones.
     """
-    if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
-        raise AudioError(f"sampling_rate must be a positive whole number of hertz, not {rate!r}")
-    return int(rate)
 
+    def __init__(self, opened: BinaryIO, start: int, stop: int, head: bytes = b"") -> None:
+        super().__init__()
+        self._opened, self._start, self._size, self._head = opened, start, stop - start, head
+        self._position = 0
 
-def mono_samples(array: Any) -> Waveform:
-    """Samples (T,) or (channels, T), floats or integers of any width → their mean over channels, floats (T,).
+    def readable(self) -> bool:
+        """Yes."""
+        return True
 
-    Raises:
-        AudioError: Something else.
-    """
-    try:
-        samples = np.asarray(array)
-    except ValueError as error:  # rows of different lengths
-        raise AudioError(f"array must hold numbers of shape (T,) or (channels, T) ({error})") from error
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu" or samples.shape[:-1] == (0,):
-        raise AudioError(f"array must hold numbers of shape (T,) or (channels, T), not {samples.dtype} {samples.shape}")
-    if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
-        raise AudioError(f"array of shape {samples.shape} looks like (T, channels); pass (channels, T)")
-    return _mono(_as_float(np.atleast_2d(samples)))
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
 
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Move to an offset from the start (0), the position (1) or the end (2)."""
+        self._position = max(0, offset + (0, self._position, self._size)[whence])
+        return self._position
 
-def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Integers of any width to [-1, 1); floats as they are."""
-    if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused later
-            return samples.astype(np.float32)
-    limits = np.iinfo(samples.dtype)
-    middle = (int(limits.max) + int(limits.min) + 1) / 2  # 0 when signed, 128 for 8-bit unsigned
-    return ((samples - middle) / ((int(limits.max) - int(limits.min) + 1) / 2)).astype(np.float32)
+    def tell(self) -> int:
+        """The position."""
+        return self._position
 
-
-def _mono(channels: NDArray[np.float32]) -> Waveform:
-    """(channels, T) → (T,): the mean, so that equal channels change nothing."""
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
-        return cast(Waveform, channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32))
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; the number of bytes that were read."""
+        view = memoryview(buffer).cast("B")
+        self._opened.seek(self._start + self._position)
+        content = self._opened.read(max(0, min(len(view), self._size - self._position)))
+        replaced = self._head[self._position : self._position + len(content)]
+        content = replaced + content[len(replaced) :]
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)

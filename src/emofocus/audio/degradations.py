@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio.decoding import decode_av
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.containers import decode_container
+from emofocus.audio.loading import BLOCK_SECONDS, SAMPLING_RATE, Waveform
+from emofocus.audio.notices import ignore
 
 CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000}
 """Codec → rate that it is fed."""
@@ -78,7 +79,8 @@ def coded(codec: str, bits: int, container: str) -> Distortion:
                 output.mux(track.encode(_converted(frame, track)))
             output.mux(track.encode(None))
         stream.seek(0)
-        rates, parts = zip(*decode_av(stream, f"{bits} bit/s.{container}"), strict=True)
+        decoded = decode_container(stream, f"{bits} bit/s.{container}", BLOCK_SECONDS, None, ignore)
+        rates, parts = zip(*((rate, channels[0]) for rate, channels in decoded), strict=True)
         return audio.load({"array": np.concatenate(parts), "sampling_rate": rates[0]})
 
     return distort

@@ -3,25 +3,24 @@
 soxr does every resampling, because differing resamplers change labels.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from io import IOBase
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from io import BytesIO
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypedDict, cast
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.decoding import (
-    BLOCK_SECONDS,
-    EXTENSIONS,
-    OPENED,
-    TOLERATED_SECONDS,
-    Waveform,
-    checked_rate,
-    decode,
-    mono_samples,
-)
-from emofocus.errors import AudioError, ShortAudioError, SilentAudioError, one_of
+from emofocus.audio.channels import Channels, mixed
+from emofocus.audio.decoding import BLOCK_SECONDS, EXTENSIONS, OPENED, TOLERATED_SECONDS, decode
+from emofocus.audio.notices import Notice, Warn
+from emofocus.audio.samples import Waveform, channels_of, checked_rate
+from emofocus.errors import AudioError, AudioWarning, ShortAudioError, SilentAudioError, one_of
 
 __all__ = [
     "BLOCK_SECONDS",
@@ -33,17 +32,21 @@ __all__ = [
     "TOLERATED_SECONDS",
     "AudioArray",
     "AudioInput",
+    "Notice",
+    "Warn",
     "Waveform",
+    "channels_of",
     "check",
     "check_length",
     "check_level",
     "checked_rate",
     "decode",
     "find",
+    "holds_numbers",
     "load",
-    "mono_samples",
     "name_of",
     "stream",
+    "with_rate",
 ]
 
 SAMPLING_RATE = 16_000
@@ -66,26 +69,50 @@ class AudioArray(TypedDict):
     sampling_rate: int
 
 
-AudioInput: TypeAlias = str | Path | BinaryIO | AudioArray
-"""A file by its path or open for reading bytes, or samples with their rate."""
+class Readable(Protocol):
+    """Anything with ``read`` that gives bytes: a file opened with mode ``"rb"``, a pipe, an answer of HTTP."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Bytes, all that are left by default."""
 
 
-def load(audio: AudioInput, start: float | None = None, end: float | None = None) -> Waveform:
+AudioInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Readable | AudioArray
+"""A file by its path, its bytes, anything with ``read`` that gives them, or samples with their rate.
+
+Samples may come in anything that has ``["array"]`` and ``["sampling_rate"]``, as the audio of Hugging Face datasets
+does; of what has ``["bytes"]`` and ``["path"]``, as that has before it is decoded, the file is read.
+"""
+
+
+def load(
+    audio: AudioInput,
+    start: float | None = None,
+    end: float | None = None,
+    track: int | None = None,
+    warn: Warn | None = None,
+) -> Waveform:
     """Decode a whole clip, or a part of it.
 
     Args:
-        audio: A file's path, a file open for reading bytes, or ``{"array": samples, "sampling_rate": hertz}``.
+        audio: A file's path, its bytes, a file open for reading bytes, or
+            ``{"array": samples, "sampling_rate": hertz}``.
         start: Where the part begins, in seconds; None for the clip's beginning.
-        end: Where it ends; None for the clip's end. What is behind it is not read.
+        end: Where it ends; None for the clip's end. The file is read up to there.
+        track: Number of the audio track of a file that has several, from 1; None for its default one.
+        warn: Takes a notice of each thing that is unusual about a file that is read all the same (cut, damaged, several
+            audio tracks, channels that cancel each other); by default it becomes an `AudioWarning`.
 
     Returns:
         16 kHz mono samples of shape (T,).
 
     Raises:
-        AudioError: The file is missing, empty, not audio, truncated, too short, silent, or not finite; or it ends
-            before the part does.
+        AudioError: The file is missing, empty, not audio, or holds samples that are not finite; it has no such track,
+            or ends before the part does.
+        ShortAudioError: The part is shorter than one analysis window.
+        SilentAudioError: It is silent.
     """
-    blocks = list(stream(audio) if end is None else _until(stream(audio), round(end * SAMPLING_RATE)))
+    source = stream(audio, track=track, warn=warn)
+    blocks = list(source if end is None else _until(source, round(end * SAMPLING_RATE)))
     waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     name = name_of(audio)
     if end is not None and len(waveform) < (end - TOLERATED_SECONDS) * SAMPLING_RATE:
@@ -104,12 +131,16 @@ def _until(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
             return
 
 
-def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[Waveform]:
+def stream(
+    audio: AudioInput, block_seconds: float = BLOCK_SECONDS, track: int | None = None, warn: Warn | None = None
+) -> Iterator[Waveform]:
     """Decode block by block, so that hours of audio need the memory of seconds.
 
     Args:
-        audio: As in `load`.
+        audio: A clip, as in `load`.
         block_seconds: Seconds decoded at a time.
+        track: Number of the audio track, as in `load`.
+        warn: Takes notices, as in `load`.
 
     Yields:
         Consecutive 16 kHz mono blocks of shape (T_k,), not longer than about ``block_seconds``.
@@ -118,22 +149,65 @@ def stream(audio: AudioInput, block_seconds: float = BLOCK_SECONDS) -> Iterator[
         AudioError: As in `load`, except that only non-finite samples and undecodable files are found here;
             `check_length` and `check_level` judge the whole.
     """
-    if isinstance(audio, str | Path):
-        yield from _resampled(decode(Path(audio), block_seconds), str(audio))
-    elif isinstance(audio, IOBase):
-        yield from _resampled(decode(cast(BinaryIO, audio), block_seconds), OPENED)
-    else:
-        rate, samples = _checked_array(cast(Mapping[str, Any], audio))
-        size = max(1, int(block_seconds * rate))
-        blocks = ((rate, samples[start : start + size]) for start in range(0, len(samples), size))
-        yield from _resampled(blocks, name_of(audio))
+    name = name_of(audio)
+    file = _file(audio)
+    warn = warn or partial(_warn, name)
+    if file is not None:
+        yield from _resampled(decode(file, block_seconds, track, warn), name)
+        return
+    rate, samples = _checked_array(audio)
+    if track not in (None, 1):
+        raise AudioError(f"{name}: has no audio track {track!r} (valid: 1)")
+    size = max(1, int(block_seconds * rate))
+    blocks = ((rate, samples[:, start : start + size]) for start in range(0, samples.shape[1], size))
+    yield from _resampled(mixed(blocks, warn), name)
+
+
+def _warn(name: str, notice: Notice) -> None:
+    warnings.warn(f"{name}: {notice}", AudioWarning, stacklevel=2)
+
+
+def with_rate(audio: Any, sampling_rate: int | None) -> Any:
+    """An input, with a rate for samples that come without one.
+
+    Raises:
+        AudioError: The rate is given for a file, which has its own, or contradicts the samples' own.
+    """
+    if sampling_rate is None:
+        return audio
+    checked_rate(sampling_rate)
+    if _file(audio) is not None:
+        raise AudioError(f"{name_of(audio)}: has a rate of its own; sampling_rate is for samples")
+    own = audio.get("sampling_rate", sampling_rate) if isinstance(audio, Mapping) else sampling_rate
+    if own != sampling_rate:
+        raise AudioError(f"sampling_rate is {sampling_rate} Hz, but the given array's own is {own} Hz")
+    return audio if isinstance(audio, Mapping) else {"array": audio, "sampling_rate": sampling_rate}
+
+
+def holds_numbers(items: Sequence[Any]) -> bool:
+    """Whether a list is samples, of one channel or of several, and not a list of clips."""
+    return bool(items) and isinstance(items[0], int | float | np.number | list | tuple)
 
 
 def name_of(audio: AudioInput) -> str:
-    """How messages call this input."""
-    if isinstance(audio, str | Path):
-        return str(audio)
-    return OPENED if isinstance(audio, IOBase) else "the given array"
+    """Name of an input in messages."""
+    if isinstance(audio, str | os.PathLike):
+        return os.fsdecode(audio)
+    return "the given array" if _file(audio) is None else OPENED
+
+
+def _file(audio: Any) -> Path | BinaryIO | None:
+    """The file that an input is or holds; None for samples."""
+    if isinstance(audio, str | os.PathLike):
+        return Path(os.fsdecode(audio))
+    if isinstance(audio, bytes | bytearray | memoryview):
+        return BytesIO(audio)
+    if hasattr(audio, "read"):
+        return cast(BinaryIO, audio)
+    if isinstance(audio, Mapping) and "array" not in audio:
+        content, path = audio.get("bytes"), audio.get("path")
+        return BytesIO(content) if content else Path(path) if path else None
+    return None
 
 
 def check(waveform: Waveform, name: str) -> None:
@@ -144,7 +218,7 @@ def check(waveform: Waveform, name: str) -> None:
         SilentAudioError: No sample is above `SILENCE_DB`.
     """
     check_length(len(waveform), name)
-    check_level(float(np.abs(waveform).max()), name)
+    check_level(float(waveform.max() - waveform.min()) / 2, name)
 
 
 def check_length(samples: int, name: str) -> None:
@@ -159,7 +233,7 @@ def check_length(samples: int, name: str) -> None:
 
 
 def check_level(peak: float, name: str) -> None:
-    """Refuse silence (`SilentAudioError`); ``peak`` is the largest absolute sample."""
+    """Refuse silence (`SilentAudioError`); ``peak`` is the largest absolute sample, without a DC offset."""
     if peak < 10 ** (SILENCE_DB / 20):
         raise SilentAudioError(f"{name}: is silent (no sample above {SILENCE_DB:.0f} dBFS)")
 
@@ -182,29 +256,37 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _checked_array(audio: Mapping[str, Any]) -> tuple[int, Waveform]:
-    if not isinstance(audio, Mapping) or "sampling_rate" not in audio or "array" not in audio:
+def _checked_array(audio: Any) -> tuple[int, Channels]:
+    """Rate and samples (channels, T) of anything that has them by name."""
+    try:
+        rate, array = audio["sampling_rate"], audio["array"]
+    except Exception as error:  # any object may come, and raise any error
         raise AudioError(
             f"an array needs its rate: pass {{'array': samples, 'sampling_rate': hertz}}, not {type(audio).__name__}"
-        )
-    return checked_rate(audio["sampling_rate"]), mono_samples(audio["array"])
+        ) from error
+    return checked_rate(rate), channels_of(array, whole=True)
 
 
 def _resampled(blocks: Iterator[tuple[int, Waveform]], name: str) -> Iterator[Waveform]:
-    """Bring a stream of blocks to 16 kHz without a seam between them."""
+    """Bring a stream of blocks to 16 kHz without a seam between blocks of one rate."""
+    for rate, stretch in groupby(blocks, key=itemgetter(0)):
+        waveforms = (_checked(block, name) for _, block in stretch)
+        yield from waveforms if rate == SAMPLING_RATE else _at_16_khz(waveforms, rate)
+
+
+def _checked(block: Waveform, name: str) -> Waveform:
+    """Refuse samples that are no sound (`AudioError`)."""
+    if not np.isfinite(block).all():
+        raise AudioError(f"{name}: holds NaN or infinite samples")
+    if len(block) and float(np.abs(block).max()) > LARGEST:
+        raise AudioError(f"{name}: holds samples of {np.abs(block).max():.3g}, which is no sound (full scale is 1)")
+    return block
+
+
+def _at_16_khz(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
     import soxr
 
-    resampler, source_rate = None, None
-    for rate, block in blocks:
-        if not np.isfinite(block).all():
-            raise AudioError(f"{name}: holds NaN or infinite samples")
-        if len(block) and float(np.abs(block).max()) > LARGEST:
-            raise AudioError(f"{name}: holds samples of {np.abs(block).max():.3g}, which is no sound (full scale is 1)")
-        if source_rate not in (None, rate):
-            raise AudioError(f"{name}: changes its rate midway, from {source_rate} to {rate} Hz")
-        source_rate = rate
-        if rate != SAMPLING_RATE and resampler is None:
-            resampler = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32", quality="HQ")
-        yield block if resampler is None else resampler.resample_chunk(block)
-    if resampler is not None:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    resampler = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

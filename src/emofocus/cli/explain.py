@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from emofocus import audio
+from emofocus.audio.notices import ignore
 from emofocus.cli.options import ANY_PATH
 from emofocus.errors import ConfigError, one_of
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
@@ -94,7 +95,7 @@ def _refuse_length(clip: Path, start: float | None, end: float | None, maps: boo
     """Refuse a picture of minutes, which nobody could read, before the work is done (ConfigError)."""
     if maps or (end is not None and end - (start or 0.0) <= LONGEST_PICTURE):
         return
-    samples = sum(map(len, audio.stream(clip)))
+    samples = sum(map(len, audio.stream(clip, warn=ignore)))
     seconds = min(samples / audio.SAMPLING_RATE, end or float("inf")) - (start or 0.0)
     if seconds > LONGEST_PICTURE:
         raise ConfigError(

@@ -121,7 +121,7 @@ def _hear(root: Path, file: File) -> File:
 def _hear_blocks(file: File, path: Path) -> float:
     """Let every utterance of a file hear it; its length in seconds."""
     position, rate = 0, 1
-    for rate, block in decode(path):
+    for rate, block in decode(path, warn=_refuse_damage):
         if not np.isfinite(block).all():
             raise AudioError("holds NaN or infinite samples")
         for sound in file.sounds:
@@ -129,6 +129,12 @@ def _hear_blocks(file: File, path: Path) -> float:
         position += len(block)
     audio.check_length(position, str(path))
     return position / rate
+
+
+def _refuse_damage(notice: audio.Notice) -> None:
+    """A corpus holds no file that is cut or damaged."""
+    if notice.kind in ("cut", "damaged"):
+        raise AudioError(str(notice))
 
 
 def _refuse_times_behind(sounds: Iterable[Sound], seconds: float) -> None:

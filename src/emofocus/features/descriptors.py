@@ -166,7 +166,7 @@ class Prosody(nn.Module):
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
         self.sampling_rate = settings.sampling_rate
-        self.spectrum = SquaredSpectrum(PITCH_WINDOW, settings.hop)
+        self.spectrum = SquaredSpectrum(PITCH_WINDOW, settings.hop, settings.remove_offset is True)
         bins = np.arange(PITCH_WINDOW // 2 + 1)
         # Lags between samples too: high voices' peaks are narrow, and would look lower than their octave's.
         longest, shortest = (settings.sampling_rate / hertz for hertz in (LOWEST_PITCH, HIGHEST_PITCH))

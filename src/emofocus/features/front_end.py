@@ -67,8 +67,8 @@ class Samples(nn.Module):
 
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
-        if settings.pitch_bins or settings.deltas or settings.also:
-            raise ConfigError("features 'waveform' take no pitch_bins, deltas or also")
+        if settings.pitch_bins or settings.deltas or settings.also or settings.remove_offset is True:
+            raise ConfigError("features 'waveform' take no pitch_bins, deltas, also or remove_offset")
         self.size = settings.hop
 
     def blocks(self, waveform: Tensor, lengths: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -131,8 +131,8 @@ class Base(Protocol):
 
 def pretrained(settings: FeatureSettings) -> Base:
     """Features of an encoder (ConfigError: others are asked for beside them)."""
-    if settings.pitch_bins or settings.deltas or settings.also:
-        raise ConfigError(f"features {settings.name!r} take no pitch_bins, deltas or also")
+    if settings.pitch_bins or settings.deltas or settings.also or settings.remove_offset is True:
+        raise ConfigError(f"features {settings.name!r} take no pitch_bins, deltas, also or remove_offset")
     return EncoderFeatures(settings)
 
 

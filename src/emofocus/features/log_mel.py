@@ -51,7 +51,7 @@ class LogMel(nn.Module):
         self.further = nn.ModuleList([*further, PitchGram(settings)] if settings.pitch_bins else further)
         self.size = settings.mels + sum(item.size for item in further) + settings.pitch_bins
         self.blur_limit = BLUR_LIMIT
-        self.spectrum = SquaredSpectrum(settings.window, settings.hop)
+        self.spectrum = SquaredSpectrum(settings.window, settings.hop, settings.remove_offset is True)
         # In units of the floor, logarithms begin at 0: small numbers, whose sums keep their digits.
         filters = mel_filters(settings.sampling_rate, settings.window, settings.mels) / POWER_FLOOR
         peaks = self.spectrum.energy * filters.max(axis=0)

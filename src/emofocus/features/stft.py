@@ -24,20 +24,24 @@ class SquaredSpectrum(nn.Module):
     Frames in float32 are transformed in float32, whose error follows the loudest bin, and others in float64. ONNX
     gets all in float64, as two matrix products (`two_step_power`), because its runtimes transform 400 points slowly.
 
+    With ``remove_offset``, the frames that `blocks` gives have no DC offset: their mean under the window is 0.
+
     Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32; what is exported to ONNX gives power in
     an order of its own. `times` and `power_of_bins` take either.
     """
 
     window: Tensor
+    averaging: Tensor
     rounded_window: Tensor
     shares: Tensor
 
-    def __init__(self, window: int = 400, hop: int = 160) -> None:
+    def __init__(self, window: int = 400, hop: int = 160, remove_offset: bool = False) -> None:
         super().__init__()
         if window % 4:
             raise ConfigError(f"window must be a multiple of 4 samples, not {window}")
-        self.size, self.hop = window, hop
+        self.size, self.hop, self.remove_offset = window, hop, remove_offset
         weights = hann(window)
+        self.register_buffer("averaging", torch.tensor(weights / weights.sum()), persistent=False)
         self.register_buffer("window", torch.tensor(weights), persistent=False)
         self.register_buffer("rounded_window", self.window.float(), persistent=False)
         self.energy = window * float((weights**2).sum())
@@ -66,10 +70,16 @@ class SquaredSpectrum(nn.Module):
         margin = waveform.new_zeros(batch, self.size // 2)
         padded = torch.cat([margin, waveform, margin], dim=1)  # in a third of the time of `pad`
         if torch.onnx.is_in_onnx_export():
-            yield self.chunked_frames(padded)
+            yield self.centered(self.chunked_frames(padded))
             return
         frames = padded.unfold(1, self.size, self.hop)  # (B, n, N), a view
-        yield from torch.split(frames, max(1, BLOCK_FRAMES // batch), dim=1)
+        yield from map(self.centered, torch.split(frames, max(1, BLOCK_FRAMES // batch), dim=1))
+
+    def centered(self, frames: Tensor) -> Tensor:
+        """Frames (…, N) without their offset, if it is to be removed."""
+        if not self.remove_offset:
+            return frames
+        return frames - (frames @ self.averaging.to(frames.dtype)[:, None])
 
     def chunked_frames(self, padded: Tensor) -> Tensor:
         """(B, T + N) → (B, n, N): overlapping windows, glued from chunks that hop and window share."""

@@ -145,25 +145,27 @@ def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipR
     """Recognize some clips together: the results, in order."""
     results: dict[int, Prediction | AudioError] = {}
     short: dict[int, Waveform] = {}
+    notices: list[list[audio.Notice]] = [[] for _ in items]
     for number, item in enumerate(items):
         try:
-            waveform = _load(item)
+            waveform = _load(item, notices[number].append)
             if waveform is None:
                 results[number] = recognizer(str(item.path))
             else:
                 short[number] = waveform
         except AudioError as error:
             results[number] = error
-    results |= dict(zip(short, recognize_together(recognizer, list(short.values())), strict=True))
+    for number, prediction in zip(short, recognize_together(recognizer, list(short.values())), strict=True):
+        results[number] = prediction.with_notices(notices[number])
     return [(item, results[number]) for number, item in enumerate(items)]
 
 
-def _load(item: Item) -> Waveform | None:
+def _load(item: Item, warn: audio.Warn) -> Waveform | None:
     """Samples of a clip (T,), 16 kHz; None if it is longer than `LONGEST_SECONDS`."""
     if item.start is not None or item.end is not None:
-        return audio.load(item.path, item.start, item.end)
+        return audio.load(item.path, item.start, item.end, warn=warn)
     blocks, samples = [], 0
-    for block in audio.stream(item.path):
+    for block in audio.stream(item.path, warn=warn):
         blocks.append(block)
         samples += len(block)
         if samples > LONGEST_SECONDS * SAMPLING_RATE:

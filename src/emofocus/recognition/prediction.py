@@ -1,13 +1,13 @@
 """The result of recognition: a label, its probability, and the same for each segment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.loading import SAMPLING_RATE, Notice
 from emofocus.config import ModelConfig
 
 Array = NDArray[np.float32]
@@ -87,7 +87,8 @@ class Prediction:
         duration: Length of the clip in seconds.
         timeline: One `Segment` after the other.
         confident: Whether the probability of the label reaches the threshold.
-        warnings: Faults of the recording, each a word and its reason: soft, clipped, narrow, noisy, sparse, unlike.
+        warnings: Faults of the recording, each a word and its reason: cut, damaged, tracks, inverted, soft,
+            clipped, narrow, noisy, sparse, unlike.
     """
 
     label: str
@@ -96,6 +97,10 @@ class Prediction:
     timeline: Timeline
     confident: bool = True
     warnings: tuple[str, ...] = ()
+
+    def with_notices(self, notices: Sequence[Notice]) -> "Prediction":
+        """The same prediction whose warnings begin with the notices of reading its file."""
+        return replace(self, warnings=(*map(str, notices), *self.warnings)) if notices else self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the form of the JSON output."""

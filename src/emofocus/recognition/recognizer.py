@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from msgspec.structs import replace
 
@@ -112,17 +112,40 @@ class Recognizer:
         config = replace(self.config, segment=replace(self.config.segment, hop=frames))
         return Recognizer(self.engine, config, self.threshold)
 
-    def __call__(self, audio_input: AudioInput) -> Prediction:
-        """Recognize one clip of any length.
+    @overload
+    def __call__(
+        self, audio_input: AudioInput, sampling_rate: int | None = None, track: int | None = None
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self, audio_input: list[Any], sampling_rate: int | None = None, track: int | None = None
+    ) -> list[Prediction]: ...
+    @overload
+    def __call__(self, audio_input: Any, sampling_rate: int, track: int | None = None) -> Prediction: ...
+    def __call__(
+        self, audio_input: Any, sampling_rate: int | None = None, track: int | None = None
+    ) -> Prediction | list[Prediction]:
+        """Recognize one clip of any length, or a list of clips.
 
         Args:
-            audio_input: Path of a file, a file open for reading bytes, or
-                ``{"array": samples, "sampling_rate": hertz}``.
+            audio_input: A file's path, its bytes, anything with ``read`` that gives them, or
+                ``{"array": samples, "sampling_rate": hertz}``; or, with ``sampling_rate``, samples of shape (T,) or
+                (channels, T). A list of any of these gives a list of predictions; a list of numbers is samples.
+            sampling_rate: Rate in hertz of samples that come without it.
+            track: Number of the audio track of a file that has several, from 1; None for its default one.
 
         Raises:
             AudioError: The audio cannot be read, or holds nothing that can be recognized.
         """
-        return self.scorer.score_recording(audio.stream(audio_input), audio.name_of(audio_input))
+        if isinstance(audio_input, list) and not audio.holds_numbers(audio_input):
+            return [self._recognize(item, sampling_rate, track) for item in audio_input]
+        return self._recognize(audio_input, sampling_rate, track)
+
+    def _recognize(self, audio_input: Any, sampling_rate: int | None, track: int | None) -> Prediction:
+        clip = audio.with_rate(audio_input, sampling_rate)
+        notices: list[audio.Notice] = []
+        blocks = audio.stream(clip, track=track, warn=notices.append)
+        return self.scorer.score_recording(blocks, audio.name_of(clip)).with_notices(notices)
 
     def explain(
         self,

@@ -76,7 +76,7 @@ class Scorer:
             quality.feed(block)
             runner.feed(block)
         audio.check_length(quality.samples, name)
-        audio.check_level(quality.peak, name)
+        audio.check_level(quality.swing, name)
         runner.finish()
         return self._predict(np.concatenate(logits), np.concatenate(level), quality, start)
 
@@ -120,7 +120,8 @@ class Scorer:
         starts, ends = segment_times(len(logits), duration, config)
         timeline = Timeline(start + starts, start + ends, softmax(logits, config.temperature), speech, config.labels)
         scores, label = scores_by_label(probabilities, config.labels), config.labels[int(probabilities.argmax())]
-        warnings = quality.warnings(level, float(energy(mean)), config.energy)
+        removed = config.features.remove_offset is True
+        warnings = quality.warnings(level, float(energy(mean)), config.energy, removed)
         return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, warnings)
 
 

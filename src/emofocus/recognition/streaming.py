@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import LARGEST, SAMPLING_RATE, Waveform, checked_rate, mono_samples
+from emofocus.audio.channels import ChannelMixer
+from emofocus.audio.loading import LARGEST, SAMPLING_RATE, Waveform, channels_of, checked_rate
 from emofocus.audio.resampling import StreamResampler
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.engine import Array
@@ -94,6 +95,7 @@ class StreamState:
         resampler: Brings chunks to 16 kHz, without a seam.
         voice: Decides which frames are speech.
         smoother: Averages the scores of segments.
+        mixer: Mixes channels.
         waveform: Last samples (T,), 16 kHz: those that windows or deltas of later frames reach.
         lost: Whether each of these samples was lost (T,).
         received: Number of samples so far, at 16 kHz.
@@ -109,6 +111,7 @@ class StreamState:
     resampler: StreamResampler
     voice: EnergyVoice
     smoother: Smoother
+    mixer: ChannelMixer = field(default_factory=ChannelMixer)
     waveform: Waveform = field(default_factory=lambda: np.zeros(0, np.float32))
     lost: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     received: int = 0
@@ -128,7 +131,7 @@ class StreamState:
     def copy(self) -> "StreamState":
         """Another state that goes on from here."""
         resampler, voice, smoother = self.resampler.copy(), copy(self.voice), copy(self.smoother)
-        return replace(self, resampler=resampler, voice=voice, smoother=smoother)
+        return replace(self, resampler=resampler, voice=voice, smoother=smoother, mixer=self.mixer.copy())
 
     def append_samples(self, samples: Waveform, lost: bool, last: bool) -> None:
         """Add samples (T,) at the stream's own rate."""
@@ -268,7 +271,7 @@ class StreamingRecognizer:
                 "another one"
             )
         self._refuse_finished()
-        samples = mono_samples(chunk)
+        samples = self._state.mixer(channels_of(chunk))
         good = np.abs(samples) <= LARGEST  # False for NaN, too
         whole = bool(good.all())
         return self._receive(samples if whole else np.where(good, samples, np.float32(0)), damaged=not whole)

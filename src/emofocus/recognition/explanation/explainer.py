@@ -1,6 +1,7 @@
 """Explainer: scores a clip, and keeps the attention behind the prediction."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,14 @@ def explain(
             f"{scorer.config.model} has no attention to explain: its {scorer.engine.path.name} has no such output"
         )
     name = audio.name_of(audio_input)
+    notices: list[audio.Notice] = []
     try:
-        waveform = audio.load(audio_input, start, end)
+        waveform = audio.load(audio_input, start, end, warn=notices.append)
     except SilentAudioError as error:
         raise SilentAudioError(f"{error}: there is nothing to attend to") from error
     explainer = Explainer(scorer, waveform, name, start or 0.0)
-    return explainer.explain(explainer.choose(segments))
+    explanation = explainer.explain(explainer.choose(segments))
+    return replace(explanation, prediction=explanation.prediction.with_notices(notices)) if notices else explanation
 
 
 class Explainer:
