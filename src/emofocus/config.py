@@ -227,7 +227,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
         return ModelConfig.of(model, labels, license=license, **held)
 
 
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=msgspec.Struct)
 
 
 def parse(kind: type[AnySettings], values: Any, source: str) -> AnySettings:
@@ -242,7 +242,7 @@ def parse(kind: type[AnySettings], values: Any, source: str) -> AnySettings:
         raise ConfigError(f"{source}: {error}{_valid_keys(kind, str(error))}") from None
 
 
-def _valid_keys(kind: type[Settings], message: str) -> str:
+def _valid_keys(kind: type[msgspec.Struct], message: str) -> str:
     """The names that would have been right, when a name was wrong."""
     if "unknown field" not in message:
         return ""

@@ -184,7 +184,7 @@ def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corp
     heard = Heard(tmp_path / "cache", None)
     nowhere = tmp_path / "nowhere" / "mark"
     result, rows, files = fold_there(device, board, version_and_host(), "x", experiment, None, heard, nowhere, 0)
-    assert result["fold"] == 0
+    assert result.fold == 0
     assert len(rows) == len(experiment.folds[0].test)
     assert sorted(files) == ["config.json", "model.safetensors"]
     assert "epoch 1, validation UA" in board.news[-1]["note"]

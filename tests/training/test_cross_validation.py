@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.cli.main import app
-from emofocus.config import NetworkSettings, Recipe, load_model_config
+from emofocus.config import NetworkSettings, Recipe, load_model_config, parse
 from emofocus.corpora import read_corpus
 from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
@@ -38,7 +38,7 @@ from emofocus.training.fabric import make_fabric
 from emofocus.training.options import FabricOptions
 from emofocus.training.predictions import measure_row_calibration, measure_rows
 from emofocus.training.scoring import mean_logits, score
-from emofocus.training.summary import averages
+from emofocus.training.summary import Summary, averages, plain, read_summary
 from helpers.paths import RESULTS
 from helpers.properties import cases
 from helpers.trees import iemocap_tree, some_turns
@@ -121,6 +121,18 @@ def test_every_committed_result_has_the_audit_of_its_split_beside_it(path: Path)
     assert found["passed"] is not path.relative_to(RESULTS).parts[1].startswith("random")
 
 
+@pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: "/".join(path.relative_to(RESULTS).parts[:-1]))
+def test_every_committed_summary_is_read_in_full_and_written_in_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    """Keys that older versions lacked stay away. An older recipe lacks settings, and combined runs have several."""
+    stated = json.loads(path.read_text())
+    if "members" in stated:
+        assert plain(parse(Summary, stated, str(path))) == stated
+        return
+    parse(Summary, stated, str(path)).write(tmp_path / "summary.json")
+    assert (tmp_path / "summary.json").read_text() == path.read_text()
+    assert plain(read_summary(path)) | {"recipe_settings": stated["recipe_settings"]} == stated
+
+
 def test_ravdess_is_committed_under_both_protocols() -> None:
     assert {path.relative_to(RESULTS).parts[:2] for path in SUMMARIES} >= {
         ("ravdess", "speaker"),
@@ -166,7 +178,7 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
     monkeypatch.setattr(
         module, "run_fold", lambda e, number, *rest: (trained.append(number), real(e, number, *rest))[1]
     )
-    summary = cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache))
+    summary = plain(cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache)))
     assert trained == [0, 1, 2, 3, 4]
     assert summary == json.loads((out / "summary.json").read_text())
     keys = {
@@ -196,12 +208,12 @@ def test_cross_validation_resumes_fold_by_fold_and_writes_what_it_promises(
     assert_fitted_on_validation_alone(summary, experiment_of(small_corpus), out, cache)
     # A third call finds everything done.
     monkeypatch.setattr(module, "run_fold", lambda *_: pytest.fail("trained again"))
-    assert cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache)) == summary
+    assert plain(cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache))) == summary
     # So does one that finds results of a version that timed nothing.
     for item in summary["folds"]:
         del item["seconds"]
     (out / "summary.json").write_text(json.dumps(summary))
-    assert cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache)) == summary
+    assert plain(cross_validate(experiment_of(small_corpus), out, fabric, source_of(small_corpus, cache))) == summary
 
 
 def assert_calibrated(summary: dict[str, Any], rows: list[dict[str, str]], out: Path) -> None:

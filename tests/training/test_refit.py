@@ -30,6 +30,7 @@ from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, fit
 from emofocus.training.options import FabricOptions
 from emofocus.training.refit import refitted
+from emofocus.training.summary import plain
 from helpers.speech import LABELS, speech_of
 
 RECIPE = Recipe(epochs=2, batch_size=16, network=NetworkSettings(dropout=0.0))
@@ -45,7 +46,7 @@ class Runs(NamedTuple):
     cache: Cache
 
     def cross_validate(self, experiment: Experiment, out: Path) -> dict[str, Any]:
-        return cross_validate(experiment, out, make_fabric(FabricOptions(devices=1, threads=1)), self.source)
+        return plain(cross_validate(experiment, out, make_fabric(FabricOptions(devices=1, threads=1)), self.source))
 
 
 @pytest.fixture(scope="module")

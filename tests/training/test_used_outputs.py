@@ -22,6 +22,7 @@ from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
 from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.runs import train
+from emofocus.training.summary import plain
 from helpers.toy import TOY_RECIPE, Toy
 
 
@@ -197,7 +198,7 @@ def cross_validated(root: Path, cache: Cache, out: Path, seed: int = 0, precisio
     recipe = Recipe(epochs=1, batch_size=32)
     experiment = Experiment(corpus, "toy", "tiny", recipe, make_folds(corpus, "random", seed, count=3), seed)
     fabric = make_fabric(FabricOptions(devices=1, threads=1))
-    return cross_validate(experiment, out, fabric, CachedSpeech(corpus, cache), precision=precision)
+    return plain(cross_validate(experiment, out, fabric, CachedSpeech(corpus, cache), precision=precision))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
 from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.setup import make_experiment
-from emofocus.training.summary import print_summary
+from emofocus.training.summary import Summary, print_summary
 from emofocus.utils.atomic import replacing
 
 
@@ -77,7 +77,7 @@ def crossval_on_ray(address: str, options: ExperimentOptions, device: FabricOpti
     print_summary(summary)
 
 
-def run_all(address: str, runs: Sequence[Run], resources: Resources) -> list[dict[str, Any] | EmofocusError]:
+def run_all(address: str, runs: Sequence[Run], resources: Resources) -> list[Summary | EmofocusError]:
     """Cross-validate several experiments; folds of all of them are queued at once.
 
     Args:
@@ -116,7 +116,7 @@ def _started(
     board: Any,
     stop: threading.Event,
     show: Callable[[], None],
-) -> list[Future[dict[str, Any]]]:
+) -> list[Future[Summary]]:
     """A thread each, that mostly waits. Features and audits are made one run after the other, while folds train."""
     started = []
     for run in runs:
@@ -127,13 +127,11 @@ def _started(
     return started
 
 
-def _summaries(
-    started: Sequence[Future[dict[str, Any]]], show: Callable[[], None]
-) -> list[dict[str, Any] | EmofocusError]:
+def _summaries(started: Sequence[Future[Summary]], show: Callable[[], None]) -> list[Summary | EmofocusError]:
     while wait(started, timeout=1.0).not_done:
         show()
     show()
-    found: list[dict[str, Any] | EmofocusError] = []
+    found: list[Summary | EmofocusError] = []
     for future in started:
         try:
             found.append(future.result())
@@ -144,7 +142,7 @@ def _summaries(
 
 def _cross_validate(
     ray: Ray, run: Run, task: Callable[..., Any], board: Any, prepared: threading.Event, stop: threading.Event
-) -> dict[str, Any]:
+) -> Summary:
     def folds(numbers: Sequence[int]) -> Iterator[FoldResult]:
         with _mark(run.out) as mark:
             experiment = ray.put(run.experiment)
@@ -179,7 +177,7 @@ def _finished(ray: Ray, run: Run, queued: dict[Any, int], board: Any, stop: thre
             for name, content in files.items():
                 with replacing(run.out / f"fold-{number}" / name) as temporary:
                     temporary.write_bytes(content)
-            board.tell.remote(key, state=DONE, note=f"test UA {result['ua']:.1%}")
+            board.tell.remote(key, state=DONE, note=f"test UA {result.ua:.1%}")
             yield result, rows
     if failed:
         raise failed[0]

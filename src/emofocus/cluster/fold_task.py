@@ -21,6 +21,7 @@ from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import ACCELERATORS, PRECISIONS, make_fabric
 from emofocus.training.options import FabricOptions
 from emofocus.training.predictions import PredictionRow
+from emofocus.training.summary import FoldEntry
 from emofocus.utils.progress import use_plain_lines
 
 RETRIES = 5
@@ -92,7 +93,7 @@ def fold_there(
     heard: Heard | None,
     mark: Path,
     number: int,
-) -> tuple[dict[str, Any], list[PredictionRow], dict[str, bytes]]:
+) -> tuple[FoldEntry, list[PredictionRow], dict[str, bytes]]:
     """A fold, on whatever node; a task of Ray.
 
     Where the folder of results is seen from here, it is trained in, and a fold that was killed goes on from its last

@@ -2,7 +2,7 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from msgspec import Meta
@@ -13,12 +13,12 @@ from emofocus.cluster.fold_task import Resources
 from emofocus.config import Settings, parse
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.metrics.classification import Metrics
 from emofocus.splits.folds import Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
 from emofocus.training.options import FabricOptions, SourceOptions
 from emofocus.training.setup import describe, find_source, recipe_of, with_embedding
+from emofocus.training.summary import Summary
 from emofocus.utils.progress import log_line
 
 Name = Annotated[str, Meta(min_length=1)]
@@ -140,7 +140,7 @@ def _experiment(
     return Experiment(source.corpus, model, name, settings, folds[protocol, seed], seed)
 
 
-def _print(runs: list[Run], found: list[dict[str, Any] | EmofocusError]) -> None:
+def _print(runs: list[Run], found: list[Summary | EmofocusError]) -> None:
     """One line a run."""
     from rich import box
     from rich.console import Console
@@ -151,6 +151,5 @@ def _print(runs: list[Run], found: list[dict[str, Any] | EmofocusError]) -> None
         if isinstance(told, EmofocusError):
             table.add_row(run.name, "failed")
             continue
-        figures = (f"{100 * told[name]['mean']:.2f} ± {100 * told[name]['std']:.2f}" for name in Metrics._fields)
-        table.add_row(run.name, str(len(told["folds"])), *figures)
+        table.add_row(run.name, str(len(told.folds)), *map(str, (told.wa, told.ua, told.macro_f1)))
     Console().print(table)

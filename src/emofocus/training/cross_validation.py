@@ -10,7 +10,7 @@ import msgspec
 import torch
 from lightning_fabric import Fabric
 
-from emofocus.config import ModelConfig
+from emofocus.config import ModelConfig, parse
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechSource
 from emofocus.errors import SplitError
@@ -30,13 +30,13 @@ from emofocus.training.predictions import (
     recalls,
 )
 from emofocus.training.scoring import mean_logits
-from emofocus.training.summary import averages, read_summary
+from emofocus.training.summary import FoldEntry, Summary, plain, read_summary
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import PROVENANCE, refuse_other_work, resumes, write_record
 from emofocus.version import __version__
 
-FoldResult = tuple[dict[str, Any], list[PredictionRow]]
+FoldResult = tuple[FoldEntry, list[PredictionRow]]
 """A fold's entry in `summary.json`, and its lines of `predictions.csv`."""
 
 FoldRunner = Callable[[Sequence[int]], Iterable[FoldResult]]
@@ -50,7 +50,7 @@ def cross_validate(
     source: SpeechSource,
     runner: FoldRunner | None = None,
     precision: str = "32-true",
-) -> dict[str, Any]:
+) -> Summary:
     """Audit the folds, train and test every one; write what recomputes it.
 
     That is `summary.json`, `predictions.csv`, `folds.json` and `audit.json`, below ``out``.
@@ -74,8 +74,7 @@ def cross_validate(
         SplitError: The folds leak.
     """
     summary, rows = by_first(fabric, lambda: _resume(out, experiment, provenance(experiment, source, precision)))
-    done = {item["fold"] for item in summary["folds"]}
-    todo = [number for number in range(len(experiment.folds)) if number not in done]
+    todo = [number for number in range(len(experiment.folds)) if number not in summary.numbers]
     if not todo:
         return summary
     with first_of_machine(fabric):
@@ -84,20 +83,19 @@ def cross_validate(
     if fabric.is_global_zero:
         write_folds(experiment.folds, experiment.corpus, out / "folds.json")
         write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
-    summary["audit"] = audited.counts()
+    summary = msgspec.structs.replace(summary, audit=audited.counts())
 
     def one_after_the_other(numbers: Sequence[int]) -> Iterable[FoldResult]:
         for number in numbers:
             yield run_fold(experiment, number, speech, out / f"fold-{number}", fabric)
 
-    for result, fold_rows in (runner or one_after_the_other)(todo):
+    for entry, fold_rows in (runner or one_after_the_other)(todo):
         rows = sorted(rows + fold_rows, key=lambda row: int(row["fold"]))  # stable: as if one had followed another
-        summary["folds"] = sorted([*summary["folds"], result], key=lambda item: int(item["fold"]))
-        summary |= averages(summary["folds"])
+        summary = summary.with_fold(entry)
         if fabric.is_global_zero:
             write_text(out / "predictions.csv", csv_text(rows))
-            write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-            (out / f"fold-{result['fold']}" / "last.safetensors").unlink(missing_ok=True)
+            summary.write(out / "summary.json")
+            (out / f"fold-{entry.fold}" / "last.safetensors").unlink(missing_ok=True)
     return summary
 
 
@@ -142,36 +140,46 @@ def run_fold(
         f"{title}: test WA {found.wa:.2%}, UA {found.ua:.2%} (epoch {fitted.best_epoch}); temperature "
         f"{calibration.temperature:.2f}: calibration error {calibrated.ece_before:.2%} → {calibrated.ece:.2%}"
     )
-    result = _fold_entry(number, fold, fitted, calibration, found._asdict() | calibrated._asdict())
-    result["precision"] = fabric._precision.precision  # of training alone: what is scored runs in float32
+    figures = found._asdict() | calibrated._asdict()
+    entry = _fold_entry(number, fold, fitted, calibration, figures, str(fabric._precision.precision))
     if fabric.is_global_zero:
-        save_config(folder, _with_provenance(experiment, result, rows))
-    return result, rows
+        save_config(folder, _with_provenance(experiment, entry, rows))
+    return entry, rows
 
 
 def _fold_entry(
-    number: int, fold: Fold, fitted: Fitted, calibration: Calibration, figures: dict[str, float | None]
-) -> dict[str, Any]:
+    number: int,
+    fold: Fold,
+    fitted: Fitted,
+    calibration: Calibration,
+    figures: dict[str, float | None],
+    precision: str,
+) -> FoldEntry:
     valid = {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
-    return {
-        "fold": number,
-        "train": len(fold.train),
-        "valid": len(fold.valid),
-        "test": len(fold.test),
-        "best_epoch": fitted.best_epoch,
-        "seconds": None if fitted.seconds is None else round(fitted.seconds, 1),
-        "temperature": calibration.temperature,
-        "threshold": calibration.threshold,
-        "energy": calibration.energy,
-        **{name: None if value is None else round(value, 6) for name, value in (figures | valid).items()},
-        "version": __version__,
-        "history": [[value and round(value, 5) for value in item.figures] for item in fitted.history],
+    rounded: dict[str, Any] = {
+        name: None if value is None else round(value, 6) for name, value in (figures | valid).items()
     }
+    return FoldEntry(
+        fold=number,
+        train=len(fold.train),
+        valid=len(fold.valid),
+        test=len(fold.test),
+        best_epoch=fitted.best_epoch,
+        seconds=None if fitted.seconds is None else round(fitted.seconds, 1),
+        temperature=calibration.temperature,
+        threshold=calibration.threshold,
+        energy=calibration.energy,
+        version=__version__,
+        history=[[value and round(value, 5) for value in item.figures] for item in fitted.history],
+        precision=precision,
+        **rounded,
+    )
 
 
-def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Sequence[PredictionRow]) -> ModelConfig:
-    fitted = {name: result[name] for name in ("temperature", "threshold", "energy")}  # fields of the config itself
-    training = {key: value for key, value in result.items() if key not in {"history", "seconds", *fitted}} | {
+def _with_provenance(experiment: Experiment, entry: FoldEntry, rows: Sequence[PredictionRow]) -> ModelConfig:
+    result = plain(entry)
+    fitted = {name: result.pop(name) for name in ("temperature", "threshold", "energy")}  # fields of the config itself
+    training = {name: value for name, value in result.items() if name not in ("history", "seconds")} | {
         "corpus": experiment.corpus.name,
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,
@@ -184,7 +192,7 @@ def _with_provenance(experiment: Experiment, result: dict[str, Any], rows: Seque
     return msgspec.structs.replace(experiment.config(), training=training, **fitted)
 
 
-def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tuple[dict[str, Any], list[PredictionRow]]:
+def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tuple[Summary, list[PredictionRow]]:
     """What earlier runs of the same experiment finished.
 
     A run of an older version has no record of its recordings: its summary alone must agree, and it gets one.
@@ -192,16 +200,16 @@ def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tup
     path, summary = out / "summary.json", None
     if path.exists():
         summary = read_summary(path)
-        refuse_other_work(out, summary, experiment.identity())
+        refuse_other_work(out, plain(summary), experiment.identity())
     if summary and not (out / PROVENANCE).exists():
         log_line(f"{out}: folds of an older version, which did not note its recordings, are kept")
         write_record(out / PROVENANCE, record)
     resumes(out, out / PROVENANCE, record, occupied=bool(summary) or any(out.glob("fold-*/*.safetensors")))
     if summary is None:
-        summary = experiment.identity() | {"version": __version__, "folds": []}
-        write_text(path, json.dumps(summary, indent=1) + "\n")
+        summary = parse(Summary, experiment.identity() | {"version": __version__}, str(path))
+        summary.write(path)
         return summary, []
-    done = {str(item["fold"]) for item in summary["folds"]}
+    done = {str(number) for number in summary.numbers}
     if not done:
         return summary, []
     with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:

@@ -7,7 +7,7 @@ from typing import Any
 from emofocus.errors import ConfigError
 from emofocus.metrics.calibration import Calibration, Selection
 from emofocus.training.experiment import Experiment, Settled
-from emofocus.training.summary import read_summary
+from emofocus.training.summary import plain, read_summary
 from emofocus.utils.provenance import refuse_other_work
 
 
@@ -27,21 +27,21 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     if not (run / "summary.json").exists():
         raise ConfigError(f"--refit {run}: no summary.json; the folder of results of a finished crossval is expected")
     summary = read_summary(run / "summary.json")
-    refuse_other_work(run, summary, experiment.identity() | {"seed": summary["seed"]}, "name another folder")
-    finished = {item["fold"]: item for item in summary["folds"]}
+    refuse_other_work(run, plain(summary), experiment.identity() | {"seed": summary.seed}, "name another folder")
+    finished = {entry.fold: entry for entry in summary.folds}
     missing = [number for number in range(len(experiment.folds)) if number not in finished]
     if missing:
         shown = ", ".join(map(str, missing))
         raise ConfigError(f"--refit {run}: folds {shown} are not finished; start their crossval again first")
-    try:
-        settled = tuple(_settled(finished[number], experiment.recipe.patience) for number in sorted(finished))
-    except KeyError as error:
-        raise ConfigError(f"--refit {run}: its summary is too old to tell its {error}; train it again first") from error
+    settled = tuple(_settled(run, plain(finished[number]), experiment.recipe.patience) for number in sorted(finished))
     return replace(experiment, recipe_name=f"{experiment.recipe_name}+refit", settled=settled)
 
 
-def _settled(item: dict[str, Any], patience: int) -> Settled:
+def _settled(run: Path, entry: dict[str, Any], patience: int) -> Settled:
     """A schedule runs to its end; where patience ended it, as many epochs as were best."""
-    valid = Selection(item["valid_coverage"], item["valid_selective_wa"])
-    calibration = Calibration(item["temperature"], item["threshold"], item.get("energy"), valid)
-    return Settled(item["best_epoch"] if patience else len(item["history"]), calibration)
+    for name in ("valid_coverage", "valid_selective_wa", "temperature", "threshold", "best_epoch", "history"):
+        if name not in entry:
+            raise ConfigError(f"--refit {run}: its summary is too old to tell its {name!r}; train it again first")
+    valid = Selection(entry["valid_coverage"], entry["valid_selective_wa"])
+    calibration = Calibration(entry["temperature"], entry["threshold"], entry.get("energy"), valid)
+    return Settled(entry["best_epoch"] if patience else len(entry["history"]), calibration)

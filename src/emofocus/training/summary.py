@@ -1,17 +1,130 @@
-"""Head and figures of summary.json: averages, reading and printing."""
+"""What `summary.json` holds: head, folds and averages as types; reading, writing and printing."""
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from emofocus.config import Recipe, parse, to_plain
 from emofocus.metrics.calibration import CalibrationFigures
 from emofocus.metrics.classification import Metrics
+from emofocus.utils.atomic import write_text
+
+# What older versions did not write is unset, and is not written again either.
 
 
-def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+class ProtocolEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """How the folds were dealt and the weights chosen, and the digest of the folds."""
+
+    name: str
+    note: str
+    folds: int
+    digest: str | UnsetType = UNSET
+    selection: str
+
+
+class FoldEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished fold.
+
+    Attributes:
+        fold: Number of the fold.
+        train: Utterances of the training part; ``valid`` and ``test`` likewise.
+        best_epoch: Epoch whose weights were kept.
+        seconds: Time of all epochs; None if one of them was not timed.
+        history: Loss, validation WA and UA of each epoch.
+        precision: Arithmetic of training; what is scored runs in float32.
+    """
+
+    fold: int
+    train: int
+    valid: int
+    test: int
+    best_epoch: int | UnsetType = UNSET
+    seconds: float | UnsetType | None = UNSET
+    temperature: float | UnsetType = UNSET
+    threshold: float | UnsetType = UNSET
+    energy: float | UnsetType | None = UNSET
+    wa: float
+    ua: float
+    macro_f1: float
+    ece_before: float | UnsetType = UNSET
+    ece: float | UnsetType = UNSET
+    nll_before: float | UnsetType = UNSET
+    nll: float | UnsetType = UNSET
+    coverage: float | UnsetType = UNSET
+    selective_wa: float | UnsetType | None = UNSET
+    valid_coverage: float | UnsetType | None = UNSET
+    valid_selective_wa: float | UnsetType | None = UNSET
+    version: str | UnsetType = UNSET
+    history: list[list[float | None]] | UnsetType = UNSET
+    precision: str | UnsetType = UNSET
+
+
+class Average(msgspec.Struct, frozen=True):
+    """Mean and sample standard deviation over folds."""
+
+    mean: float
+    std: float
+
+    def __str__(self) -> str:
+        """Both in percent."""
+        return f"{100 * self.mean:.2f} ± {100 * self.std:.2f}"
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A cross-validation: its identity (`Experiment.identity`), its finished folds, and their averages."""
+
+    corpus: str
+    utterances: int
+    classes: list[str]
+    left_out: dict[str, int] | UnsetType = UNSET
+    model: str
+    recipe: str
+    recipe_settings: dict[str, Any]
+    members: list[dict[str, Any]] | UnsetType = UNSET
+    parameters: int
+    protocol: ProtocolEntry
+    seed: int
+    version: str | UnsetType = UNSET
+    folds: list[FoldEntry] = []
+    audit: dict[str, int] | UnsetType = UNSET
+    wa: Average | UnsetType = UNSET
+    ua: Average | UnsetType = UNSET
+    macro_f1: Average | UnsetType = UNSET
+    ece_before: Average | UnsetType = UNSET
+    ece: Average | UnsetType = UNSET
+    nll_before: Average | UnsetType = UNSET
+    nll: Average | UnsetType = UNSET
+    coverage: Average | UnsetType = UNSET
+    selective_wa: Average | UnsetType = UNSET
+
+    @property
+    def numbers(self) -> set[int]:
+        """Numbers of the finished folds."""
+        return {entry.fold for entry in self.folds}
+
+    def with_fold(self, entry: FoldEntry) -> "Summary":
+        """The summary with one more finished fold."""
+        folds = sorted([*self.folds, entry], key=lambda item: item.fold)
+        figures = {name: Average(**value) for name, value in averages([plain(item) for item in folds]).items()}
+        return msgspec.structs.replace(self, folds=folds, **figures)
+
+    def write(self, path: Path) -> None:
+        """Write `summary.json`, atomically."""
+        write_text(path, json.dumps(plain(self), indent=1) + "\n")
+
+
+def plain(value: msgspec.Struct) -> dict[str, Any]:
+    """Plain data, ready for JSON, without what is unset."""
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found
+
+
+def averages(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean and sample standard deviation over folds of each figure, over those that have it.
 
     A fold in which nothing was answered has no `selective_wa`, and folds of older versions have no calibration.
@@ -26,9 +139,13 @@ def averages(folds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """A `summary.json`; settings that its recipe did not have yet when it ran are at their defaults."""
-    return with_defaults(json.loads(path.read_text(encoding="utf-8")), str(path))
+def read_summary(path: Path) -> Summary:
+    """Read a `summary.json`; settings that its recipe did not have yet when it ran are at their defaults.
+
+    Raises:
+        ConfigError: It holds other keys or values than those of a summary.
+    """
+    return parse(Summary, with_defaults(json.loads(path.read_text(encoding="utf-8")), str(path)), str(path))
 
 
 def with_defaults(record: dict[str, Any], source: str) -> dict[str, Any]:
@@ -37,35 +154,36 @@ def with_defaults(record: dict[str, Any], source: str) -> dict[str, Any]:
     return record | {"recipe_settings": to_plain(settings)}
 
 
-def print_summary(summary: dict[str, Any]) -> None:
+def print_summary(summary: Summary) -> None:
     """The table of a cross-validation."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    protocol = summary["protocol"]
+    protocol = summary.protocol
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{summary['corpus']} · {summary['model']} · {summary['recipe']} · protocol {protocol['name']}",
+        title=f"{summary.corpus} · {summary.model} · {summary.recipe} · protocol {protocol.name}",
         caption="utterances: train/valid/test; mean ± sample standard deviation over folds; "
-        f"{protocol['note']}; {protocol['selection']}; seed {summary['seed']}{_calibration(summary)}",
+        f"{protocol.note}; {protocol.selection}; seed {summary.seed}{_calibration(summary)}",
     )
     for name in ("fold", "utterances", "epoch", "WA %", "UA %", "macro-F1 %"):
         table.add_column(name, justify="right", no_wrap=True)
-    for item in summary["folds"]:
-        parts = "/".join(str(item[part]) for part in ("train", "valid", "test"))
-        figures = (f"{100 * item[name]:.2f}" for name in Metrics._fields)
-        table.add_row(str(item["fold"]), parts, str(item["best_epoch"]), *figures)
-    spread = (f"{100 * summary[name]['mean']:.2f} ± {100 * summary[name]['std']:.2f}" for name in Metrics._fields)
+    for item in summary.folds:
+        figures = (f"{100 * value:.2f}" for value in (item.wa, item.ua, item.macro_f1))
+        table.add_row(str(item.fold), f"{item.train}/{item.valid}/{item.test}", str(item.best_epoch), *figures)
     table.add_section()
-    table.add_row("mean", "", "", *spread)
+    table.add_row("mean", "", "", str(summary.wa), str(summary.ua), str(summary.macro_f1))
     Console().print(table)
 
 
-def _calibration(summary: dict[str, Any]) -> str:
+def _calibration(summary: Summary) -> str:
     """What temperature and threshold did on the test parts, as far as a summary has it."""
-    if "ece" not in summary:
+    before, after, coverage, right = summary.ece_before, summary.ece, summary.coverage, summary.selective_wa
+    if not (isinstance(before, Average) and isinstance(after, Average) and isinstance(coverage, Average)):
         return ""
-    before, after, coverage = (f"{summary[name]['mean']:.1%}" for name in ("ece_before", "ece", "coverage"))
-    right = f" with {summary['selective_wa']['mean']:.1%} of them right" if "selective_wa" in summary else ""
-    return f"; calibration error {before} → {after}; answers above the threshold: {coverage}{right}"
+    answered = f" with {right.mean:.1%} of them right" if isinstance(right, Average) else ""
+    return (
+        f"; calibration error {before.mean:.1%} → {after.mean:.1%}; "
+        f"answers above the threshold: {coverage.mean:.1%}{answered}"
+    )
