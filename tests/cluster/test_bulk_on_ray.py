@@ -27,8 +27,8 @@ pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 pytest.importorskip("moto", reason="moto, which plays an object store, is not installed")
 
 from emofocus.cluster import read, read_errors
-from emofocus.cluster.bulk import predict_on_ray
-from emofocus.cluster.connection import import_ray
+from emofocus.cluster.bulk import BulkOptions, predict_on_ray
+from emofocus.cluster.connection import Requester, check_version, import_ray
 from emofocus.utils.storage import list_files, parse_location
 
 RATE = audio.SAMPLING_RATE
@@ -130,7 +130,8 @@ def as_text(out: str) -> list[dict[str, str]]:
 
 
 def recognize(cluster: Any, *sources: object, out: object, **options: Any) -> int:
-    return predict_on_ray([str(source) for source in sources], cluster.address, str(out), part=PART, **options)
+    work = BulkOptions(address=cluster.address, part=PART)
+    return predict_on_ray([str(source) for source in sources], str(out), cluster=work, **options)
 
 
 def named(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -148,6 +149,23 @@ def test_rows_are_the_local_commands_and_damaged_files_stand_beside(
     assert "not audio that can be decoded" in errors["clip20.wav"]
     assert [path.name for path in sorted((finished / "rows").iterdir())] == [f"part-{n:08d}.parquet" for n in range(3)]
     assert json.loads((finished / "log" / "complete.json").read_text()) == {"recognized": 38, "errors": 2}
+
+
+@pytest.mark.slow
+def test_a_run_that_succeeds_writes_its_own_two_lines_and_none_of_ray(
+    cluster: Any, clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert recognize(cluster, clips / "clip00.wav", out=tmp_path / "out") == 0
+    assert capfd.readouterr().err.splitlines() == ["Ray: 2 nodes, 2 cores", f"{tmp_path / 'out'}: 1 recognized"]
+
+
+def test_a_node_without_emofocus_or_with_another_version_is_named() -> None:
+    requester = Requester("1.0", "here")
+    check_version(requester, "1.0", "there")
+    with pytest.raises(ConfigError, match=r"^node there of the cluster has no emofocus; install one version"):
+        check_version(requester, None, "there")
+    with pytest.raises(ConfigError, match=r"^node there of the cluster has emofocus 0\.9, but 1\.0 on here asks"):
+        check_version(requester, "0.9", "there")
 
 
 @pytest.mark.slow
@@ -378,7 +396,7 @@ def test_an_address_where_nothing_answers_and_another_ray_are_said_in_a_line(
     import ray
 
     def at(address: str) -> int:
-        return predict_on_ray([str(clips)], address, str(tmp_path / "out"))
+        return predict_on_ray([str(clips)], str(tmp_path / "out"), cluster=BulkOptions(address=address))
 
     with pytest.raises(ConfigError, match=r"no Ray answers at 127.0.0.1:1 \(Connection refused\)"):
         at("127.0.0.1:1")
@@ -404,6 +422,6 @@ def test_an_address_where_nothing_answers_and_another_ray_are_said_in_a_line(
 
 def test_a_part_of_odd_size_or_a_device_of_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a part of 12 clips: it must be a multiple of 8"):
-        predict_on_ray(["x.wav"], "local", str(tmp_path), part=12)
+        predict_on_ray(["x.wav"], str(tmp_path), cluster=BulkOptions(part=12))
     with pytest.raises(ConfigError, match=r"no device 'coreml' \(valid: auto, cpu, cuda\)"):
-        predict_on_ray(["x.wav"], "local", str(tmp_path), options=RecognitionOptions(device="coreml"))
+        predict_on_ray(["x.wav"], str(tmp_path), options=RecognitionOptions(device="coreml"))

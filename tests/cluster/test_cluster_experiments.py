@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from emofocus.models.checkpoint import load_tensors
 pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 
 from emofocus.cluster.connection import import_ray
-from emofocus.cluster.dashboard import Cell, table_of
-from emofocus.cluster.fold_task import Heard, Resources, fold_there
+from emofocus.cluster.dashboard import FoldStatus, table_of
+from emofocus.cluster.fold_task import FoldTask, NodeFeatures, Resources, train_fold
 from emofocus.cluster.grid import load_grid, run_grid
 from emofocus.training.options import FabricOptions
 
@@ -163,34 +164,35 @@ def test_a_fold_whose_process_is_killed_goes_on_from_its_last_epoch_to_the_same_
 
 @pytest.mark.slow
 def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corpus: Path, tmp_path: Path) -> None:
-    from emofocus.cluster.connection import version_and_host
+    from emofocus.cluster.connection import Requester
     from emofocus.config import Recipe
     from emofocus.corpora import read_corpus
     from emofocus.splits.protocols import make_folds
     from emofocus.training.experiment import Experiment
 
-    class Told:
+    class Updates:
         def __init__(self) -> None:
-            self.news: list[dict[str, str]] = []
-            self.tell = self
+            self.changes: list[dict[str, str]] = []
+            self.update = self
 
-        def remote(self, _: object, **news: str) -> None:
-            self.news.append(news)
+        def remote(self, _: object, **changes: str) -> None:
+            self.changes.append(changes)
 
-    board, read = Told(), read_corpus("emodb", small_corpus)
+    dashboard, read = Updates(), read_corpus("emodb", small_corpus)
     recipe = Recipe(epochs=1, batch_size=32)
     experiment = Experiment(read, "bmhsa", "tiny", recipe, make_folds(read, "random", seed=0), 0)
     device = FabricOptions(devices=1, threads=1)
-    heard = Heard(tmp_path / "cache", None)
     nowhere = tmp_path / "nowhere" / "mark"
-    result, rows, files = fold_there(device, board, version_and_host(), "x", experiment, None, heard, nowhere, 0)
+    features = NodeFeatures(tmp_path / "cache", None)
+    task = FoldTask("x", experiment, features, nowhere, device, Requester.current())
+    result, rows, files = train_fold(task, dashboard, 0)
     assert result.fold == 0
     assert len(rows) == len(experiment.folds[0].test)
     assert sorted(files) == ["config.json", "model.safetensors"]
-    assert "epoch 1, validation UA" in board.news[-1]["note"]
+    assert "epoch 1, validation UA" in dashboard.changes[-1]["note"]
     assert not nowhere.parent.exists()
     with pytest.raises(ConfigError, match=r"but 9\.9 on elsewhere asks"):
-        fold_there(device, board, ("9.9", "elsewhere"), "x", experiment, None, heard, nowhere, 0)
+        train_fold(replace(task, requester=Requester("9.9", "elsewhere")), dashboard, 0)
 
 
 @pytest.mark.parametrize(
@@ -238,11 +240,12 @@ def test_a_grid_that_is_not_there_and_resources_of_nobody_are_refused(
 
 
 def test_the_table_shows_what_runs_where() -> None:
-    cells = {("a", 0): Cell("done", "n"), ("a", 1): Cell("running", "node-7", "epoch 3, validation UA 61.0%")}
+    running = FoldStatus("running", "node-7", "epoch 3, validation UA 61.0%")
+    statuses = {("a", 0): FoldStatus("done", "n"), ("a", 1): running}
     from rich.console import Console
 
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(table_of(cells | {("b", 0): Cell()}))
+    console.print(table_of(statuses | {("b", 0): FoldStatus()}))
     text = console.export_text()
     assert "node-7" in text
     assert "epoch 3, validation UA 61.0%" in text

@@ -64,7 +64,7 @@ def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emofocus.cluster.connection import absolute_if_path
-    from emofocus.cluster.training import for_workers
+    from emofocus.cluster.training import with_absolute_paths
 
     monkeypatch.chdir(tmp_path)
     for name in ("ravdess", "emofocus", "shards"):
@@ -73,10 +73,10 @@ def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_
         (tmp_path / name).touch()
     named = ExperimentOptions(corpus="ravdess", root=Path("ravdess"), recipe="emofocus", cache=Path("new"))
     whole = ExperimentOptions(corpus="ravdess", root=tmp_path / "ravdess", recipe="emofocus", cache=tmp_path / "new")
-    assert for_workers(named) == whole
+    assert with_absolute_paths(named) == whole
     files = ExperimentOptions(corpus="list.csv", recipe="tiny.yaml", seed=3)
     whole = ExperimentOptions(corpus=str(tmp_path / "list.csv"), recipe=str(tmp_path / "tiny.yaml"), seed=3)
-    assert for_workers(files) == whole
+    assert with_absolute_paths(files) == whole
     assert absolute_if_path("shards") == str(tmp_path / "shards")
     assert absolute_if_path("s3://bucket/shards") == "s3://bucket/shards"
 

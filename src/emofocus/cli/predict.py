@@ -274,9 +274,10 @@ def predict(
     """
     options = RecognitionOptions(threshold=threshold, hop=hop, precision=precision, device=device)
     if ray is not None:
-        from emofocus.cluster.bulk import predict_on_ray
+        from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 
-        failed = predict_on_ray(paths, ray, _cluster_output(timeline, format, out), model, options, workers, part)
+        cluster = BulkOptions(address=ray, workers=workers, part=part)
+        failed = predict_on_ray(paths, _cluster_output(timeline, format, out), model, options, cluster)
     else:
         files, file = _local_paths(paths, out)
         if timeline:

@@ -132,9 +132,11 @@ def train(
 ) -> None:
     """Train one model directory, selected on a validation part."""
     if ray:
+        from emofocus.cluster.training import TrainingJob
         from emofocus.cluster.training import train as train_on_ray
 
-        train_on_ray(ray, options, device, out, fold, shards, buffer)
+        job = TrainingJob(options=options, device=device, fold=fold, shards=shards, buffer=buffer)
+        train_on_ray(ray, job, out)
     elif shards:
         from emofocus.training.shards.training import train as train_from_shards
 

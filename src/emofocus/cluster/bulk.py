@@ -1,7 +1,7 @@
-"""What `emofocus predict --ray` does: paths and URIs in, Parquet out.
+"""The command `emofocus predict --ray`: paths and URIs in, Parquet out.
 
-Ray Data runs a pool of actors over the parts of the input, starts them again when they die, and holds back what
-nobody has taken yet. The process that asked writes: it alone, and each part as it comes.
+Ray Data runs a pool of actors over the parts of the input, restarts actors that die, and makes them wait while results
+are not yet taken. Only the process that runs the command writes results, each part as soon as it is there.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +13,11 @@ import pyarrow.compute
 from msgspec.structs import replace
 
 from emofocus.cluster.bulk_worker import Worker
-from emofocus.cluster.connection import Ray, connected, version_and_host
-from emofocus.cluster.coordinator import Desk, Model, Wanted
-from emofocus.cluster.inputs import Listing, clips_of, listing_of
+from emofocus.cluster.connection import Ray, Requester, connected
+from emofocus.cluster.coordinator import BulkTask, Coordinator, PortableModel, Selection
+from emofocus.cluster.inputs import PartitionedInput, clips_of, partition
 from emofocus.cluster.output import ERRORS, Output
+from emofocus.config import Settings
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
@@ -26,73 +27,103 @@ from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.progress import log_line, log_progress
 
 PART = 256
-"""Clips of a part, which is one task and one file: what an interruption can cost a worker."""
+"""Clips of a part, which is one task and one file, and the most that a worker loses by an interruption."""
 
 DEVICES = ("auto", "cpu", "cuda")
-"""Of workers; auto is cpu, as Ray hides GPUs that nobody asked it for."""
+"""Devices of workers; auto is cpu, because Ray hides GPUs from tasks that do not request one."""
 
 WRITERS = 16
-"""Parts written side by side: an object store answers slowly, but to many at once."""
+"""Parts written at the same time: an object store is slow, but serves many at once."""
 
 
-class Committed(NamedTuple):
-    """What has been written of a part."""
+class BulkOptions(Settings, frozen=True, kw_only=True):
+    """How a cluster divides the work.
+
+    Attributes:
+        address: Address of the cluster, as in `connected`.
+        workers: Actors at most, of one core or GPU each; by default as many as the cluster has now. A cluster that
+            grows on demand is asked for as many.
+        part: Clips of a task and of a file, a multiple of `BATCH`.
+
+    Raises:
+        ConfigError: An invalid number of clips.
+    """
+
+    address: str = "local"
+    workers: int | None = None
+    part: int = PART
+
+    def __post_init__(self) -> None:
+        """Check the size of a part."""
+        if self.part < 1 or self.part % BATCH:
+            raise ConfigError(f"a part of {self.part} clips: it must be a multiple of {BATCH}, the clips of a batch")
+
+
+class CommittedPart(NamedTuple):
+    """Counts of a part whose results are written.
+
+    Attributes:
+        rows: Recognized clips.
+        errors: Clips that could not be recognized.
+        seconds: Duration of the recognized clips.
+    """
 
     rows: int
     errors: int
-    heard: float
+    seconds: float
 
 
 def predict_on_ray(
     sources: Sequence[str],
-    address: str,
     out: str,
     model: str | None = None,
     options: RecognitionOptions = DEFAULT_OPTIONS,
-    workers: int | None = None,
-    part: int = PART,
+    cluster: BulkOptions | None = None,
 ) -> int:
-    """Recognize files, folders and what manifests name on a cluster.
+    """Recognize files, folders and manifests on a cluster.
 
-    A clip has the same company as with the local command, and so the same bits. The same command goes on where it was
-    interrupted, and tries again what failed.
+    Clips share batches with the same clips as in the local command, so results have the same bits. The same command
+    resumes an interrupted run and tries failed clips again.
 
     Args:
-        sources: Paths and URIs of audio files, of folders that are walked, and of manifests.
-        address: As in `connected`.
-        out: Path or URI of a folder; what is in it says `output`.
+        sources: Paths and URIs of audio files, of folders and of manifests.
+        out: Path or URI of the folder of results, which `output` describes.
         model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model; workers get a
             copy.
-        options: How workers load it, each for one thread; its device is one of `DEVICES`.
-        workers: Actors at most, of one core or GPU each; by default as many as the cluster has now. A cluster that
-            grows when it is asked to is asked for as many.
-        part: Clips of a task and of a file; a multiple of `BATCH`.
+        options: Options with which workers load it, each for one thread; the device is one of `DEVICES`.
+        cluster: How the cluster divides the work.
 
     Returns:
-        How many could not be recognized.
+        Number of clips and sources that could not be recognized.
 
     Raises:
-        ConfigError: No such device, manifest, cluster or place to write, or ``out`` holds results of another model, of
-            other settings or of another input.
+        ConfigError: An unknown device, an unreadable manifest, an unreachable cluster, a folder that cannot be
+            written, or results of other settings or of another input in it.
         ModelError: The model cannot be loaded.
         MissingExtraError: Ray is not installed.
     """
     if options.device not in DEVICES:
         raise ConfigError(f"workers of a cluster have no device {options.device!r} ({one_of(DEVICES)})")
-    if part < 1 or part % BATCH:
-        raise ConfigError(f"a part of {part} clips: it must be a multiple of {BATCH}, the clips of a batch")
-    device = "cuda" if options.device == "cuda" else "cpu"
+    cluster = cluster or BulkOptions()
     recognizer = Recognizer.load(model, replace(options, threads=1, device="cpu"))
-    sent = Model.of(model, replace(options, threads=1, device=device))
-    failures: list[str] = []
-    with connected(address) as ray:
-        listing = listing_of(clips_of(sources, lambda error: _report(error, failures)), part, ray.put)
+    device = "cuda" if options.device == "cuda" else "cpu"
+    portable = PortableModel.read(model, replace(options, threads=1, device=device))
+    failures: list[AudioError] = []
+
+    def report(error: AudioError) -> None:
+        failures.append(error)
+        log_line(f"emofocus: {error}")
+
+    with connected(cluster.address) as ray:
+        clips = partition(clips_of(sources, report), cluster.part, ray.put)
         output = Output(out)
-        output.begin(settings_of(recognizer) | {"part": part, "clips": listing.clips, "input": listing.digest})
-        wanted, todo = _left(listing, output, part)
-        if todo:
-            tables = _recognized(ray, sent, wanted, [listing.parts[number] for number in todo], workers, device)
-            for _ in _watched(_committed(output, tables, part), output.name, min(part * len(todo), listing.clips)):
+        output.begin(settings_of(recognizer) | {"part": cluster.part, "clips": clips.clips, "input": clips.digest})
+        selection, missing = _remaining(clips, output, cluster.part)
+        if missing:
+            task = BulkTask(portable, selection, Requester.current())
+            tables = _recognize_parts(ray, task, [clips.parts[number] for number in missing], cluster.workers)
+            total = min(cluster.part * len(missing), clips.clips)
+            for _ in _with_progress(_write_parts(output, tables, cluster.part), output.name, total):
                 pass
     recognized, failed = output.finish()
     failures_note = f", {failed} could not be: see {output.name}/errors" if failed else ""
@@ -100,87 +131,90 @@ def predict_on_ray(
     return failed + len(failures)
 
 
-def _report(error: AudioError, failures: list[str]) -> None:
-    failures.append(str(error))
-    log_line(f"emofocus: {error}")
-
-
-def _left(listing: Listing, output: Output, size: int) -> tuple[Wanted, list[int]]:
-    """What was not done before: parts, and of parts that are done the clips that failed."""
+def _remaining(clips: PartitionedInput, output: Output, size: int) -> tuple[Selection, list[int]]:
+    """The clips that have no row yet, and the numbers of their parts."""
     done, failed = output.done(), output.failed()
-    again = {number: frozenset(output.errors(number)["position"].to_pylist()) for number in sorted(done & failed)}
+    retried = {number: frozenset(output.errors(number)["position"].to_pylist()) for number in sorted(done & failed)}
     if done:
         log_line(
-            f"{output.name}: {len(done)} of {len(listing.parts)} parts are there, {len(again)} of them with errors"
+            f"{output.name}: {len(done)} of {len(clips.parts)} parts are there, {len(retried)} of them with errors"
         )
-    wanted = Wanted(size, listing.repeated, again)
-    left = (number for number in range(len(listing.parts)) if number not in done or number in again)
-    clips = range(listing.clips)
-    return wanted, [number for number in left if any(map(wanted.__contains__, clips[number * size :][:size]))]
+    selection = Selection(size, clips.repeated, retried)
+    unfinished = (number for number in range(len(clips.parts)) if number not in done or number in retried)
+    positions = range(clips.clips)
+    return selection, [
+        number for number in unfinished if any(map(selection.__contains__, positions[number * size :][:size]))
+    ]
 
 
-def _recognized(
-    ray: Ray, model: Model, wanted: Wanted, parts: Sequence[Any], workers: int | None, device: str
-) -> Iterator[pa.Table]:
-    """Results of parts, as they come."""
-    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    here = affinity(ray.get_runtime_context().get_node_id(), soft=True)
-    desk = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Desk)
-    ask = partial(_ask, desk.remote(model, wanted, version_and_host()))
-    unit = "GPU" if device == "cuda" else "CPU"
-    there = int(ray.cluster_resources().get(unit, 0))
-    most = min(workers or there, len(parts))
+def _recognize_parts(ray: Ray, task: BulkTask, parts: Sequence[Any], workers: int | None) -> Iterator[pa.Table]:
+    """Results of parts in the order of the input.
+
+    Args:
+        ray: The module, connected.
+        task: The task of each worker.
+        parts: References to the tables of parts.
+        workers: Workers at most.
+
+    Raises:
+        ConfigError: The cluster has no resources for a worker.
+    """
+    on_gpu = task.model.options.device == "cuda"
+    unit = "GPU" if on_gpu else "CPU"
+    available = int(ray.cluster_resources().get(unit, 0))
+    most = min(workers or available, len(parts))
     if not most:
         raise ConfigError(f"the cluster has no {unit}")
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=max(1, min(most, there)))
-    # Ray Data starts actors again without end: a part that kills its workers is soon recognized in a process apart.
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=max(1, min(most, available)))
+    # Ray Data restarts actors without limit; a part that ends its workers is soon recognized in a separate process.
     dataset = ray.data.from_arrow_refs(list(parts)).map_batches(
         Worker,
         batch_size=None,
         batch_format="pyarrow",
         compute=pool,
-        fn_constructor_args=(ask,),
-        num_gpus=1 if device == "cuda" else None,
-        num_cpus=None if device == "cuda" else 1,
+        fn_constructor_args=(ray.put(task), _start_coordinator(ray)),
+        num_gpus=1 if on_gpu else None,
+        num_cpus=None if on_gpu else 1,
     )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def _ask(desk: Any, question: str, *about: Any) -> Any:
-    import ray
+def _start_coordinator(ray: Ray) -> Any:
+    """Start the actor on this node; return its handle."""
+    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    here = affinity(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Coordinator)
+    return actor.remote()
 
-    return ray.get(getattr(desk, question).remote(*about))
 
-
-def _committed(output: Output, tables: Iterable[pa.Table], size: int) -> Iterator[Committed]:
+def _write_parts(output: Output, tables: Iterable[pa.Table], size: int) -> Iterator[CommittedPart]:
     """Write parts as they come, several at a time."""
     commit = partial(_commit, output, size)
-    # What was recognized is written even when the command is interrupted.
+    # Results that are there are written even when the command is interrupted.
     yield from map_ahead(commit, tables, WRITERS, ahead=2 * WRITERS, eager=True, cancel=False)
 
 
-def _commit(output: Output, size: int, table: pa.Table) -> Committed:
-    number, last = (table["position"][place].as_py() // size for place in (0, -1))
-    assert number == last, "Ray Data gives back blocks as they went in: one a part"
+def _commit(output: Output, size: int, table: pa.Table) -> CommittedPart:
+    number, last = (table["position"][row].as_py() // size for row in (0, -1))
+    assert number == last, "Ray Data keeps the blocks of the input, which are one part each"
     failed = pa.compute.is_valid(table["reason"])
     rows, errors = table.filter(pa.compute.invert(failed)).drop_columns(["reason"]), table.filter(failed)
     output.commit(number, rows, errors.select(ERRORS.names))
-    return Committed(len(rows), len(errors), pa.compute.sum(rows["duration"]).as_py() or 0.0)
+    return CommittedPart(len(rows), len(errors), pa.compute.sum(rows["duration"]).as_py() or 0.0)
 
 
-def _watched(parts: Iterable[Committed], out: str, clips: int) -> Iterator[Committed]:
-    """Say now and then how far it is."""
-    total = Committed(0, 0, 0.0)
+def _with_progress(parts: Iterable[CommittedPart], out: str, clips: int) -> Iterator[CommittedPart]:
+    """Yield the running totals of the parts, with a line of progress now and then."""
 
-    def counted() -> Iterator[Committed]:
-        nonlocal total
+    def totals() -> Iterator[CommittedPart]:
+        total = CommittedPart(0, 0, 0.0)
         for part in parts:
-            total = Committed(total.rows + part.rows, total.errors + part.errors, total.heard + part.heard)
-            yield part
+            total = CommittedPart(total.rows + part.rows, total.errors + part.errors, total.seconds + part.seconds)
+            yield total
 
-    def line(_: Committed, spent: float) -> str:
+    def line(total: CommittedPart, elapsed: float) -> str:
         files = total.rows + total.errors
-        speed = f"{files / spent:.1f} a second, {total.heard / spent:.0f} times as fast as they last"
+        speed = f"{files / elapsed:.1f} a second, {total.seconds / elapsed:.0f} times as fast as they last"
         return f"{out}: {files} of at most {clips} files, {speed}, {total.errors} damaged"
 
-    return log_progress(counted(), line)
+    return log_progress(totals(), line)

@@ -1,4 +1,4 @@
-"""What a worker does: the clips of one part, in the local command's batches, to rows and errors."""
+"""A worker of a bulk run: it recognizes the clips of one part, in the local command's batches, to rows and errors."""
 
 import multiprocessing
 import shutil
@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from emofocus.cluster.connection import refuse_another_version
-from emofocus.cluster.coordinator import Model
+from emofocus.cluster.connection import check_version
+from emofocus.cluster.coordinator import BulkTask, PortableModel
 from emofocus.cluster.inputs import Clip
 from emofocus.cluster.output import rows_schema
 from emofocus.errors import AudioError, ConfigError
@@ -25,94 +25,104 @@ from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.storage import LOCAL, reason_of
 
-TRIES = 2
-"""Workers that a part may cost. From then on it is recognized in a process apart, which may die alone."""
+ATTEMPTS = 2
+"""Workers that may try a part. Later ones recognize it in a separate process, which may die without them."""
 
-APART_BYTES = 8 << 30
-"""Memory of the process apart: what asks for more fails there, and does not take the node along."""
+ISOLATED_BYTES = 8 << 30
+"""Memory of the separate process: larger requests fail there and leave the node alone."""
 
 Recognize = Callable[[Sequence[Item]], list[ClipResult]]
-"""Some clips together → their results, in order."""
+"""Clips of a batch → their results, in order."""
 
 Row = dict[str, Any]
+"""One row of a table, by column."""
 
 
 class Worker:
     """Recognizes parts; Ray Data makes an actor of it.
 
     Args:
-        ask: Calls a method of `Desk`, by its name.
+        task: Reference to a `BulkTask` in Ray's object store.
+        coordinator: Handle of the `Coordinator`.
 
     Raises:
-        ConfigError: It is of another version than who asks.
+        ConfigError: This node has another version of emofocus.
     """
 
-    def __init__(self, ask: Callable[..., Any]) -> None:
-        self._ask = ask
-        self._model, self._wanted, asked = ask("task")
-        refuse_another_version(asked)
-        self._recognizer = self._model.load()
+    def __init__(self, task: Any, coordinator: Any) -> None:
+        import ray
+
+        self._coordinator = coordinator
+        self._task: BulkTask = ray.get(task)
+        check_version(self._task.requester)
+        self._recognizer = self._task.model.load()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Recognize one part.
 
         Args:
-            table: Of `listing.CLIPS`.
+            table: Clips of the part, with the columns `inputs.CLIPS`.
 
         Returns:
-            Rows and errors; those have a ``reason``.
+            Rows and errors; only errors have a ``reason``.
         """
         rows = []
-        with self._recognize(table["position"][0].as_py() // self._wanted.size) as recognize:
+        selection = self._task.selection
+        with self._recognize(table["position"][0].as_py() // selection.part_size) as recognize:
             for batch, items in _fetched(self._batches(table)):
-                told = recognize_all(recognize, items)
-                rows += [
-                    as_row(row, item) for row, item in zip(batch, told, strict=True) if row["position"] in self._wanted
-                ]
+                results = zip(batch, recognize_all(recognize, items), strict=True)
+                rows += [as_row(row, result) for row, result in results if row["position"] in selection]
         schema = rows_schema(self._recognizer.labels).append(pa.field("reason", pa.string()))
         return pa.Table.from_pylist(rows, schema=schema)
 
     @contextmanager
     def _recognize(self, part: int) -> Iterator[Recognize]:
-        if self._ask("begin", part) <= TRIES:
+        """Yield the function that recognizes a part: in this process, or in a separate one after failed attempts."""
+        import ray
+
+        if ray.get(self._coordinator.begin.remote(part)) <= ATTEMPTS:
             yield partial(recognize_batch, self._recognizer)
             return
-        apart = Apart(self._model)
+        isolated = IsolatedRecognizer(self._task.model)
         try:
-            yield apart
+            yield isolated
         finally:
-            apart.close()
+            isolated.close()
 
     def _batches(self, table: pa.Table) -> Iterator[list[Row]]:
-        """The local command's batches, of which some clip is wanted."""
+        """The local command's batches that contain selected clips."""
         rows = table.to_pylist()
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            if any(row["position"] in self._wanted for row in batch):
+            if any(row["position"] in self._task.selection for row in batch):
                 yield batch
 
 
-class Apart:
-    """Recognizes in a process of its own; another takes its place when it dies."""
+class IsolatedRecognizer:
+    """Recognizes in a separate process, which is replaced when it dies.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: The model to use.
+    """
+
+    def __init__(self, model: PortableModel) -> None:
         self._model = model
-        self._pool = self._begin()
+        self._pool = self._start()
 
-    def _begin(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _load, (self._model,))
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _load_isolated, (self._model,))
 
     def __call__(self, items: Sequence[Item]) -> list[ClipResult]:
-        """Some clips together.
+        """Recognize the clips of a batch.
 
         Raises:
-            BrokenProcessPool: They killed the process.
+            BrokenProcessPool: The clips ended the process.
         """
         try:
-            return self._pool.submit(_recognize_there, items).result()
+            return self._pool.submit(_recognize_isolated, items).result()
         except BrokenProcessPool:
             self.close()
-            self._pool = self._begin()
+            self._pool = self._start()
             raise
 
     def close(self) -> None:
@@ -120,50 +130,52 @@ class Apart:
         self._pool.shutdown(wait=True)
 
 
-_there: list[Recognizer] = []
-"""Of the process apart."""
+_isolated: list[Recognizer] = []
+"""The recognizer of a separate process, once it is loaded."""
 
 
-def _load(model: Model) -> None:
-    if model.options.device != "cuda":  # which maps far more than it uses
-        import resource  # not on every system
+def _load_isolated(model: PortableModel) -> None:
+    if model.options.device != "cuda":  # CUDA maps far more memory than it uses
+        import resource  # imported here, because some systems lack it
 
-        resource.setrlimit(resource.RLIMIT_DATA, (APART_BYTES, APART_BYTES))
-    _there.append(model.load())
+        resource.setrlimit(resource.RLIMIT_DATA, (ISOLATED_BYTES, ISOLATED_BYTES))
+    _isolated.append(model.load())
 
 
-def _recognize_there(items: Sequence[Item]) -> list[ClipResult]:
-    return recognize_batch(_there[0], items)
+def _recognize_isolated(items: Sequence[Item]) -> list[ClipResult]:
+    return recognize_batch(_isolated[0], items)
 
 
 def recognize_all(recognize: Recognize, items: Sequence[Item | AudioError]) -> list[Prediction | AudioError]:
-    """Recognize a batch, whatever is in it.
+    """Recognize a batch, whatever its clips contain.
 
-    A clip that raises something unforeseen, or kills the process, is left out as a damaged one is: its company keeps
-    its bits.
+    A clip that raises an unexpected error, or ends the process, is left out of the batch as a damaged one is, so that
+    the other clips keep their bits.
 
     Args:
         recognize: Recognizes clips together.
-        items: Clips, and what is known of those that could not be had.
+        items: Clips, or the errors of clips whose file could not be read.
     """
     clips = {number: item for number, item in enumerate(items) if isinstance(item, Item)}
-    found: dict[int, Prediction | AudioError] = {
+    results: dict[int, Prediction | AudioError] = {
         number: item for number, item in enumerate(items) if isinstance(item, AudioError)
     }
     try:
-        results = recognize(list(clips.values()))
+        recognized = recognize(list(clips.values()))
     except Exception:
         bad = {number: error for number, item in clips.items() if (error := _failure(recognize, [item]))}
-        found |= bad
+        results |= bad
         clips = {number: item for number, item in clips.items() if number not in bad}
         if together := _failure(recognize, list(clips.values())):
-            return [found.get(number, together) for number in range(len(items))]
-        results = recognize(list(clips.values()))
-    told = dict(zip(clips, (result for _, result in results), strict=True))
-    return [_plain(told[number], clips[number]) if number in told else found[number] for number in range(len(items))]
+            return [results.get(number, together) for number in range(len(items))]
+        recognized = recognize(list(clips.values()))
+    for (number, item), (_, result) in zip(clips.items(), recognized, strict=True):
+        results[number] = result if isinstance(result, Prediction) else _without_name(result, item)
+    return [results[number] for number in range(len(items))]
 
 
 def _failure(recognize: Recognize, items: Sequence[Item]) -> AudioError | None:
+    """The reason why some clips cannot be recognized together, or None if they can."""
     try:
         recognize(items)
     except BrokenProcessPool:
@@ -173,43 +185,42 @@ def _failure(recognize: Recognize, items: Sequence[Item]) -> AudioError | None:
     return None
 
 
-def _plain(told: Prediction | AudioError, item: Item) -> Prediction | AudioError:
-    """A reason alone: the file stands beside it."""
-    if isinstance(told, Prediction):
-        return told
-    return AudioError(str(told).replace(str(item.path), item.name).removeprefix(f"{item.name}: "))
+def _without_name(error: AudioError, item: Item) -> AudioError:
+    """An error without the name of its file, which has a column of its own."""
+    return AudioError(str(error).replace(str(item.path), item.name).removeprefix(f"{item.name}: "))
 
 
-def as_row(row: Row, told: Prediction | AudioError) -> Row:
-    """One row of the output."""
-    place = {name: row[name] for name in ("file", "start", "end", "position")}
-    if isinstance(told, AudioError):
-        return place | {"reason": str(told)}
-    scores = {f"p_{label}": score for label, score in told.scores.items()}
-    warnings = "; ".join(told.warnings)
-    return (
-        place
-        | scores
-        | {"label": told.label, "confident": told.confident, "warnings": warnings, "duration": told.duration}
-    )
+def as_row(clip: Row, result: Prediction | AudioError) -> Row:
+    """The row of a clip in the worker's table.
+
+    Args:
+        clip: Its row in the table of the part.
+        result: Its prediction, or the reason why there is none.
+    """
+    columns = {name: clip[name] for name in ("file", "start", "end", "position")}
+    if isinstance(result, AudioError):
+        return columns | {"reason": str(result)}
+    scores = {f"p_{label}": score for label, score in result.scores.items()}
+    answer = {"label": result.label, "confident": result.confident, "warnings": "; ".join(result.warnings)}
+    return columns | scores | answer | {"duration": result.duration}
 
 
 def _fetched(batches: Iterator[list[Row]]) -> Iterator[tuple[list[Row], list[Item | AudioError]]]:
-    """Batches with their files on this disk: the next one is fetched while one is recognized."""
+    """Batches with their files on this disk; the next batch is fetched while one is recognized."""
     with ThreadPoolExecutor(BATCH) as pool, tempfile.TemporaryDirectory() as folder:
 
         def fetch(numbered: tuple[int, list[Row]]) -> tuple[list[Row], list[Item | AudioError], Path]:
             number, batch = numbered
-            into = Path(folder, str(number))
-            return batch, list(pool.map(partial(_fetch, into), batch)), into
+            subfolder = Path(folder, str(number))
+            return batch, list(pool.map(partial(_fetch, subfolder), batch)), subfolder
 
-        for batch, items, into in map_ahead(fetch, enumerate(batches), threads=1):
+        for batch, items, subfolder in map_ahead(fetch, enumerate(batches), threads=1):
             yield batch, items
-            shutil.rmtree(into, ignore_errors=True)
+            shutil.rmtree(subfolder, ignore_errors=True)
 
 
 def _fetch(folder: Path, row: Row) -> Item | AudioError:
-    """A clip whose file is on this disk."""
+    """Copy a clip's file into a folder, unless it is on this machine; return the clip, or the reason of a failure."""
     clip = Clip.of(row)
     item = Item(clip.name, Path(clip.location.path), clip.start, clip.end)
     if clip.location.root == LOCAL:
@@ -217,8 +228,8 @@ def _fetch(folder: Path, row: Row) -> Item | AudioError:
     try:
         folder.mkdir(exist_ok=True)
         path = folder / f"{row['position']}{clip.location.suffix}"
-        system, there = clip.location.open()
-        with system.open_input_stream(there) as source, path.open("wb") as target:
+        system, name = clip.location.open()
+        with system.open_input_stream(name) as source, path.open("wb") as target:
             shutil.copyfileobj(source, target)
     except (OSError, ConfigError) as error:
         return AudioError(reason_of(error))

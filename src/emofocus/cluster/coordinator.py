@@ -1,35 +1,45 @@
-"""What workers are told: the model, which clips are wanted, and when to go carefully."""
+"""What the workers of a bulk run share: their task, and the number of attempts at each part."""
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from emofocus.cluster.connection import Requester
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer, model_folder
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model as it is sent to workers, who need no copy of their own.
+class PortableModel:
+    """A model in a form that is sent to workers, which therefore need no copy of their own.
 
     Attributes:
-        files: The graph of one precision, and `config.json`.
-        options: How workers load it.
+        files: Content of the graph of one precision and of `config.json`, by name.
+        options: Options with which workers load it.
     """
 
     files: dict[str, bytes]
     options: RecognitionOptions
 
     @classmethod
-    def of(cls, source: str | None, options: RecognitionOptions) -> "Model":
-        """Read a model that `Recognizer.load` can load."""
+    def read(cls, source: str | None, options: RecognitionOptions) -> "PortableModel":
+        """Read a model.
+
+        Args:
+            source: As in `Recognizer.load`.
+            options: Options with which workers load it.
+
+        Raises:
+            ModelError: The model does not exist, or a file of it is missing.
+        """
         folder = model_folder(source)
         files = {name: (folder / name).read_bytes() for name in (PRECISION_FILES[options.precision], "config.json")}
         return cls(files, options)
 
     def load(self) -> Recognizer:
-        """The recognizer of one worker."""
+        """Load the recognizer of one worker."""
         with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
             for name, content in self.files.items():
                 Path(folder, name).write_bytes(content)
@@ -37,43 +47,50 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which clips get a row; the others are only heard where they keep them company.
+class Selection:
+    """The clips that get a row. Others are recognized only as members of a selected clip's batch.
 
     Attributes:
-        size: Clips of a part.
-        repeated: Positions of clips that were named before, and have their row there.
-        again: Of parts that are done but for some clips: the positions of those.
+        part_size: Clips of a part.
+        repeated: Positions of clips that occur earlier in the input and have their row there.
+        failed: Positions of the failed clips of each part that is otherwise done.
     """
 
-    size: int
+    part_size: int
     repeated: frozenset[int]
-    again: dict[int, frozenset[int]]
+    failed: dict[int, frozenset[int]]
 
     def __contains__(self, position: int) -> bool:
-        """Whether the clip there gets a row."""
-        missing = self.again.get(position // self.size)
-        return position not in self.repeated and (missing is None or position in missing)
+        """Whether the clip at a position of the input gets a row."""
+        failed = self.failed.get(position // self.part_size)
+        return position not in self.repeated and (failed is None or position in failed)
 
 
-class Desk:
-    """Where workers learn what to do, as often as they are started. It is an actor beside the one who asked.
+@dataclass(frozen=True)
+class BulkTask:
+    """The task of every worker.
 
-    Args:
-        model: What recognizes.
-        wanted: Which clips get a row.
-        asked: What `version_and_host` said where the work was asked for.
+    Attributes:
+        model: The model to use.
+        selection: The clips that get a row.
+        requester: The process that runs the command.
     """
 
-    def __init__(self, model: Model, wanted: Wanted, asked: tuple[str, str]) -> None:
-        self._task = model, wanted, asked
-        self._begun: dict[int, int] = {}
+    model: PortableModel
+    selection: Selection
+    requester: Requester
 
-    def task(self) -> tuple[Model, Wanted, tuple[str, str]]:
-        """What every worker is told."""
-        return self._task
+
+class Coordinator:
+    """Counts the attempts at each part; a Ray actor on the node that runs the command.
+
+    Its constructor has no arguments, because Ray cannot restart an actor whose arguments may be lost.
+    """
+
+    def __init__(self) -> None:
+        self._attempts: Counter[int] = Counter()
 
     def begin(self, part: int) -> int:
-        """How often it has been begun, this time included."""
-        self._begun[part] = self._begun.get(part, 0) + 1
-        return self._begun[part]
+        """Count an attempt at a part; return the number of attempts so far, including this one."""
+        self._attempts[part] += 1
+        return self._attempts[part]

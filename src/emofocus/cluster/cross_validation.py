@@ -1,18 +1,17 @@
-"""Folds of any number of runs as one queue of Ray's tasks: what is done where they were asked for."""
+"""Cross-validations on a cluster: the folds of any number of runs form one queue of Ray tasks."""
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emofocus.cluster.connection import Ray, absolute_if_path, connected, reason_of, version_and_host
-from emofocus.cluster.dashboard import DONE, FAILED, WAITING, Board, Key, shown
-from emofocus.cluster.fold_task import Heard, Resources, fold_there
+from emofocus.cluster.connection import Ray, Requester, absolute_if_path, connected, reason_of
+from emofocus.cluster.dashboard import DONE, FAILED, WAITING, Dashboard, shown
+from emofocus.cluster.fold_task import RETRIES, FoldOutcome, FoldTask, NodeFeatures, Resources, train_fold
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
@@ -27,165 +26,181 @@ from emofocus.utils.atomic import replacing
 
 @dataclass(frozen=True)
 class Run:
-    """One cross-validation among others.
+    """One cross-validation.
 
     Attributes:
-        experiment: What to run.
-        source: Where its features come from here, for the audit.
-        heard: Where nodes have them from; None for those that are sent along.
-        out: Where results go.
-        precision: Arithmetic of training.
+        experiment: The experiment.
+        source: Source of the features on this machine, for the audit.
+        features: How nodes compute the features; None if they get those of ``source``.
+        out: Folder of results.
     """
 
     experiment: Experiment
     source: SpeechSource
-    heard: Heard | None
+    features: NodeFeatures | None
     out: Path
-    precision: str = "32-true"
 
     @classmethod
-    def of(
+    def create(
         cls, experiment: Experiment, source: SpeechSource, cache: Path | None, embeddings: str | None, out: Path
     ) -> "Run":
-        """A run of what `make_experiment` returns."""
-        heard = Heard(cache and cache.absolute(), embeddings and absolute_if_path(embeddings))
-        return cls(experiment, source, None if isinstance(source, FeaturesFile) else heard, out.absolute())
+        """A run of what `make_experiment` returns; nodes get features from a file, and otherwise compute them."""
+        features = NodeFeatures(cache and cache.absolute(), embeddings and absolute_if_path(embeddings))
+        return cls(experiment, source, None if isinstance(source, FeaturesFile) else features, out.absolute())
 
     @property
     def name(self) -> str:
-        """How the board calls it."""
+        """Name on the dashboard."""
         item = self.experiment
         return f"{item.corpus.name} {item.protocol} {item.model}-{item.recipe_name} seed {item.seed}"
 
 
 def crossval_on_ray(address: str, options: ExperimentOptions, device: FabricOptions, out: Path, jobs: int = 1) -> None:
-    """`emofocus crossval --ray`.
+    """Run `emofocus crossval --ray`.
 
     Raises:
-        ConfigError: An option that makes no sense there, or a cluster that cannot be had.
+        ConfigError: An option for one machine alone, or an unreachable cluster.
+        EmofocusError: The cross-validation failed.
     """
     for option, value in (("--devices", (device.devices or 1) > 1), ("--jobs", jobs > 1), ("--log", device.log)):
         if value:
             raise ConfigError(
                 f"{option} is for one machine: with --ray each fold is a task of --threads cores, or a GPU"
             )
-    resources = Resources(device.accelerator, device.precision, device.threads or 1)
+    resources = Resources.from_options(device)
     experiment, source = make_experiment(options)
-    (summary,) = run_all(address, [Run.of(experiment, source, options.cache, options.embeddings, out)], resources)
+    run = Run.create(experiment, source, options.cache, options.embeddings, out)
+    (summary,) = run_all(address, [run], resources)
     if isinstance(summary, EmofocusError):
         raise summary
     print_summary(summary)
 
 
 def run_all(address: str, runs: Sequence[Run], resources: Resources) -> list[Summary | EmofocusError]:
-    """Cross-validate several experiments; folds of all of them are queued at once.
+    """Cross-validate several experiments.
 
     Args:
-        address: As in `connected`.
-        runs: With folders of their own; what is finished in them stays.
-        resources: Of each fold.
+        address: Address of the cluster, as in `connected`.
+        runs: Runs with a folder each; folds that are finished there are kept.
+        resources: Resources of each fold.
 
     Returns:
-        The summary of each run, or why it could not be finished: one that fails costs the others nothing.
+        The summary of each run, or the reason why it failed; a failure costs the other runs nothing.
 
     Raises:
-        ConfigError: The cluster cannot be had, or has no such resources.
+        ConfigError: The cluster is unreachable, or has no such resources.
     """
     with connected(address) as ray:
-        options = resources.options(ray)
-        accelerator = "gpu" if options["num_gpus"] else "cpu"
-        device = FabricOptions(
-            accelerator=accelerator, devices=1, precision=resources.precision, threads=resources.threads
-        )
-        board = ray.remote(num_cpus=0)(Board).remote()
-        task = partial(ray.remote(**options)(fold_there).remote, device, board)
-        stop = threading.Event()
-        runs = [replace(run, precision=resources.precision) for run in runs]
-        with ThreadPoolExecutor(len(runs)) as pool, shown(lambda: ray.get(board.look.remote())) as show:
+        return FoldQueue(ray, resources.find_device(ray)).run(runs)
+
+
+class FoldQueue:
+    """Runs cross-validations on a cluster, in a thread each, which mostly wait for their folds.
+
+    Args:
+        ray: The module, connected.
+        device: Device of each fold.
+    """
+
+    def __init__(self, ray: Ray, device: FabricOptions) -> None:
+        self._ray, self._device = ray, device
+        self._dashboard = ray.remote(num_cpus=0)(Dashboard).remote()
+        gpus = int(device.accelerator == "gpu")
+        self._train_fold = ray.remote(num_cpus=device.threads, num_gpus=gpus, max_retries=RETRIES)(train_fold)
+        self._stop = threading.Event()
+
+    def run(self, runs: Sequence[Run]) -> list[Summary | EmofocusError]:
+        """Cross-validate; return the summary of each run, or the reason why it failed."""
+        with ThreadPoolExecutor(len(runs)) as pool, shown(self._statuses) as show:
             try:
-                return _summaries(_started(ray, pool, runs, task, board, stop, show), show)
+                futures = self._start(pool, runs, show)
+                while wait(futures, timeout=1.0).not_done:
+                    show()
+                show()
+                return [_outcome(future) for future in futures]
             finally:
-                stop.set()
+                self._stop.set()
 
+    def _statuses(self) -> Any:
+        return self._ray.get(self._dashboard.statuses.remote())
 
-def _started(
-    ray: Ray,
-    pool: ThreadPoolExecutor,
-    runs: Sequence[Run],
-    task: Callable[..., Any],
-    board: Any,
-    stop: threading.Event,
-    show: Callable[[], None],
-) -> list[Future[Summary]]:
-    """A thread each, that mostly waits. Features and audits are made one run after the other, while folds train."""
-    started = []
-    for run in runs:
-        prepared = threading.Event()
-        started.append(pool.submit(_cross_validate, ray, run, task, board, prepared, stop))
-        while not prepared.wait(1.0):
-            show()
-    return started
+    def _start(
+        self, pool: ThreadPoolExecutor, runs: Sequence[Run], show: Callable[[], None]
+    ) -> list[Future[Summary]]:
+        """Start the threads. Features and audit of a run are made before the next run starts, while folds train."""
+        futures = []
+        for run in runs:
+            queued = threading.Event()
+            futures.append(pool.submit(self._cross_validate, run, queued))
+            while not queued.wait(1.0):
+                show()
+        return futures
 
+    def _cross_validate(self, run: Run, queued: threading.Event) -> Summary:
+        """Run one cross-validation; ``queued`` is set once its folds are, or it has failed."""
 
-def _summaries(started: Sequence[Future[Summary]], show: Callable[[], None]) -> list[Summary | EmofocusError]:
-    while wait(started, timeout=1.0).not_done:
-        show()
-    show()
-    found: list[Summary | EmofocusError] = []
-    for future in started:
+        def run_folds(numbers: Sequence[int]) -> Iterator[FoldResult]:
+            with _marker(run.out) as marker:
+                tasks = self._queue(run, marker, numbers)
+                queued.set()
+                yield from self._outcomes(run, tasks)
+
         try:
-            found.append(future.result())
-        except EmofocusError as error:
-            found.append(error)
-    return found
+            fabric = make_fabric(FabricOptions(devices=1))
+            precision = self._device.precision
+            return cross_validate(run.experiment, run.out, fabric, run.source, run_folds, precision)
+        finally:
+            queued.set()
+
+    def _queue(self, run: Run, marker: Path, numbers: Sequence[int]) -> dict[Any, int]:
+        """Queue the folds of a run; return references to their outcomes, with the numbers of the folds."""
+        features = run.features or run.source.speech(run.experiment.recipe)
+        task = FoldTask(run.name, run.experiment, features, marker, self._device, Requester.current())
+        reference = self._ray.put(task)
+        for number in numbers:
+            self._dashboard.update.remote((run.name, number), state=WAITING)
+        return {self._train_fold.remote(reference, self._dashboard, number): number for number in numbers}
+
+    def _outcomes(self, run: Run, tasks: dict[Any, int]) -> Iterator[FoldResult]:
+        """Figures and rows of folds as they finish.
+
+        Raises:
+            ConfigError: A fold failed; it is raised after all others have finished.
+        """
+        failures: list[EmofocusError] = []
+        while tasks and not self._stop.is_set():
+            for reference in self._ray.wait(list(tasks), timeout=1.0)[0]:
+                number = tasks.pop(reference)
+                try:
+                    outcome: FoldOutcome = self._ray.get(reference)
+                except self._ray.exceptions.RayError as error:
+                    failures.append(ConfigError(f"{run.name}, fold {number}: {reason_of(error)}"))
+                    self._dashboard.update.remote((run.name, number), state=FAILED, note=reason_of(error))
+                    continue
+                _write_files(run.out / f"fold-{number}", outcome.files)
+                note = f"test UA {outcome.entry.ua:.1%}"
+                self._dashboard.update.remote((run.name, number), state=DONE, note=note)
+                yield outcome.entry, outcome.rows
+        if failures:
+            raise failures[0]
 
 
-def _cross_validate(
-    ray: Ray, run: Run, task: Callable[..., Any], board: Any, prepared: threading.Event, stop: threading.Event
-) -> Summary:
-    def folds(numbers: Sequence[int]) -> Iterator[FoldResult]:
-        with _mark(run.out) as mark:
-            experiment = ray.put(run.experiment)
-            speech = ray.put(run.source.speech(run.experiment.recipe)) if run.heard is None else None
-            begin = partial(task, version_and_host(), run.name, experiment, speech, run.heard, mark)
-            queued = {begin(number): number for number in numbers}
-            prepared.set()
-            for number in numbers:
-                board.tell.remote((run.name, number), state=WAITING)
-            yield from _finished(ray, run, queued, board, stop)
-
+def _outcome(future: Future[Summary]) -> Summary | EmofocusError:
     try:
-        fabric = make_fabric(FabricOptions(devices=1))
-        return cross_validate(run.experiment, run.out, fabric, run.source, folds, run.precision)
-    finally:
-        prepared.set()
+        return future.result()
+    except EmofocusError as error:
+        return error
 
 
-def _finished(ray: Ray, run: Run, queued: dict[Any, int], board: Any, stop: threading.Event) -> Iterable[FoldResult]:
-    """Folds as they are finished; one that fails is reported when the others are through."""
-    failed: list[EmofocusError] = []
-    while queued and not stop.is_set():
-        for done in ray.wait(list(queued), timeout=1.0)[0]:
-            number = queued.pop(done)
-            key: Key = (run.name, number)
-            try:
-                result, rows, files = ray.get(done)
-            except ray.exceptions.RayError as error:
-                failed.append(ConfigError(f"{run.name}, fold {number}: {reason_of(error)}"))
-                board.tell.remote(key, state=FAILED, note=reason_of(error))
-                continue
-            for name, content in files.items():
-                with replacing(run.out / f"fold-{number}" / name) as temporary:
-                    temporary.write_bytes(content)
-            board.tell.remote(key, state=DONE, note=f"test UA {result.ua:.1%}")
-            yield result, rows
-    if failed:
-        raise failed[0]
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
 
 
 @contextmanager
-def _mark(folder: Path) -> Iterator[Path]:
-    """A file in a folder, by which others see whether they have the same folder."""
+def _marker(folder: Path) -> Iterator[Path]:
+    """Yield a file in a folder, by which other nodes see whether they share the folder."""
     path = folder / f".seen-{uuid.uuid4().hex}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()

@@ -1,83 +1,106 @@
-"""What runs where: a table that lives on a terminal, and lines elsewhere."""
+"""Progress of folds on a cluster: a live table on a terminal, lines elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from emofocus.utils.progress import log_line
 
-WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+if TYPE_CHECKING:
+    from rich.table import Table
 
-Key = tuple[str, int]
-"""A run's name, and the number of a fold."""
+WAITING, RUNNING, DONE, FAILED = STATES = "waiting", "running", "done", "failed"
+
+FoldKey = tuple[str, int]
+"""Name of a run, and number of a fold."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is known of one fold."""
+class FoldStatus:
+    """Status of one fold.
+
+    Attributes:
+        state: One of `STATES`.
+        node: Host that trains it.
+        note: The last epoch's figures, the result, or the reason of a failure.
+    """
 
     state: str = WAITING
     node: str = ""
     note: str = ""
 
 
-class Board:
-    """What folds say about themselves; an actor."""
+Statuses = Mapping[FoldKey, FoldStatus]
+
+
+class Dashboard:
+    """Collects the status of all folds; a Ray actor, which the folds call."""
 
     def __init__(self) -> None:
-        self._cells: dict[Key, Cell] = {}
+        self._statuses: dict[FoldKey, FoldStatus] = {}
 
-    def tell(self, key: Key, **news: str) -> None:
-        """Something new of a fold."""
-        self._cells[key] = replace(self._cells.get(key, Cell()), **news)
+    def update(self, key: FoldKey, **changes: str) -> None:
+        """Change fields of a fold's status."""
+        self._statuses[key] = replace(self._statuses.get(key, FoldStatus()), **changes)
 
-    def look(self) -> dict[Key, Cell]:
-        """All of it."""
-        return dict(self._cells)
+    def statuses(self) -> Statuses:
+        """Status of all folds."""
+        return dict(self._statuses)
 
 
 @contextmanager
-def shown(look: Callable[[], dict[Key, Cell]]) -> Iterator[Callable[[], None]]:
-    """Give a function that shows the board as it is now, to be called now and then."""
+def shown(statuses: Callable[[], Statuses]) -> Iterator[Callable[[], None]]:
+    """Show the statuses until the end of the block.
+
+    Args:
+        statuses: Returns the present statuses.
+
+    Yields:
+        A function that shows them, to be called every second or so.
+    """
     if not sys.stderr.isatty():
-        yield _Lines(look).show
+        yield _LineView(statuses).show
         return
     from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(stderr=True), auto_refresh=False) as live:
-        yield lambda: live.update(table_of(look()), refresh=True)
+        yield lambda: live.update(table_of(statuses()), refresh=True)
 
 
-class _Lines:
-    """A line whenever a fold begins or ends."""
+class _LineView:
+    """Writes a line whenever a fold begins or ends."""
 
-    def __init__(self, look: Callable[[], dict[Key, Cell]]) -> None:
-        self._look = look
-        self._said: dict[Key, tuple[str, str]] = {}
+    def __init__(self, statuses: Callable[[], Statuses]) -> None:
+        self._statuses = statuses
+        self._written: dict[FoldKey, tuple[str, str]] = {}
 
     def show(self) -> None:
-        cells = self._look()
-        for key, cell in cells.items():
-            if cell.state != WAITING and self._said.get(key) != (cell.state, cell.node):
-                self._said[key] = cell.state, cell.node
-                ended = sum(other.state in (DONE, FAILED) for other in cells.values())
-                note = f": {cell.note}" if cell.note else ""
-                where = f"{key[0]} fold {key[1]} {cell.state} on {cell.node or 'no node'}"
-                log_line(f"{where}{note} ({ended}/{len(cells)} ended)")
+        """Write the lines of folds that have changed."""
+        statuses = self._statuses()
+        ended = sum(status.state in (DONE, FAILED) for status in statuses.values())
+        for (run, fold), status in statuses.items():
+            written = status.state, status.node
+            if status.state == WAITING or self._written.get((run, fold)) == written:
+                continue
+            self._written[run, fold] = written
+            note = f": {status.note}" if status.note else ""
+            event = f"{run} fold {fold} {status.state} on {status.node or 'no node'}"
+            log_line(f"{event}{note} ({ended}/{len(statuses)} ended)")
 
 
-def table_of(cells: dict[Key, Cell]) -> Any:
-    """A table of the folds that run or have failed, and how many wait and are done."""
+def table_of(statuses: Statuses) -> "Table":
+    """Table of the folds that run or have failed, with the number of folds in each state."""
     from rich import box
     from rich.table import Table
 
-    counts = {state: sum(cell.state == state for cell in cells.values()) for state in (WAITING, RUNNING, DONE, FAILED)}
-    caption = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    counts = Counter(status.state for status in statuses.values())
+    caption = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     table = Table("run", "fold", "node", "state", box=box.SIMPLE_HEAD, caption=caption)
-    for (run, fold), cell in cells.items():
-        if cell.state in (RUNNING, FAILED):
-            table.add_row(run, str(fold), cell.node, cell.note or cell.state)
+    for (run, fold), status in statuses.items():
+        if status.state in (RUNNING, FAILED):
+            table.add_row(run, str(fold), status.node, status.note or status.state)
     return table

@@ -1,4 +1,4 @@
-"""A fold as a task of Ray: on some node, and with the bits of a local run."""
+"""A fold of a cross-validation as a Ray task, with the bits of a local run."""
 
 import platform
 import tempfile
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning_fabric.loggers.logger import Logger
 
-from emofocus.cluster.connection import Ray, refuse_another_version
+from emofocus.cluster.connection import Ray, Requester, check_version
 from emofocus.cluster.dashboard import RUNNING
 from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech, Speech
@@ -25,17 +25,20 @@ from emofocus.training.summary import FoldEntry
 from emofocus.utils.progress import use_plain_lines
 
 RETRIES = 5
-"""Times that a fold is begun again, or goes on, after its process or node has died."""
+"""Times that a fold is resumed or begun again after its process or node has died."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a fold gets.
+    """Resources of each fold.
 
     Attributes:
-        accelerator: cpu or gpu; auto is gpu where the cluster has some.
-        precision: As in `make_fabric`.
+        accelerator: cpu, gpu or auto, which is gpu where the cluster has some.
+        precision: Arithmetic of training, as in `FabricOptions`.
         threads: Cores.
+
+    Raises:
+        ConfigError: An unknown accelerator or precision.
     """
 
     accelerator: str = "cpu"
@@ -43,7 +46,7 @@ class Resources:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse unknown names (ConfigError)."""
+        """Check the names."""
         for kind, value, valid in (
             ("accelerator", self.accelerator, ACCELERATORS),
             ("precision", self.precision, PRECISIONS),
@@ -51,31 +54,43 @@ class Resources:
             if value not in valid:
                 raise ConfigError(f"unknown {kind} {value!r} ({one_of(valid)})")
 
-    def options(self, ray: Ray) -> dict[str, Any]:
-        """The same as Ray spells it.
+    @classmethod
+    def from_options(cls, device: FabricOptions) -> "Resources":
+        """Resources that options of a training request; one core by default."""
+        return cls(device.accelerator, device.precision, device.threads or 1)
+
+    def find_device(self, ray: Ray) -> FabricOptions:
+        """The device of each fold on a cluster.
 
         Raises:
-            ConfigError: No node has them.
+            ConfigError: No node has the resources.
         """
-        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpu = self.accelerator == "gpu" or (self.accelerator == "auto" and any("GPU" in node for node in found))
-        if gpu and not any("GPU" in node for node in found):
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        has_gpu = any("GPU" in node for node in nodes)
+        gpu = self.accelerator == "gpu" or (self.accelerator == "auto" and has_gpu)
+        if gpu and not has_gpu:
             raise ConfigError("accelerator 'gpu' is not there: no node of the cluster has one; use cpu or auto")
-        most = int(max(node.get("CPU", 0) for node in found))
+        most = int(max(node.get("CPU", 0) for node in nodes))
         if self.threads > most:
             raise ConfigError(f"no node of the cluster has {self.threads} cores for a fold (valid: 1 to {most})")
-        return {"num_cpus": self.threads, "num_gpus": int(gpu), "max_retries": RETRIES}
+        accelerator = "gpu" if gpu else "cpu"
+        return FabricOptions(accelerator=accelerator, devices=1, precision=self.precision, threads=self.threads)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """How a node comes by the features of a corpus whose audio it can read: through its own cache."""
+class NodeFeatures:
+    """Features that a node computes from audio that it can read, by way of its own cache.
+
+    Attributes:
+        cache: Folder of the cache; the user's by default.
+        embeddings: Source of speaker embeddings, as in `SourceOptions`.
+    """
 
     cache: Path | None
     embeddings: str | None
 
     def speech(self, experiment: Experiment) -> list[Sequence[Speech]]:
-        """As `SpeechSource.speech`."""
+        """Features of a corpus at each speed, as `SpeechSource.speech` returns them."""
         cache = Cache(self.cache)
         source = CachedSpeech(experiment.corpus, cache)
         return (with_embeddings(source, cache, self.embeddings) if self.embeddings else source).speech(
@@ -83,63 +98,96 @@ class Heard:
         )
 
 
-def fold_there(
-    device: FabricOptions,
-    board: Any,
-    asked: tuple[str, str],
-    name: str,
-    experiment: Experiment,
-    speech: list[Sequence[Speech]] | None,
-    heard: Heard | None,
-    mark: Path,
-    number: int,
-) -> tuple[FoldEntry, list[PredictionRow], dict[str, bytes]]:
-    """A fold, on whatever node; a task of Ray.
+@dataclass(frozen=True)
+class FoldTask:
+    """Everything that the folds of one run share; it travels through Ray's object store once.
 
-    Where the folder of results is seen from here, it is trained in, and a fold that was killed goes on from its last
-    epoch. Elsewhere a folder of this node serves, and what is in it afterwards travels back.
-
-    Returns:
-        What `run_fold` does, and the files that are to be written in the fold's folder.
+    Attributes:
+        run: Name of the run.
+        experiment: The experiment.
+        features: The features, or how nodes compute them.
+        marker: A file in the folder of results, by which a node sees whether it shares that folder.
+        device: Device of each fold.
+        requester: The process that runs the command.
     """
-    refuse_another_version(asked)
+
+    run: str
+    experiment: Experiment
+    features: list[Sequence[Speech]] | NodeFeatures
+    marker: Path
+    device: FabricOptions
+    requester: Requester
+
+
+class FoldOutcome(NamedTuple):
+    """Results of a fold.
+
+    Attributes:
+        entry: The fold's entry of `summary.json`.
+        rows: The fold's rows of `predictions.csv`.
+        files: Files to write to the fold's folder, by name; none where the node shares it.
+    """
+
+    entry: FoldEntry
+    rows: list[PredictionRow]
+    files: dict[str, bytes]
+
+
+def train_fold(task: FoldTask, dashboard: Any, number: int) -> FoldOutcome:
+    """Train and test a fold on this node; a Ray task.
+
+    A node that shares the folder of results trains in it, and resumes a fold that was killed from its last epoch. Other
+    nodes use a temporary folder, whose files are returned.
+
+    Args:
+        task: The run.
+        dashboard: Handle of the `Dashboard`.
+        number: Number of the fold.
+
+    Raises:
+        ConfigError: This node has another version of emofocus.
+    """
+    check_version(task.requester)
     use_plain_lines()
-    tell = partial(board.tell.remote, (name, number))
-    tell(state=RUNNING, node=platform.node(), note="")
-    fabric = make_fabric(device)
-    fabric.loggers.append(_Epochs(tell))
-    if speech is None:
-        assert heard is not None
-        speech = heard.speech(experiment)
-    if mark.exists():
-        return *run_fold(experiment, number, speech, mark.parent / f"fold-{number}", fabric), {}
+    update = partial(dashboard.update.remote, (task.run, number))
+    update(state=RUNNING, node=platform.node(), note="")
+    fabric = make_fabric(task.device)
+    fabric.loggers.append(_DashboardLogger(update))
+    features, experiment = task.features, task.experiment
+    speech = features.speech(experiment) if isinstance(features, NodeFeatures) else features
+    if task.marker.exists():
+        return FoldOutcome(*run_fold(experiment, number, speech, task.marker.parent / f"fold-{number}", fabric), {})
     with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
-        found = run_fold(experiment, number, speech, Path(folder), fabric)
-        kept = [path for path in Path(folder).iterdir() if path.is_file() and path.name != "last.safetensors"]
-        return *found, {path.name: path.read_bytes() for path in kept}
+        entry, rows = run_fold(experiment, number, speech, Path(folder), fabric)
+        files = [path for path in Path(folder).iterdir() if path.is_file() and path.name != "last.safetensors"]
+        return FoldOutcome(entry, rows, {path.name: path.read_bytes() for path in files})
 
 
-class _Epochs(Logger):
-    """Tells the board of each epoch what others write for TensorBoard."""
+class _DashboardLogger(Logger):
+    """Sends each epoch's figures to the dashboard.
 
-    def __init__(self, tell: Callable[..., Any]) -> None:
-        self._tell = tell
+    Args:
+        update: Changes fields of the fold's status.
+    """
+
+    def __init__(self, update: Callable[..., Any]) -> None:
+        self._update = update
 
     @property
     def name(self) -> str:
-        """Of the kind of logger."""
-        return "board"
+        """Name of the logger."""
+        return "dashboard"
 
     @property
     def version(self) -> str:
-        """There is one."""
+        """Version of the run, which Fabric requires and nothing uses."""
         return ""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """The epoch's validation UA, or its loss where nothing is validated."""
-        told = {name.rsplit("/", 1)[-1]: value for name, value in metrics.items()}
-        shown = f"validation UA {told['valid_ua']:.1%}" if "valid_ua" in told else f"loss {told['loss']:.3f}"
-        self._tell(note=f"epoch {step}, {shown}")
+        """Send the epoch's validation UA, or its loss where there is no validation part."""
+        figures = {name.rsplit("/", 1)[-1]: value for name, value in metrics.items()}
+        shown = f"validation UA {figures['valid_ua']:.1%}" if "valid_ua" in figures else f"loss {figures['loss']:.3f}"
+        self._update(note=f"epoch {step}, {shown}")
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """There are none."""
+        """Do nothing; the dashboard shows no hyperparameters."""

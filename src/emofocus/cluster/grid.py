@@ -1,5 +1,6 @@
-"""What `emofocus grid` does: models × recipes × protocols × seeds × corpora out of one file, as one queue of folds."""
+"""The command `emofocus grid`: models × recipes × protocols × seeds × corpora of one file, as one queue of folds."""
 
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,6 @@ from emofocus.cluster.fold_task import Resources
 from emofocus.config import Settings, parse
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.splits.folds import Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
 from emofocus.training.options import FabricOptions, SourceOptions
@@ -26,7 +26,16 @@ Names = Annotated[tuple[Name, ...], Meta(min_length=1)]
 
 
 class GridCorpus(Settings, frozen=True, kw_only=True):
-    """One corpus of a grid: the options of `emofocus crossval` that say which utterances are meant."""
+    """A corpus of a grid.
+
+    Attributes:
+        corpus: A corpus by name, or a manifest.
+        root: Folder of the corpus.
+        labels: Preset or mapping of labels to classes.
+        only: Filters, ``column=value``.
+        embeddings: Source of speaker embeddings.
+        features: A file that `emofocus features` wrote, in place of a corpus.
+    """
 
     corpus: Name | None = None
     root: Name | None = None
@@ -37,7 +46,16 @@ class GridCorpus(Settings, frozen=True, kw_only=True):
 
 
 class Grid(Settings, frozen=True, kw_only=True):
-    """What `GRID.yaml` says. Paths are relative to it."""
+    """Content of a grid file. Its paths are relative to its folder.
+
+    Attributes:
+        corpora: Corpora.
+        models: Networks by name.
+        recipes: Recipes by name, or YAML files.
+        protocols: Protocols of the folds.
+        seeds: Seeds.
+        epochs: Length of training in place of the recipes'.
+    """
 
     corpora: Annotated[tuple[GridCorpus, ...], Meta(min_length=1)]
     models: Names
@@ -48,34 +66,34 @@ class Grid(Settings, frozen=True, kw_only=True):
 
 
 def run_grid(file: Path, address: str, out: Path, cache: Path | None, device: FabricOptions) -> None:
-    """Run all of a grid, or what is left of it.
+    """Run all cross-validations of a grid; folds that are finished are kept.
 
     Args:
-        file: As `Grid`.
-        address: As in `connected`.
-        out: Folder of results: ``<corpus>/<protocol>/<model>-<recipe>/seed<S>`` of each run.
-        cache: As in `make_experiment`.
+        file: YAML file with the content of `Grid`.
+        address: Address of the cluster, as in `connected`.
+        out: Folder of results; a run writes to ``<corpus>/<protocol>/<model>-<recipe>/seed<S>`` below it.
+        cache: Folder of the feature cache; the user's by default.
         device: Accelerator, precision and threads of each fold.
 
     Raises:
-        EmofocusError: The file is none, or names something that does not exist: then nothing has been run. Or some
-            runs failed: then all others are finished.
+        EmofocusError: The file cannot be read or names something that does not exist, and nothing was run; or some
+            runs failed, and all others are finished.
     """
-    resources = Resources(device.accelerator, device.precision, device.threads or 1)
+    resources = Resources.from_options(device)
     runs = runs_of(load_grid(file), file.parent, out, cache)
     log_line(f"{file}: {len(runs)} runs, {sum(len(run.experiment.folds) for run in runs)} folds")
-    found = run_all(address, runs, resources)
-    _print(runs, found)
-    failed = [told for told in found if isinstance(told, EmofocusError)]
-    if failed:
-        raise ConfigError(f"{len(failed)} of {len(runs)} runs failed; the first: {failed[0]}")
+    outcomes = run_all(address, runs, resources)
+    _print(runs, outcomes)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, EmofocusError)]
+    if failures:
+        raise ConfigError(f"{len(failures)} of {len(runs)} runs failed; the first: {failures[0]}")
 
 
 def load_grid(file: Path) -> Grid:
     """Read a grid file.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, or has unknown keys or bad values.
+        ConfigError: The file cannot be read, is not YAML, or has unknown keys or invalid values.
     """
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -86,70 +104,67 @@ def load_grid(file: Path) -> Grid:
     return parse(Grid, values, str(file))
 
 
-def runs_of(grid: Grid, beside: Path, out: Path, cache: Path | None) -> list[Run]:
+def runs_of(grid: Grid, folder: Path, out: Path, cache: Path | None) -> list[Run]:
     """All runs of a grid, with every name in it checked.
 
+    Args:
+        grid: The grid.
+        folder: Folder that its paths are relative to.
+        out: Folder of results.
+        cache: Folder of the feature cache; the user's by default.
+
     Raises:
-        EmofocusError: Something does not exist, or does not fit; the message says what would.
+        EmofocusError: Something does not exist or does not fit; the message names the valid values.
     """
     runs: dict[Path, Run] = {}
     for settings in grid.corpora:
-        source, embeddings = _source(settings, beside, cache)
-        folds = {
-            (protocol, seed): make_folds(source.corpus, protocol, seed)
-            for protocol, seed in product(grid.protocols, grid.seeds)
-        }
-        for model, recipe, (protocol, seed) in product(grid.models, grid.recipes, folds):
-            experiment = _experiment(
-                source, model, absolute_if_path(recipe, beside), grid.epochs, folds, protocol, seed
-            )
-            folder = out / source.corpus.name / protocol / f"{model}-{experiment.recipe_name}" / f"seed{seed}"
-            if folder in runs:
-                raise ConfigError(f"two runs of the grid would write to {folder}: something in it is named twice")
-            runs[folder] = Run.of(experiment, source, cache, embeddings, folder)
+        options = _source_options(settings, folder, cache)
+        source = find_source(options)
+        log_line(describe(source.corpus))
+        for experiment in _experiments(grid, source, folder):
+            name = f"{experiment.model}-{experiment.recipe_name}"
+            path = out / source.corpus.name / experiment.protocol / name / f"seed{experiment.seed}"
+            if path in runs:
+                raise ConfigError(f"two runs of the grid would write to {path}: something in it is named twice")
+            runs[path] = Run.create(experiment, source, cache, options.embeddings, path)
     return list(runs.values())
 
 
-def _source(settings: GridCorpus, beside: Path, cache: Path | None) -> tuple[SpeechSource, str | None]:
-    embeddings = settings.embeddings and absolute_if_path(settings.embeddings, beside)
-    source = find_source(
-        SourceOptions(
-            corpus=settings.corpus and absolute_if_path(settings.corpus, beside),
-            features=None if settings.features is None else beside / settings.features,
-            cache=cache,
-            root=None if settings.root is None else beside / settings.root,
-            labels=settings.labels,
-            only=settings.only,
-            embeddings=embeddings,
-        )
+def _source_options(corpus: GridCorpus, folder: Path, cache: Path | None) -> SourceOptions:
+    """Options of a corpus, with absolute paths."""
+    return SourceOptions(
+        corpus=corpus.corpus and absolute_if_path(corpus.corpus, folder),
+        features=None if corpus.features is None else folder / corpus.features,
+        cache=cache,
+        root=None if corpus.root is None else folder / corpus.root,
+        labels=corpus.labels,
+        only=corpus.only,
+        embeddings=corpus.embeddings and absolute_if_path(corpus.embeddings, folder),
     )
-    log_line(describe(source.corpus))
-    return source, embeddings
 
 
-def _experiment(
-    source: SpeechSource,
-    model: str,
-    recipe: str,
-    epochs: int | None,
-    folds: dict[tuple[str, int], Folds],
-    protocol: str,
-    seed: int,
-) -> Experiment:
-    name, settings = with_embedding(model, *recipe_of(model, recipe, epochs), source.embedding)
-    return Experiment(source.corpus, model, name, settings, folds[protocol, seed], seed)
+def _experiments(grid: Grid, source: SpeechSource, folder: Path) -> Iterator[Experiment]:
+    """All experiments of a grid with one corpus; folds are dealt once for each protocol and seed."""
+    dealt = {
+        (protocol, seed): make_folds(source.corpus, protocol, seed)
+        for protocol, seed in product(grid.protocols, grid.seeds)
+    }
+    for model, recipe, ((_, seed), folds) in product(grid.models, grid.recipes, dealt.items()):
+        name, settings = recipe_of(model, absolute_if_path(recipe, folder), grid.epochs)
+        name, settings = with_embedding(model, name, settings, source.embedding)
+        yield Experiment(source.corpus, model, name, settings, folds, seed)
 
 
-def _print(runs: list[Run], found: list[Summary | EmofocusError]) -> None:
-    """One line a run."""
+def _print(runs: list[Run], outcomes: list[Summary | EmofocusError]) -> None:
+    """Print a table with one line per run."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table("run", "folds", "WA %", "UA %", "macro-F1 %", box=box.SIMPLE_HEAD, caption="mean ± std over folds")
-    for run, told in zip(runs, found, strict=True):
-        if isinstance(told, EmofocusError):
+    for run, outcome in zip(runs, outcomes, strict=True):
+        if isinstance(outcome, EmofocusError):
             table.add_row(run.name, "failed")
             continue
-        table.add_row(run.name, str(len(told.folds)), *map(str, (told.wa, told.ua, told.macro_f1)))
+        table.add_row(run.name, str(len(outcome.folds)), *map(str, (outcome.wa, outcome.ua, outcome.macro_f1)))
     Console().print(table)

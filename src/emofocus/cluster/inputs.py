@@ -1,4 +1,4 @@
-"""What is to be recognized: files, folders and lists, here or behind URIs, cut into parts at fixed places."""
+"""Input of a bulk run on a cluster: files, folders and manifests, by path or URI, divided into parts."""
 
 import hashlib
 import io
@@ -24,14 +24,21 @@ CLIPS = pa.schema(
         ("start", pa.float64()),
         ("end", pa.float64()),
         ("root", pa.string()),
-        ("path", pa.binary()),  # names on disks may be no UTF-8
+        ("path", pa.binary()),  # names on disks need not be UTF-8
     ]
 )
-"""One row a clip: what a worker gets."""
+"""Columns of a clip in a part's table, which workers get."""
 
 
 class Clip(NamedTuple):
-    """One clip: how results call it, where it is, and which part of it is meant, in seconds."""
+    """One clip to recognize.
+
+    Attributes:
+        name: Name in the results.
+        location: Its file.
+        start: Start in the file, in seconds; None for the file's beginning.
+        end: End in the file, in seconds; None for the file's end.
+    """
 
     name: str
     location: Location
@@ -40,24 +47,24 @@ class Clip(NamedTuple):
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Clip":
-        """Of a row of `CLIPS`."""
+        """The clip of a row with the columns `CLIPS`."""
         return cls(row["file"], Location(row["root"], os.fsdecode(row["path"])), row["start"], row["end"])
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells it from other clips, as the local command spells it."""
+        """Identity of the clip, as the local command spells it."""
         return Item(self.name, Path(), self.start, self.end).key
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The whole input.
+class PartitionedInput:
+    """The whole input of a run.
 
     Attributes:
-        parts: What ``keep`` made of each part's table.
-        clips: How many there are.
-        digest: Equal for equal clips in the same order.
-        repeated: Positions of clips that were named before: each has one row.
+        parts: Result of ``store`` for each part's table.
+        clips: Number of clips.
+        digest: Hash of all clips in their order.
+        repeated: Positions of clips that occur earlier in the input; a clip has one row, at its first position.
     """
 
     parts: list[Any]
@@ -66,13 +73,13 @@ class Listing:
     repeated: frozenset[int]
 
 
-def listing_of(clips: Iterable[Clip], size: int, keep: Callable[[pa.Table], Any]) -> Listing:
-    """Read the input once, and cut it into parts.
+def partition(clips: Iterable[Clip], size: int, store: Callable[[pa.Table], Any]) -> PartitionedInput:
+    """Divide the input into parts, in one pass that keeps 16 bytes per clip.
 
     Args:
-        clips: All of them.
+        clips: All clips.
         size: Clips of a part.
-        keep: Puts a part's table away. Of the clips themselves, this process keeps 16 bytes each.
+        store: Stores a part's table outside this process, and returns a reference.
     """
     parts: list[Any] = []
     digests = bytearray()
@@ -82,11 +89,11 @@ def listing_of(clips: Iterable[Clip], size: int, keep: Callable[[pa.Table], Any]
         keys = [hashlib.blake2b(repr(clip.key).encode(), digest_size=16).digest() for clip in group]
         digests += b"".join(keys)
         whole.update(b"".join(keys))
-        parts.append(keep(_table(group, size * len(parts))))
+        parts.append(store(_table(group, size * len(parts))))
     _, first = np.unique(np.frombuffer(bytes(digests), "V16"), return_index=True) if digests else ([], np.arange(0))
     count = len(digests) // 16
     repeated = np.setdiff1d(np.arange(count), first, assume_unique=True)
-    return Listing(parts, count, whole.hexdigest()[:16], frozenset(repeated.tolist()))
+    return PartitionedInput(parts, count, whole.hexdigest()[:16], frozenset(repeated.tolist()))
 
 
 def _table(clips: Sequence[Clip], first: int) -> pa.Table:
@@ -102,11 +109,11 @@ def _table(clips: Sequence[Clip], first: int) -> pa.Table:
 
 
 def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> Iterator[Clip]:
-    """Files, the audio files of folders, and what manifests name; each of them a path or a URI.
+    """Clips of files, of the audio files in folders, and of manifests.
 
     Args:
-        sources: Of all kinds.
-        report: Is told of a source that gives none.
+        sources: Paths and URIs.
+        report: Receives the error of a source that has no clips.
 
     Raises:
         ConfigError: A manifest cannot be read, or a file system does not answer.
@@ -118,8 +125,8 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
         elif is_uri(source):
             yield from _uri_clips(location, report)
         else:
-            found = items_of([Path(source)], report)
-            yield from (Clip(item.name, Location(LOCAL, str(item.path.absolute()))) for item in found)
+            items = items_of([Path(source)], report)
+            yield from (Clip(item.name, Location(LOCAL, str(item.path.absolute()))) for item in items)
 
 
 def _manifest_clips(location: Location) -> Iterator[Clip]:
@@ -135,10 +142,10 @@ def _manifest_clips(location: Location) -> Iterator[Clip]:
 
 def _uri_clips(location: Location, report: Callable[[AudioError], None]) -> Iterator[Clip]:
     if location.suffix in EXTENSIONS:
-        location.open()  # is there such a file system?
+        location.open()  # raises if there is no such file system
         yield Clip(location.name, location)
         return
-    found = [file for file in list_files(location) if file.suffix in EXTENSIONS]
-    if not found:
+    files = [file for file in list_files(location) if file.suffix in EXTENSIONS]
+    if not files:
         report(AudioError(f"{location.name}: this folder holds no audio ({one_of(EXTENSIONS)})"))
-    yield from (Clip(file.name, file) for file in found)
+    yield from (Clip(file.name, file) for file in files)

@@ -1,14 +1,14 @@
-"""Results of a bulk run below one path or URI: a Parquet file for each part of the input, and what they depend on.
+"""Results of a bulk run on a cluster: a folder, by path or URI, with a Parquet file for each part of the input.
 
 ::
 
-    OUT/log/settings.json          what rows depend on; written first, and never again
-    OUT/rows/part-00000012.parquet     rows of part 12: there when it is done, and not before
-    OUT/errors/part-00000012.parquet   what could not be recognized of it, and why
-    OUT/log/complete.json          written last: how many of each
+    OUT/log/settings.json              settings that the rows depend on; written first and never changed
+    OUT/rows/part-00000012.parquet     rows of part 12; the file exists when the part is done
+    OUT/errors/part-00000012.parquet   clips of part 12 that could not be recognized, with reasons
+    OUT/log/complete.json              number of rows and errors; written last
 
-Which part a clip belongs to is fixed by the input, a part's file has one name and appears whole, and the one process
-that writes is the one that asked. So a clip has one row however often its part was recognized.
+The input fixes the part of each clip, each part has one file name, files appear whole, and only the process that runs
+the command writes. Each clip therefore has one row, however often its part was recognized.
 """
 
 import json
@@ -26,38 +26,40 @@ from emofocus.errors import ConfigError
 from emofocus.utils.provenance import REMEDY, refuse_other_work
 from emofocus.utils.storage import Location, delete_file, list_files, parse_location, read_file, write_file
 
-PLACE_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
-ERRORS = pa.schema([*PLACE_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])
-"""One row a clip that could not be recognized."""
+CLIP_COLUMNS = (("file", pa.string()), ("start", pa.float64()), ("end", pa.float64()))
+"""Columns that name a clip; start and end in seconds."""
+
+ERRORS = pa.schema([*CLIP_COLUMNS, ("reason", pa.string()), ("position", pa.int64())])
+"""Columns of a clip that could not be recognized."""
 
 
 def rows_schema(labels: Sequence[str]) -> pa.Schema:
     """Columns of a recognized clip: those of the local command's CSV, and its position in the input."""
-    told = [("label", pa.string()), ("confident", pa.bool_()), ("warnings", pa.string()), ("duration", pa.float64())]
+    answer = [("label", pa.string()), ("confident", pa.bool_()), ("warnings", pa.string()), ("duration", pa.float64())]
     scores = [(f"p_{label}", pa.float64()) for label in labels]
-    return pa.schema([*PLACE_COLUMNS, *told, *scores, ("position", pa.int64())])
+    return pa.schema([*CLIP_COLUMNS, *answer, *scores, ("position", pa.int64())])
 
 
 class Output:
-    """The results of one run, that may be interrupted at any moment.
+    """Folder of one run's results; the run may be interrupted at any moment.
 
     Args:
-        where: A folder's path or URI.
+        folder: Path or URI.
     """
 
-    def __init__(self, where: str) -> None:
-        self.location = parse_location(where)
+    def __init__(self, folder: str) -> None:
+        self.location = parse_location(folder)
         self.name = self.location.name
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Write down what rows depend on, or see that it is the same as before.
+        """Write the settings that the rows depend on, or check that they equal those of the run that is there.
 
         Raises:
-            ConfigError: It is not, or nobody knows, or nothing can be written there.
+            ConfigError: The settings differ or are unknown, or the folder cannot be written.
         """
         log = self.location.child("log").child("settings.json")
         try:
-            there = json.loads(read_file(log))
+            written = json.loads(read_file(log))
         except FileNotFoundError:
             if list_files(self.location.child("rows")):
                 raise ConfigError(f"{self.name} holds rows, and nobody knows how they were made; {REMEDY}") from None
@@ -65,10 +67,10 @@ class Output:
             return
         except ValueError as error:
             raise ConfigError(f"{self.name}: log/settings.json is damaged ({error}); {REMEDY}") from error
-        refuse_other_work(self.name, there, settings)
+        refuse_other_work(self.name, written, settings)
 
     def done(self) -> set[int]:
-        """Numbers of the parts that have their rows."""
+        """Numbers of the parts that have rows."""
         return self._numbers("rows")
 
     def failed(self) -> set[int]:
@@ -76,38 +78,41 @@ class Output:
         return self._numbers("errors")
 
     def _numbers(self, kind: str) -> set[int]:
-        found = (re.search(r"part-(\d+)\.parquet$", file.path) for file in list_files(self.location.child(kind)))
-        return {int(match[1]) for match in found if match}
+        matches = (re.search(r"part-(\d+)\.parquet$", file.path) for file in list_files(self.location.child(kind)))
+        return {int(match[1]) for match in matches if match}
 
     def errors(self, part: int) -> pa.Table:
-        """Errors of a part."""
+        """Errors of a part, with the columns `ERRORS`."""
         return self._read("errors", part, ERRORS)
 
     def commit(self, part: int, rows: pa.Table, errors: pa.Table) -> None:
-        """Keep what was found of a part. Rows that are there already stay: what is tried again is what failed.
+        """Write the results of a part.
 
-        The rows' file comes last: it says that the part is done.
+        Rows of an earlier attempt stay, because only failed clips are tried again. The file of the rows is written
+        last, as it marks the part as done.
+
+        Args:
+            part: Number of the part.
+            rows: Recognized clips.
+            errors: Failed clips, with the columns `ERRORS`.
 
         Raises:
-            ConfigError: It cannot be written; what was committed before stays.
+            ConfigError: The files cannot be written; results of other parts stay.
         """
-        before = self._read("rows", part, rows.schema)
-        if len(before):
-            fresh = rows.filter(pa.compute.invert(pa.compute.is_in(rows["position"], before["position"])))
-            rows = pa.concat_tables([before, fresh]).sort_by("position")
+        earlier = self._read("rows", part, rows.schema)
+        if len(earlier):
+            new = rows.filter(pa.compute.invert(pa.compute.is_in(rows["position"], earlier["position"])))
+            rows = pa.concat_tables([earlier, new]).sort_by("position")
         if len(errors):
             self._write("errors", part, errors)
             self._write("rows", part, rows)
         else:
             self._write("rows", part, rows)
-            self._forget_errors(part)
-
-    def _forget_errors(self, part: int) -> None:
-        with suppress(OSError):  # mostly there are none
-            delete_file(self._file("errors", part))
+            with suppress(OSError):  # most parts have no errors
+                delete_file(self._file("errors", part))
 
     def finish(self) -> tuple[int, int]:
-        """Count rows and errors, and write them down: the log's last entry."""
+        """Write and return the number of rows and of errors."""
         counts = tuple(self._count(kind) for kind in ("rows", "errors"))
         entry = json.dumps({"recognized": counts[0], "errors": counts[1]}) + "\n"
         write_file(self.location.child("log").child("complete.json"), entry.encode())
@@ -120,7 +125,7 @@ class Output:
         return self.location.child(kind).child(f"part-{part:08d}.parquet")
 
     def _write(self, kind: str, part: int, table: pa.Table) -> None:
-        content = pa.BufferOutputStream()  # whole before a byte of it is sent
+        content = pa.BufferOutputStream()  # complete in memory before any byte is written
         pa.parquet.write_table(table, content)
         write_file(self._file(kind, part), content.getvalue())
 
@@ -132,21 +137,27 @@ class Output:
 
 
 def read(out: str) -> pa.Table:
-    """Rows of a run, finished or not, in the order of its input.
+    """Read the rows of a run, finished or not, in the order of its input.
 
-    Any reader of Parquet gives the same of the folder ``OUT/rows``.
+    Any Parquet reader can read the folder ``OUT/rows`` too.
+
+    Args:
+        out: Path or URI of the folder of results.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: The folder holds no results.
     """
     return _table(out, "rows")
 
 
 def read_errors(out: str) -> pa.Table:
-    """What a run could not recognize: file, start, end, reason, position; empty if there is nothing.
+    """Read the clips that a run could not recognize: file, start, end, reason, position.
+
+    Args:
+        out: Path or URI of the folder of results.
 
     Raises:
-        ConfigError: There is no run.
+        ConfigError: The folder holds no results.
     """
     return _table(out, "errors")
 
@@ -155,13 +166,13 @@ def _table(out: str, kind: str) -> pa.Table:
     location = parse_location(out)
     if not list_files(location.child("log")):
         raise ConfigError(f"{location.name}: no results of emofocus predict --ray are here")
-    found = _dataset(location.child(kind)).to_table()
-    return found.sort_by("position") if len(found) else found
+    table = _dataset(location.child(kind)).to_table()
+    return table.sort_by("position") if len(table) else table
 
 
 def _dataset(folder: Location) -> pyarrow.dataset.Dataset:
-    found = [file for file in list_files(folder) if file.suffix == ".parquet"]
-    if not found:
+    files = [file for file in list_files(folder) if file.suffix == ".parquet"]
+    if not files:
         return pyarrow.dataset.dataset(ERRORS.empty_table())
     system = folder.open()[0]
-    return pyarrow.dataset.dataset([file.open()[1] for file in found], filesystem=system, format="parquet")
+    return pyarrow.dataset.dataset([file.open()[1] for file in files], filesystem=system, format="parquet")

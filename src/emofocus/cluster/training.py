@@ -1,4 +1,4 @@
-"""Training on a Ray cluster: Ray Train starts the workers and restarts them, each runs `emofocus train` as it is."""
+"""Training on a Ray cluster: Ray Train starts and restarts workers, each of which runs `emofocus train`."""
 
 import os
 import shutil
@@ -17,27 +17,27 @@ from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.utils.progress import log_line
 
 ray = import_ray()
-from ray import train as ray_train  # noqa: E402  (once it is known to be there)
+from ray import train as ray_train  # noqa: E402  (after import_ray, which reports a missing installation)
 from ray.exceptions import RayError  # noqa: E402
 from ray.train import TrainingFailedError  # noqa: E402
 from ray.train.torch import TorchTrainer  # noqa: E402
 
 RESTARTS = 3
-"""How often workers that died, or whose machine did, are started again, from the last epoch."""
+"""Times that dead workers are restarted from the last epoch."""
 
 STORE = "ray"
-"""Folder below the results in which Ray keeps the checkpoints of a run; all machines must see it."""
+"""Folder below the results in which Ray keeps the checkpoints of a run; all machines must share it."""
 
 NAMES_OR_PATHS = ("corpus", "recipe", "embeddings")
-"""Options that may name files, as those do that are paths."""
+"""Options whose text may be a name or a path."""
 
 
-class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker trains, and on which device.
+class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A training, by the options of `emofocus train`.
 
     Attributes:
         options: The experiment.
-        device: Device of each worker.
+        device: Device of each worker, and number of workers.
         fold: Number of the fold.
         shards: Path or URI of shards to train from in place of a corpus.
         buffer: Size of the buffer of features, with shards.
@@ -50,38 +50,33 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     buffer: str = "256MB"
 
 
-def train(
-    address: str,
-    options: ExperimentOptions,
-    device: FabricOptions,
-    out: Path,
-    fold: int | None = None,
-    shards: str | None = None,
-    buffer: str = "256MB",
-) -> None:
-    """`emofocus train --ray`: as `emofocus train`, by as many workers anywhere in the cluster as there are devices.
+def train(address: str, job: TrainingJob, out: Path) -> None:
+    """Run `emofocus train --ray`, with one worker anywhere in the cluster for each device.
 
-    After each epoch the checkpoint is stored below ``out``, from where workers that are started again, and the same
-    command, go on.
+    The checkpoint of each epoch is stored below ``out``; restarted workers, and the same command, resume from it.
+
+    Args:
+        address: Address of the cluster, as in `connected`.
+        job: The training.
+        out: The model directory to write.
 
     Raises:
-        ConfigError: There is no cluster at the address, or it lacks the resources.
-        EmofocusError: The training failed, and why.
+        ConfigError: The cluster is unreachable, or lacks the resources.
+        EmofocusError: The training failed.
     """
-    workers, gpus = device.devices or 1, device.accelerator == "gpu"
-    with connected(address, speaking=True):
-        refuse_lack(workers, device.accelerator)
-        worker = WorkerOptions(
-            options=for_workers(options),
-            device=msgspec.structs.replace(device, devices=None),
-            fold=fold,
-            shards=shards and absolute_if_path(shards),
-            buffer=buffer,
+    workers, gpus = job.device.devices or 1, job.device.accelerator == "gpu"
+    with connected(address, show_output=True):
+        check_resources(workers, gpus)
+        portable = msgspec.structs.replace(
+            job,
+            options=with_absolute_paths(job.options),
+            device=msgspec.structs.replace(job.device, devices=None),
+            shards=job.shards and absolute_if_path(job.shards),
         )
         try:
-            result = trainer(worker, out.absolute(), workers, gpus).fit()
+            result = make_trainer(portable, out.absolute(), workers, gpus).fit()
         except (TrainingFailedError, RayError) as error:
-            raise EmofocusError(f"training on Ray failed, the same command goes on: {reason(error)}") from error
+            raise EmofocusError(f"training on Ray failed, the same command goes on: {reason_of(error)}") from error
     if result.checkpoint is None:
         raise EmofocusError(f"{out}: Ray kept no checkpoint of this training")
     with result.checkpoint.as_directory() as folder:
@@ -89,37 +84,37 @@ def train(
     log_line(f"model directory: {out}")
 
 
-def reason(error: Exception) -> str:
-    """What a worker says itself, without the traces of all of them."""
+def reason_of(error: Exception) -> str:
+    """The last line of the first failed worker's error, without traces."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     return str(next(iter(failures.values()))).strip().splitlines()[-1]
 
 
-def refuse_lack(workers: int, accelerator: str) -> None:
-    """Refuse what would wait for ever.
+def check_resources(workers: int, gpus: bool) -> None:
+    """Check that the cluster can start all workers; Ray would wait for missing resources without end.
 
     Raises:
-        ConfigError: Fewer CPUs, or GPUs, than workers.
+        ConfigError: There are fewer CPUs, or GPUs, than workers.
     """
-    kind = "GPU" if accelerator == "gpu" else "CPU"
-    there = int(ray.cluster_resources().get(kind, 0))
-    if there < workers:
-        raise ConfigError(f"--devices {workers} needs as many {kind}s; the cluster has {there}")
+    kind = "GPU" if gpus else "CPU"
+    available = int(ray.cluster_resources().get(kind, 0))
+    if available < workers:
+        raise ConfigError(f"--devices {workers} needs as many {kind}s; the cluster has {available}")
 
 
-def for_workers(options: ExperimentOptions) -> ExperimentOptions:
-    """Options with absolute paths, for workers, whose working directory is another one."""
+def with_absolute_paths(options: ExperimentOptions) -> ExperimentOptions:
+    """Options with absolute paths, for workers, whose working directory differs."""
     values = msgspec.structs.asdict(options)
     paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
     texts = {name: absolute_if_path(values[name]) for name in NAMES_OR_PATHS if values[name] is not None}
     return msgspec.structs.replace(options, **paths, **texts)
 
 
-def trainer(worker: WorkerOptions, out: Path, workers: int, gpus: bool) -> TorchTrainer:
-    """The run: its name and place are its identity, by which it is found again."""
+def make_trainer(job: TrainingJob, out: Path, workers: int, gpus: bool) -> TorchTrainer:
+    """Ray's trainer, which finds an interrupted run by its name and folder."""
     return TorchTrainer(
-        work,
-        train_loop_config={"worker": worker},
+        run_worker,
+        train_loop_config={"job": job},
         scaling_config=ray_train.ScalingConfig(num_workers=workers, use_gpu=gpus),
         run_config=ray_train.RunConfig(
             name=STORE,
@@ -130,10 +125,16 @@ def trainer(worker: WorkerOptions, out: Path, workers: int, gpus: bool) -> Torch
     )
 
 
-def work(config: dict[str, WorkerOptions]) -> None:
-    """Run `emofocus train` in a worker, into a folder of its own, whose content goes to Ray after each epoch."""
+def run_worker(config: dict[str, TrainingJob]) -> None:
+    """Train in a worker, in a temporary folder whose content Ray stores after each epoch.
+
+    Args:
+        config: The training, under the key ``job``.
+    """
     context = ray_train.get_context()
-    os.environ |= as_torchrun(context.get_node_rank(), context.get_local_world_size(), context.get_world_size())
+    os.environ |= torchrun_environment(
+        context.get_node_rank(), context.get_local_world_size(), context.get_world_size()
+    )
     folder = Path(tempfile.mkdtemp(prefix="emofocus-"))
     try:
         checkpoint = ray_train.get_checkpoint()
@@ -141,32 +142,32 @@ def work(config: dict[str, WorkerOptions]) -> None:
             checkpoint.to_directory(folder)
 
         def report(figures: dict[str, Any]) -> None:
-            mine = ray_train.Checkpoint.from_directory(folder) if context.get_world_rank() == 0 else None
-            ray_train.report(figures, checkpoint=mine)
+            first = context.get_world_rank() == 0
+            ray_train.report(figures, checkpoint=ray_train.Checkpoint.from_directory(folder) if first else None)
 
-        train_here(config["worker"], folder, lambda figures: report(asdict(figures)))
+        train_in_folder(config["job"], folder, lambda epoch: report(asdict(epoch)))
         report({})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def as_torchrun(node: int, here: int, everywhere: int) -> dict[str, str]:
-    """What torchrun would tell a process, beside what Ray does (RANK and the like): Fabric then starts none itself."""
+def torchrun_environment(node_rank: int, local_size: int, world_size: int) -> dict[str, str]:
+    """Environment variables of torchrun that Ray does not set; with them Fabric starts no processes itself."""
     return {
         "TORCHELASTIC_RUN_ID": STORE,
-        "GROUP_RANK": str(node),
-        "LOCAL_WORLD_SIZE": str(here),
-        "WORLD_SIZE": str(everywhere),
+        "GROUP_RANK": str(node_rank),
+        "LOCAL_WORLD_SIZE": str(local_size),
+        "WORLD_SIZE": str(world_size),
     }
 
 
-def train_here(worker: WorkerOptions, folder: Path, after_epoch: Callable[[Epoch], None]) -> None:
-    """Train from a corpus, or from shards."""
-    if worker.shards:
+def train_in_folder(job: TrainingJob, folder: Path, after_epoch: Callable[[Epoch], None]) -> None:
+    """Train from a corpus or from shards, into a folder."""
+    if job.shards:
         from emofocus.training.shards.training import train as train_from_shards
 
-        train_from_shards(worker.shards, worker.buffer, worker.options, worker.device, folder, worker.fold, after_epoch)
+        train_from_shards(job.shards, job.buffer, job.options, job.device, folder, job.fold, after_epoch)
         return
     from emofocus.training.runs import train as train_from_corpus
 
-    train_from_corpus(worker.options, worker.device, folder, worker.fold, after_epoch)
+    train_from_corpus(job.options, job.device, folder, job.fold, after_epoch)
