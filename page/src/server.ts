@@ -1,4 +1,4 @@
-/** The engine behind the page, when `emofocus serve` served it. */
+/** Recognition by the service that served the page. */
 
 import type { Clip, Engine, Live, LiveEvent, Recognition } from "./types";
 
@@ -6,13 +6,13 @@ export class ServerEngine implements Engine {
   readonly where = `on the service at ${location.host}, which neither stores nor logs it`;
   token = "";
 
-  /** Whether there is one, and whether it wants a token. */
+  /** Whether this host runs the service, and whether it needs a token. */
   static async there(): Promise<"no" | "yes" | "token"> {
     try {
       const answer = await fetch("v1/models", { cache: "no-store" });
       if (answer.status === 401) return "token";
-      const told = answer.ok && (await answer.json());
-      return told && Array.isArray(told.models) ? "yes" : "no";
+      const body = answer.ok && (await answer.json());
+      return body && Array.isArray(body.models) ? "yes" : "no";
     } catch {
       return "no"; // plain files, or nobody there
     }
@@ -22,9 +22,9 @@ export class ServerEngine implements Engine {
     const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
     const answer = await fetch("v1/recognize?timeline=true&explain=true", { method: "POST", body: clip.file, headers });
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.error?.message ?? `${answer.status} ${answer.statusText}`);
-    return told;
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.error?.message ?? `${answer.status} ${answer.statusText}`);
+    return body;
   }
 
   listen(rate: number, hear: (event: LiveEvent) => void, fail: (reason: Error) => void): Promise<Live> {
