@@ -1,13 +1,13 @@
-"""The same jobs on a Ray cluster: bulk recognition, experiments, and training beyond one machine.
+"""Bulk recognition, experiments and training on a Ray cluster.
 
-Ray schedules, restarts and scales; here stands what is done, and what makes it repeatable. Everything needs the extra
-`[cluster]`, and is imported by the commands alone.
+Ray schedules the work, restarts it and scales it; this package holds the work itself and makes it repeatable. It needs
+the extra `[cluster]`, and only commands import it.
 """
 
 from emofocus.errors import MissingExtraError
 
 try:
-    import pyarrow  # noqa: F401 - what is missing is said here, once
+    import pyarrow  # noqa: F401  (a missing extra is reported here, once)
 except ImportError as error:
     raise MissingExtraError(error.name or "pyarrow", "cluster") from error
 

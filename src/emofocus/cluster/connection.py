@@ -144,9 +144,11 @@ def _different_versions(ray: Ray) -> str:
     metadata = get_cluster_metadata(node.get_gcs_client()) if node else None
     if not metadata:
         return ""
-    there = metadata["ray_version"], metadata["python_version"]
-    here = ray.__version__, platform.python_version()
-    return "" if there == here else ", ".join(f"Ray: {version}, Python: {python}" for version, python in (there, here))
+    both = [
+        (metadata["ray_version"], metadata["python_version"]),
+        (ray.__version__, platform.python_version()),
+    ]
+    return "" if both[0] == both[1] else ", ".join(f"Ray: {version}, Python: {python}" for version, python in both)
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What the workers of a bulk run share: their task, and the number of attempts at each part."""
+"""State that the workers of a bulk run share: their task, and the number of attempts at each part."""
 
 import tempfile
 from collections import Counter

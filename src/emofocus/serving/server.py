@@ -32,7 +32,7 @@ DEFAULT = "default"
 """Name of a model that was given without one."""
 
 ONE_THREAD = RecognitionOptions(threads=1, device="cpu")
-"""How models are loaded by default."""
+"""Default options of the models: requests run at the same time, so each has one thread."""
 
 MESSAGE_BYTES = 1 << 20
 """Size of one message on a socket."""
@@ -52,7 +52,7 @@ class ServiceOptions(Settings, frozen=True, kw_only=True):
         origins: Origins of other pages that may use the service.
         names: Host names of the service in addition to ``host``.
         threads: Threads that recognize; one per core by default.
-        recognition: How models are loaded. Requests are recognized side by side, each on one thread.
+        recognition: Options of the models. Requests run at the same time, each on one thread.
         limits: Limits of what clients may ask for.
     """
 
@@ -167,7 +167,7 @@ def load_models(sources: Sequence[str], options: RecognitionOptions) -> dict[str
 
     Args:
         sources: As ``models`` of `ServiceOptions`.
-        options: How each is loaded.
+        options: Options of every model.
 
     Returns:
         Recognizers by name.
