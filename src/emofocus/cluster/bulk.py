@@ -13,7 +13,7 @@ import pyarrow.compute
 from msgspec.structs import replace
 
 from emofocus.cluster.bulk_worker import Worker
-from emofocus.cluster.connection import Ray, Requester, connected
+from emofocus.cluster.connection import Ray, Requester, connected, native_stderr_silenced
 from emofocus.cluster.coordinator import BulkTask, Coordinator, PortableModel, Selection
 from emofocus.cluster.inputs import PartitionedInput, clips_of, partition
 from emofocus.cluster.output import ERRORS, Output
@@ -172,19 +172,25 @@ def _recognize_parts(ray: Ray, task: BulkTask, parts: Sequence[Any], workers: in
         batch_size=None,
         batch_format="pyarrow",
         compute=pool,
-        fn_constructor_args=(ray.put(task), _start_coordinator(ray)),
+        fn_constructor_args=(_start_coordinator(ray, task),),
         num_gpus=1 if on_gpu else None,
         num_cpus=None if on_gpu else 1,
     )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def _start_coordinator(ray: Ray) -> Any:
-    """Start the actor on this node; return its handle."""
+def _start_coordinator(ray: Ray, task: BulkTask) -> Any:
+    """Start the actor on this node; return its handle.
+
+    Ray writes an error to stderr, once in a process, at the first actor that it may restart with large arguments, as
+    they might be lost. Ray Data's own actors are such, too. These arguments belong to this process, without which there
+    is no run, so the error is discarded.
+    """
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     here = affinity(ray.get_runtime_context().get_node_id(), soft=True)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Coordinator)
-    return actor.remote()
+    with native_stderr_silenced():
+        return actor.remote(task)
 
 
 def _write_parts(output: Output, tables: Iterable[pa.Table], size: int) -> Iterator[CommittedPart]:

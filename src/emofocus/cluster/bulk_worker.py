@@ -42,18 +42,17 @@ class Worker:
     """Recognizes parts; Ray Data makes an actor of it.
 
     Args:
-        task: Reference to a `BulkTask` in Ray's object store.
         coordinator: Handle of the `Coordinator`.
 
     Raises:
         ConfigError: This node has another version of emofocus.
     """
 
-    def __init__(self, task: Any, coordinator: Any) -> None:
+    def __init__(self, coordinator: Any) -> None:
         import ray
 
         self._coordinator = coordinator
-        self._task: BulkTask = ray.get(task)
+        self._task: BulkTask = ray.get(coordinator.task.remote())
         check_version(self._task.requester)
         self._recognizer = self._task.model.load()
 

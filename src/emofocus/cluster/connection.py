@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # as the local command; for clusters that are started here
 }
 """Environment variables that Ray reads when it is imported."""
+
+STDERR = 2
+"""File descriptor of stderr."""
 
 INSTALL = "install one version of it everywhere"
 
@@ -94,6 +98,20 @@ def _connection(ray: Ray, address: str, show_output: bool) -> Iterator[Ray]:
         raise ConfigError(f"Ray at {address}: {reason_of(error)}") from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def native_stderr_silenced() -> Iterator[None]:
+    """Discard what anything in this process, also code that is not Python, writes to stderr; for short calls only."""
+    sys.stderr.flush()
+    stderr = os.dup(STDERR)
+    try:
+        with Path(os.devnull).open("w") as devnull:
+            os.dup2(devnull.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(stderr, STDERR)
+        os.close(stderr)
 
 
 def _check_address(address: str) -> None:

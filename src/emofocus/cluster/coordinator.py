@@ -82,13 +82,19 @@ class BulkTask:
 
 
 class Coordinator:
-    """Counts the attempts at each part; a Ray actor on the node that runs the command.
+    """Holds the task, and counts the attempts at each part; a Ray actor on the node that runs the command.
 
-    Its constructor has no arguments, because Ray cannot restart an actor whose arguments may be lost.
+    Args:
+        task: The task of every worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, task: BulkTask) -> None:
+        self._task = task
         self._attempts: Counter[int] = Counter()
+
+    def task(self) -> BulkTask:
+        """The task of every worker."""
+        return self._task
 
     def begin(self, part: int) -> int:
         """Count an attempt at a part; return the number of attempts so far, including this one."""
