@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from emofocus.config import FeatureSettings
 from emofocus.export.to_onnx import OPSET, segment_index
-from emofocus.features.front_end import LogMel, frame_count
+from emofocus.features.front_end import LogMel
 
 MELS, HIDDEN, LAYERS, SIZE = 40, 256, 3, 256
 WINDOW, HOP = 160, 80
@@ -43,7 +43,7 @@ class SpeakerEncoder(nn.Module):
         level = 10.0 * torch.log10(waveform.square().sum(dim=1) / lengths + 1e-10)  # (B,)
         gain = (LOUDNESS_DB - level).clamp(min=0.0)
         mels = 10.0 ** ((self.mel(waveform) + gain[:, None, None]) / 10.0)  # (B, n, 40), power
-        frames = torch.div(lengths, 160, rounding_mode="floor") + frame_count(0)  # (B,)
+        frames = torch.div(lengths, 160, rounding_mode="floor") + 1  # (B,)
         mels = mels * (torch.arange(mels.shape[1])[None, :, None] < frames[:, None, None])
         padded = F.pad(mels, (0, 0, 0, WINDOW))
         index = segment_index(mels, WINDOW, HOP)[:, :1] + torch.arange(WINDOW)  # (W, 160)

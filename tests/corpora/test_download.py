@@ -337,7 +337,7 @@ def test_files_beside_the_audio_are_fetched(
 ) -> None:
     offered = download.OFFERS["crema-d"]
     assert isinstance(offered, Files)
-    monkeypatch.setitem(download.OFFERS, "crema-d", replace(offered, beside=(f"{server.url}/VideoDemographics.csv",)))
+    monkeypatch.setitem(download.OFFERS, "crema-d", replace(offered, metadata=(f"{server.url}/VideoDemographics.csv",)))
     server.files["/VideoDemographics.csv"] = b"ActorID,Age,Sex\n1001,51,Male\n1040,20,Female\n"
     crema_d()
     assert (tmp_path / "VideoDemographics.csv").is_file()

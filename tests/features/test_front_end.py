@@ -12,7 +12,7 @@ from emofocus import audio
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError
 from emofocus.features.filterbanks import hann
-from emofocus.features.front_end import MFCC, Deltas, FrontEnd, LogMel, frame_count
+from emofocus.features.front_end import MFCC, Deltas, FrontEnd, LogMel
 from emofocus.features.pitch import BINS_AN_OCTAVE, LOWEST
 from emofocus.features.stft import SquaredSpectrum, two_step_bins, two_step_power, two_step_rows
 from helpers.properties import cases
@@ -49,7 +49,7 @@ def tone(hertz: float, samples: int, level: float = 0.5) -> np.ndarray:
 @pytest.mark.parametrize("samples", [400, 401, 559, 560, 1_600, 8_000, 16_003, 50_000])
 def test_mfcc_equals_librosa_for_any_length(samples: int) -> None:
     noise = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
-    assert mfcc(noise).shape == (frame_count(samples), 40)
+    assert mfcc(noise).shape == (1 + samples // 160, 40)
     np.testing.assert_allclose(mfcc(noise), librosa_mfcc(noise), atol=1e-3)
 
 

@@ -1,7 +1,7 @@
-"""The command `emofocus`: names of all commands, and what becomes of errors.
+"""The command `emofocus`: names of all commands, and error handling.
 
-Each command stands in a file of this package, which is imported when that command is asked for. click, not Typer,
-which needs three times as long to start.
+Each command is a file of this package, imported only when the command is used. click is used because Typer takes three
+times as long to start.
 """
 
 import os
@@ -16,12 +16,12 @@ from emofocus.version import __version__
 
 
 class Entry(NamedTuple):
-    """Where a command stands, and one line about it.
+    """Module and summary of a command.
 
     Attributes:
         file: Module of this package.
-        summary: What the list of commands says.
-        function: Name of the command in its module; the command's own by default.
+        summary: Line in the list of commands.
+        function: Name of the function in the module; the command's name by default.
     """
 
     file: str
@@ -63,23 +63,27 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cache": Entry("cache", "Show how full the cache of features is, or clear it."),
     },
 }
-"""Commands in the order of work."""
+"""Commands by section, in the order of work."""
 
 COMMANDS = {name: entry for entries in SECTIONS.values() for name, entry in entries.items()}
 
 TRAINING = ("torch", "lightning_fabric", "safetensors", "sklearn", "lmdb", "polars", "scipy", "pooch", "onnx", "yaml")
-"""What the extra `[train]` brings, by the names that Python knows; half of the commands need some of it."""
+"""Modules of the extra `[train]`, which half of the commands need."""
+
+
+HELP_WIDTH = 120
+"""Most columns of a help text; click alone stops at 80."""
 
 
 class Commands(click.Group):
-    """The commands of `COMMANDS`; the list of them imports none."""
+    """Group of all commands; listing them imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names."""
+        """Names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, or None."""
+        """Command by name; None if there is none."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -87,20 +91,24 @@ class Commands(click.Group):
         return cast(click.Command, getattr(module, entry.function or cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, section by section."""
+        """Write the commands by section; all sections share the width of the name column."""
+        width = max(map(len, COMMANDS))
         for section, entries in SECTIONS.items():
             with formatter.section(section):
-                formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
+                formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in entries.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": HELP_WIDTH},
+)
 @click.version_option(__version__, prog_name="emofocus", message="%(prog)s %(version)s")
 def app() -> None:
     """Speech emotion recognition with focus and calibration attention."""
 
 
 def main() -> None:
-    """Run the command line; errors that a user can cause end with one line and exit code 1."""
+    """Run the command line; an error that a user can cause ends with one line and exit code 1."""
     # torch's exporter warns at every LSTM of what the parity check then shows to be right; read when torch is loaded.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:

@@ -1,4 +1,4 @@
-"""One reader for each corpus, manifests for all others, and the one table that all of them become."""
+"""Corpora: a reader for each public corpus, manifests for all others, and one table of utterances."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,7 +33,7 @@ CORPORA: dict[str, Reader] = {
 }
 
 FILTERS = ("speaker", "session", "gender", "language", "style", "text")
-"""Columns that `--only` takes."""
+"""Columns that the option `--only` accepts."""
 
 __all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpus", "reader_of"]
 
@@ -44,13 +44,13 @@ def read_corpus(
     """Read a corpus from its owner's layout, or from a manifest.
 
     Args:
-        name: A name in `CORPORA`, the path of a CSV or JSONL manifest, or the folder of an audformat database.
-        root: Folder of the corpus; of a manifest, what its paths are below: its own folder by default.
-        labels: A preset's name, or ``"happy=hap,exc sad=sad"``; the corpus' usual classes by default.
-        only: Filters such as ``style=improvised``; several are all kept to.
+        name: Name in `CORPORA`, path of a CSV or JSONL manifest, or folder of an audformat database.
+        root: Folder of the corpus; for a manifest, the folder of its paths, by default the manifest's own.
+        labels: Name of a preset, or ``"happy=hap,exc sad=sad"``; the corpus' usual classes by default.
+        only: Filters such as ``style=improvised``; utterances must pass all of them.
 
     Raises:
-        CorpusError: An unknown corpus, a folder that does not hold it, or a filter that keeps nothing.
+        CorpusError: The corpus is unknown, the folder does not hold it, or a filter keeps nothing.
     """
     if is_manifest(name):
         return _read_manifest(Path(name), root, labels, only)
@@ -58,7 +58,7 @@ def read_corpus(
     if root is None:
         raise CorpusError(f"the corpus {name} needs --root, the folder it is in")
     whole = reader.read(Path(root))
-    _say_differences(name, differences(whole, reader))
+    _log_differences(name, differences(whole, reader))
     table = filtered(whole, only)
     mapping = label_map(labels, presets_of(reader))
     _refuse_unknown_labels(name, mapping, reader.expected.labels)
@@ -67,10 +67,10 @@ def read_corpus(
 
 
 def reader_of(name: str) -> Reader:
-    """The reader of a corpus.
+    """Reader of a corpus by name.
 
     Raises:
-        CorpusError: An unknown one.
+        CorpusError: The corpus is unknown.
     """
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; or a manifest that ends in .csv or .jsonl)")
@@ -80,16 +80,16 @@ def reader_of(name: str) -> Reader:
 def _read_manifest(path: Path, root: str | Path | None, labels: str | None, only: Iterable[str]) -> Corpus:
     root = Path(root) if root is not None else path if path.is_dir() else path.parent
     table = filtered(read_manifest(path, check_files=root, speaker_of=speaker_by_name), only)
-    own = {label: label for label in table["emotion"].unique().sort()}
-    four = {label: label for label in own if label in FOUR}
-    mapping = label_map(labels, {"default": own, "four": four})
-    _refuse_unknown_labels(path.name, mapping, own)
+    default = {label: label for label in table["emotion"].unique().sort()}
+    four = {label: label for label in default if label in FOUR}
+    mapping = label_map(labels, {"default": default, "four": four})
+    _refuse_unknown_labels(path.name, mapping, default)
     kept, left_out = apply_labels(table, mapping)
     return Corpus(path.stem, root, classes_of(mapping), kept, "unknown", left_out)
 
 
 def speaker_by_name(file: str) -> str:
-    """Who speaks in a file that is named as one of the corpora names its own; empty if none does."""
+    """Speaker of a file, parsed by the first corpus whose naming rule fits; empty if none does."""
     for reader in CORPORA.values():
         with suppress(CorpusError):
             utterance = reader.parse(PurePosixPath(file))
@@ -99,10 +99,10 @@ def speaker_by_name(file: str) -> str:
 
 
 def filtered(table: pl.DataFrame, only: Iterable[str]) -> pl.DataFrame:
-    """Rows that filters such as ``style=improvised`` keep.
+    """Keep the rows that pass filters such as ``style=improvised``.
 
     Raises:
-        CorpusError: An unknown column, or a value that no row has.
+        CorpusError: A column is unknown, or no row has the value.
     """
     for item in only:
         column, _, value = item.partition("=")
@@ -115,7 +115,7 @@ def filtered(table: pl.DataFrame, only: Iterable[str]) -> pl.DataFrame:
     return table
 
 
-def _say_differences(name: str, lines: list[str], at_most: int = 3) -> None:
+def _log_differences(name: str, lines: list[str], at_most: int = 3) -> None:
     for line in lines[:at_most]:
         log_line(f"{name}: {line}")
     if len(lines) > at_most:

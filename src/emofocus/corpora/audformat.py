@@ -1,7 +1,7 @@
-"""Databases in audformat, audEERING's format: a header ``db.yaml`` and a file for each table.
+"""Databases in audformat, audEERING's format: a header ``db.yaml`` and one file per table.
 
-The header is read as plain data, and tables from Parquet or CSV only: by itself the library would also run code that a
-header or a pickled table may carry.
+The header is read as plain data, and tables only from Parquet or CSV. The library itself would also run code in a
+header or a pickled table.
 """
 
 import tempfile
@@ -16,13 +16,13 @@ from emofocus.corpora.corpus import SCHEMA, with_keys
 from emofocus.errors import CorpusError, MissingExtraError, one_of
 
 TABLE = "emotion"
-"""The table that `write_audformat` makes."""
+"""Name of the table that `write_audformat` writes."""
 
 _NAMES = {
     **{name: (name,) for name in SCHEMA if name not in ("file", "start", "end")},
     "text": ("text", "transcription"),
     "gender": ("gender", "sex"),
-}  # what databases call the columns or schemes that we need
+}  # our column → names of columns or schemes in databases
 _TIMEDELTA = r"^(?:(?<days>-?\d+) days? ?)?\+?(?:(?<h>\d+):(?<m>\d\d):(?<s>\d\d)(?:\.(?<fraction>\d{1,9}))?)?$"
 
 
@@ -34,19 +34,19 @@ def is_database(folder: Path) -> bool:
 def read_audformat(folder: Path, table: str | None = None) -> pl.DataFrame:
     """Read the utterances of an audformat database.
 
-    What the table with the emotions does not say is looked up in the other tables, by file or segment; then in what the
-    database says of each speaker; the language last of all in its header.
+    Columns that the table of emotions lacks are looked up in the other tables by file or segment, then in the scheme of
+    speakers, and the language in the header.
 
     Args:
-        folder: Where ``db.yaml`` is.
-        table: Name of the table; by default the first that has a column of the name or the scheme ``emotion``.
+        folder: Folder with ``db.yaml``.
+        table: Name of the table; by default the first with a column of the name or the scheme ``emotion``.
 
     Returns:
-        A table with the columns of `SCHEMA`; emotions are the labels as written. A segment from 0 to the file's end is
-        the whole file.
+        Table with the columns of `SCHEMA`; emotions are the labels as written. A segment from 0 to the end of its file
+        is the whole file.
 
     Raises:
-        CorpusError: No database or a damaged one, no such table, or an utterance without emotion or speaker.
+        CorpusError: The database is missing or damaged, has no such table, or an utterance lacks emotion or speaker.
         MissingExtraError: audformat is not installed.
     """
     audformat = _library()
@@ -55,17 +55,17 @@ def read_audformat(folder: Path, table: str | None = None) -> pl.DataFrame:
     header = _header(audformat, folder)
     name = _table_with_emotions(folder, header, table)
     try:
-        found = _utterances(folder, header, name)
+        utterances = _utterances(folder, header, name)
     except (PolarsError, KeyError) as error:
         raise CorpusError(f"{folder}: a damaged table: {error}") from error
     for column in ("emotion", "speaker"):
-        without = found.filter(pl.col(column) == "")
+        without = utterances.filter(pl.col(column) == "")
         if len(without):
             raise CorpusError(
-                f"{folder}: {len(without)} of {len(found)} utterances of the table {name!r} have no {column}, "
+                f"{folder}: {len(without)} of {len(utterances)} utterances of the table {name!r} have no {column}, "
                 f"for example {without['file'][0]}"
             )
-    return found
+    return utterances
 
 
 def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, language: str = "") -> None:
@@ -73,13 +73,13 @@ def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, 
 
     Args:
         table: Columns as in `SCHEMA`.
-        folder: Where ``db.yaml`` and the table go; a database that is there is replaced. Audio is not copied.
+        folder: Folder for ``db.yaml`` and the table; an existing database is replaced. Audio is not copied.
         name: Name of the database.
         license: SPDX name, or words.
         language: ISO 639 code for the header.
 
     Raises:
-        CorpusError: Two utterances of the same file and times, which the format cannot hold, or no such language.
+        CorpusError: Two utterances have the same file and times, or the language is unknown.
         MissingExtraError: audformat is not installed.
     """
     audformat = _library()
@@ -99,13 +99,13 @@ def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, 
 
 
 def seconds_of(text: pl.Series) -> pl.Series:
-    """Times as pandas and people write them: ``0 days 00:00:01.5``, ``00:00:01.5``, ``1.5``.
+    """Parse times such as ``0 days 00:00:01.5``, ``00:00:01.5`` or ``1.5``.
 
     Args:
-        text: Texts (U,); an empty one and ``NaT`` are no time.
+        text: Texts (U,); an empty text and ``NaT`` mean no time.
 
     Returns:
-        Seconds (U,); null for no time, NaN for what cannot be understood.
+        Seconds (U,); null for no time, NaN for a text that is no time.
     """
     absent = text.is_in(["", "NaT"])
     number = text.cast(pl.Float64, strict=False)
@@ -142,7 +142,7 @@ def _header(audformat: Any, folder: Path) -> Any:
     try:
         with (folder / "db.yaml").open(encoding="utf-8") as file:
             return audformat.Database.load_header_from_yaml(yaml.safe_load(file))
-    except Exception as error:  # it may be anything, as the library takes the header for right
+    except Exception as error:  # the library assumes a valid header and may raise anything
         raise CorpusError(f"{folder / 'db.yaml'}: no header of an audformat database: {error}") from error
 
 
@@ -159,36 +159,36 @@ def _table_with_emotions(folder: Path, header: Any, name: str | None) -> str:
 
 
 def _columns(table: Any) -> dict[str, str]:
-    """Our columns that a table has → its own, which has the name or the scheme."""
+    """Our columns that a table has → its column of that name or scheme."""
     schemes = {str(column): str(table.columns[column].scheme_id) for column in table.columns}
-    found = {}
+    columns = {}
     for ours, names in _NAMES.items():
         theirs = [column for column in schemes if column in names] + [c for c in schemes if schemes[c] in names]
         if theirs:
-            found[ours] = theirs[0]
-    return found
+            columns[ours] = theirs[0]
+    return columns
 
 
 def _utterances(folder: Path, header: Any, name: str) -> pl.DataFrame:
-    found = _rows(folder, name, header.tables[name])
+    rows = _rows(folder, name, header.tables[name])
     for other, table in header.tables.items():
-        missing = [column for column in _columns(table) if column not in found.columns]
-        if missing and (not table.is_segmented or "start" in found.columns):
+        missing = [column for column in _columns(table) if column not in rows.columns]
+        if missing and (not table.is_segmented or "start" in rows.columns):
             index = ["file", "start", "end"] if table.is_segmented else ["file"]
-            found = _joined(found, _rows(folder, other, table).select(*index, *missing), index)
-    if "speaker" in found.columns:
-        found = _joined(found, _speakers(folder, header, name), ["speaker"])
-    if "language" not in found.columns and len(header.languages) == 1:
-        found = found.with_columns(language=pl.lit(header.languages[0]))
-    absent = {column: None if column in ("start", "end") else "" for column in SCHEMA if column not in found.columns}
-    found = found.with_columns(pl.lit(value).alias(column) for column, value in absent.items())
+            rows = _joined(rows, _rows(folder, other, table).select(*index, *missing), index)
+    if "speaker" in rows.columns:
+        rows = _joined(rows, _speakers(folder, header, name), ["speaker"])
+    if "language" not in rows.columns and len(header.languages) == 1:
+        rows = rows.with_columns(language=pl.lit(header.languages[0]))
+    absent = {column: None if column in ("start", "end") else "" for column in SCHEMA if column not in rows.columns}
+    rows = rows.with_columns(pl.lit(value).alias(column) for column, value in absent.items())
     whole = (pl.col("start").fill_null(0.0) == 0) & pl.col("end").is_null()
-    found = found.with_columns(start=pl.when(~whole).then("start"))
-    return with_keys(found.select(*SCHEMA).cast(dict(SCHEMA)))  # type: ignore[arg-type]
+    rows = rows.with_columns(start=pl.when(~whole).then("start"))
+    return with_keys(rows.select(*SCHEMA).cast(dict(SCHEMA)))  # type: ignore[arg-type]
 
 
 def _joined(table: pl.DataFrame, more: pl.DataFrame, index: list[str]) -> pl.DataFrame:
-    """A table with what it does not have yet; no row comes twice, and none goes."""
+    """Add the columns of another table; rows stay as they are."""
     new = [column for column in more.columns if column not in table.columns]
     more = more.select(*index, *new).unique(index, keep="first", maintain_order=True)
     joined = table.join(more, on=index, how="left", nulls_equal=True, maintain_order="left")
@@ -196,7 +196,7 @@ def _joined(table: pl.DataFrame, more: pl.DataFrame, index: list[str]) -> pl.Dat
 
 
 def _rows(folder: Path, name: str, table: Any) -> pl.DataFrame:
-    """Index and columns of a table, by our names and in our types."""
+    """Index and columns of a table under our names and in our types."""
     frame = _stored(folder, name)
     index = ["file", *(["start", "end"] if table.is_segmented else [])]
     times = {column: _time(frame[column]) for column in index[1:]}
@@ -228,26 +228,26 @@ def _stored(folder: Path, name: str) -> pl.DataFrame:
 
 
 def _speakers(folder: Path, header: Any, name: str) -> pl.DataFrame:
-    """What a database says of each speaker: the labels of the scheme, which may be a table of their own."""
+    """Facts about each speaker from the labels of the speaker scheme, which may be a table."""
     tables = [header.tables[name], *header.tables.values()]
     column = next(table.columns[_columns(table)["speaker"]] for table in tables if "speaker" in _columns(table))
     labels = header.schemes[column.scheme_id].labels if column.scheme_id else None
     if isinstance(labels, str):
         table = header.misc_tables[labels]
         return _stored(folder, labels).select(_texts({**_columns(table), "speaker": next(iter(table.levels))}))
-    facts = {str(speaker): said for speaker, said in labels.items()} if isinstance(labels, dict) else {}
+    facts = {str(speaker): values for speaker, values in labels.items()} if isinstance(labels, dict) else {}
     known = {name: _facts(facts, _NAMES[name]) for name in ("gender", "language")}
-    columns = {"speaker": list(facts)} | {name: said for name, said in known.items() if any(said)}
+    columns = {"speaker": list(facts)} | {name: values for name, values in known.items() if any(values)}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def _facts(speakers: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
-    said = [facts if isinstance(facts, dict) else {} for facts in speakers.values()]
-    return [next((str(facts[name]) for name in names if facts.get(name)), "") for facts in said]
+    known = [facts if isinstance(facts, dict) else {} for facts in speakers.values()]
+    return [next((str(facts[name]) for name in names if facts.get(name)), "") for facts in known]
 
 
 def _fill(audformat: Any, database: Any, table: pl.DataFrame) -> None:
-    """Make the one table of a database, with a scheme for each column."""
+    """Fill a database with its one table and a scheme per column."""
     if table["key"].equals(with_keys(table.with_columns(key=pl.lit("")))["key"]):
         table = table.drop("key")
     speakers = _genders(table)
@@ -265,7 +265,7 @@ def _fill(audformat: Any, database: Any, table: pl.DataFrame) -> None:
 
 
 def _genders(table: pl.DataFrame) -> dict[str, dict[str, str]] | None:
-    """Each speaker with the gender, if that says all that the table does."""
+    """Gender of each speaker; None if the table has unknown speakers or speakers of several genders."""
     pairs = table.select("speaker", "gender").unique(maintain_order=True).sort("speaker")
     if pairs["speaker"].is_duplicated().any() or (pairs["speaker"] == "").any():
         return None

@@ -1,7 +1,7 @@
-"""Decode every file of a corpus once, and keep of each utterance what tells whether it is sound.
+"""Decoding of all files of a corpus, with the figures that tell whether each utterance is intact.
 
-Files are decoded block by block, several at a time, at their own rate; several channels are heard as their mean, as
-everything else in emofocus hears them.
+Files are decoded block by block, several at a time, at their own rate. Several channels become their mean, as
+everywhere in emofocus.
 """
 
 import os
@@ -27,26 +27,26 @@ FULL_SCALE = 32_767 / 32_768
 """The largest sample that 16 bits can hold."""
 
 CLIPPED_RUN = 3
-"""So many samples at full scale in a row are a wave that was cut off; fewer may be a peak that just reaches it."""
+"""Samples at full scale in a row from which on a wave counts as cut off; fewer may be a peak that just reaches it."""
 
 ROUNDING_SECONDS = 0.05
-"""Times in a manifest are rounded: an end this little behind its file's end is no mistake."""
+"""Seconds by which a time may lie behind its file's end, because manifests round times."""
 
 THREADS = 8
-"""More would only wait for the disk."""
+"""Most threads; more would only wait for the disk."""
 
 
 @dataclass(slots=True)
-class Sound:
-    """What is heard of one utterance.
+class UtteranceAudio:
+    """Figures of one utterance's audio.
 
     Attributes:
-        utterance: Its row of the table.
-        rate: Samples a second.
-        samples: Number of them.
-        peak: The largest, without its sign.
-        cut_off: Samples in runs at full scale.
-        digest: Hash of all of them.
+        utterance: Row of the table.
+        rate: Sampling rate in Hz.
+        samples: Number of samples.
+        peak: Largest magnitude.
+        cut_off: Number of samples in runs at full scale.
+        digest: Hash of all samples.
     """
 
     utterance: Utterance
@@ -63,19 +63,19 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """Length of the utterance."""
+        """Duration of the utterance in seconds."""
         return self.samples / self.rate
 
-    def hear(self, block: audio.Waveform, rate: int, position: int) -> None:
-        """Take what is this utterance's of a block that begins at a sample of the file."""
+    def add(self, block: audio.Waveform, rate: int, position: int) -> None:
+        """Add the part of a block (T,) that belongs to the utterance; ``position`` is the block's first sample."""
         start = round((self.utterance.start or 0.0) * rate)
         end = position + len(block) if self.utterance.end is None else round(self.utterance.end * rate)
-        own = block[max(0, start - position) : max(0, end - position)]
-        if len(own):
-            self.rate, self.samples = rate, self.samples + len(own)
-            self.peak = max(self.peak, float(np.abs(own).max()))
-            self.cut_off += _cut_off(own)
-            self.digest.update(own.tobytes())
+        part = block[max(0, start - position) : max(0, end - position)]
+        if len(part):
+            self.rate, self.samples = rate, self.samples + len(part)
+            self.peak = max(self.peak, float(np.abs(part).max()))
+            self.cut_off += _cut_off(part)
+            self.digest.update(part.tobytes())
 
 
 @dataclass(slots=True)
@@ -84,48 +84,48 @@ class File:
 
     Attributes:
         name: Path below the root.
-        sounds: Its utterances; none when it cannot be decoded.
-        rate: Samples a second.
-        channels: Number of them.
+        utterances: Its utterances; empty if the file cannot be decoded.
+        rate: Sampling rate in Hz.
+        channels: Number of channels.
         format: Format and encoding.
-        reason: Why it cannot be decoded.
+        reason: Reason why the file cannot be decoded.
     """
 
     name: str
-    sounds: list[Sound]
+    utterances: list[UtteranceAudio]
     rate: int = 0
     channels: int = 0
     format: str = ""
     reason: str = ""
 
 
-def listen(table: pl.DataFrame, root: Path) -> list[File]:
+def decode_files(table: pl.DataFrame, root: Path) -> list[File]:
     """Decode every file, several at a time."""
     rows = groupby(Utterances(table.select(list(SCHEMA)).sort("file", maintain_order=True)), lambda row: row.file)
-    files = [File(name, [Sound(row) for row in group]) for name, group in rows]
-    decoded = map_ahead(partial(_hear, root), files, min(THREADS, os.cpu_count() or 1))
+    files = [File(name, [UtteranceAudio(row) for row in group]) for name, group in rows]
+    decoded = map_ahead(partial(_decode_file, root), files, min(THREADS, os.cpu_count() or 1))
     return [file for _, file in zip(track(files, "Decoding", "files"), decoded, strict=True)]
 
 
-def _hear(root: Path, file: File) -> File:
+def _decode_file(root: Path, file: File) -> File:
     path = root / file.name
     try:
-        seconds = _hear_blocks(file, path)
-        _refuse_times_behind(file.sounds, seconds)
+        seconds = _decode_blocks(file, path)
+        _refuse_times_behind(file.utterances, seconds)
         file.rate, file.channels, file.format = _format(path)
     except AudioError as error:
-        file.sounds, file.reason = [], str(error).removeprefix(f"{path}: ")
+        file.utterances, file.reason = [], str(error).removeprefix(f"{path}: ")
     return file
 
 
-def _hear_blocks(file: File, path: Path) -> float:
-    """Let every utterance of a file hear it; its length in seconds."""
+def _decode_blocks(file: File, path: Path) -> float:
+    """Decode a file for all of its utterances; its duration in seconds."""
     position, rate = 0, 1
     for rate, block in decode(path, warn=_refuse_damage):
         if not np.isfinite(block).all():
             raise AudioError("holds NaN or infinite samples")
-        for sound in file.sounds:
-            sound.hear(block, rate, position)
+        for item in file.utterances:
+            item.add(block, rate, position)
         position += len(block)
     audio.check_length(position, str(path))
     return position / rate
@@ -137,11 +137,11 @@ def _refuse_damage(notice: audio.Notice) -> None:
         raise AudioError(str(notice))
 
 
-def _refuse_times_behind(sounds: Iterable[Sound], seconds: float) -> None:
-    for sound in sounds:
-        if not sound.samples or (sound.utterance.end or 0.0) > seconds + ROUNDING_SECONDS:
-            times = f"{sound.utterance.start or 0.0:g} to {sound.utterance.end or seconds:g} s"
-            raise AudioError(f"{sound.key}: from {times} is not in this file of {seconds:.2f} s")
+def _refuse_times_behind(items: Iterable[UtteranceAudio], seconds: float) -> None:
+    for item in items:
+        if not item.samples or (item.utterance.end or 0.0) > seconds + ROUNDING_SECONDS:
+            times = f"{item.utterance.start or 0.0:g} to {item.utterance.end or seconds:g} s"
+            raise AudioError(f"{item.key}: from {times} is not in this file of {seconds:.2f} s")
 
 
 def _format(path: Path) -> tuple[int, int, str]:
@@ -161,7 +161,7 @@ def _format(path: Path) -> tuple[int, int, str]:
 
 
 def _cut_off(block: audio.Waveform) -> int:
-    """Samples in runs at full scale; a run that a block's border shortens too much is not counted."""
+    """Number of samples in runs at full scale; a run that is split between blocks may be missed."""
     full = np.abs(block) >= FULL_SCALE
     if np.count_nonzero(full) < CLIPPED_RUN:
         return 0

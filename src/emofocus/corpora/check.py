@@ -1,4 +1,4 @@
-"""What a corpus on disk really holds, beside what it should: counts, files, formats, durations, copies."""
+"""Check of a corpus on disk against its owner's counts: utterances, files, formats, durations, copies."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,31 +9,33 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from emofocus.corpora.audio_check import Sound, listen
+from emofocus.corpora.audio_check import UtteranceAudio, decode_files
 from emofocus.corpora.corpus import Reader, Utterance, audio_files, differences
 
 SILENCE_DB = -60.0
-"""An utterance without a sample above this level (dB of full scale) counts as silent: the softest utterance of RAVDESS
-peaks at -47 dB, and what stays below -60 dB is the noise of a quiet room, or nothing."""
+"""Level in dB full scale below which an utterance counts as silent.
+
+The softest utterance of RAVDESS peaks at -47 dB; noise of a quiet room stays below -60 dB.
+"""
 
 SHOWN = 5
-"""Names that a sentence lists before it says how many more there are."""
+"""Names that a sentence lists at most."""
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How many there are, and how many there should be where that is known."""
+    """A number, and the expected number where it is known."""
 
     found: int
     expected: int | None = None
 
     @property
     def right(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether the number is as expected, or nothing is expected."""
         return self.expected in (None, self.found)
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """One speaker's share."""
+    """Gender of a speaker, and number of utterances in all and by label."""
 
     gender: str
     utterances: int
@@ -41,16 +43,16 @@ class Speaker(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What a table says, before anything is decoded.
+    """Numbers of utterances in a table, counted without decoding.
 
     Attributes:
-        utterances: All of them.
+        utterances: Number of utterances.
         speakers: Number of speakers.
         labels: Utterances of each of the owner's labels.
         sessions: Utterances of each session and class.
         genders: Utterances of each gender.
-        by_speaker: Each speaker's share.
-        missing: Keys of utterances that the whole corpus has and the table has not.
+        by_speaker: Utterances of each speaker.
+        missing: Keys of expected utterances that the table lacks.
     """
 
     utterances: Count
@@ -63,7 +65,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """Lengths of the utterances in seconds; the shortest and the longest with their keys."""
+    """Durations of the utterances in seconds, with the keys of the shortest and the longest."""
 
     total: float
     shortest: float
@@ -78,8 +80,8 @@ class Copies(msgspec.Struct, frozen=True):
 
     Attributes:
         keys: The utterances.
-        labels: How they are labeled; more than one label is a contradiction.
-        known: Whether the corpus' reader says of them that they are copies.
+        labels: Their labels; more than one is a contradiction.
+        known: Whether the reader of the corpus declares them as copies.
     """
 
     keys: list[str]
@@ -88,22 +90,22 @@ class Copies(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What `inspect` finds; every path is below the corpus' root.
+    """Result of `inspect`; every path is relative to the root of the corpus.
 
     Attributes:
-        corpus: Name.
-        problems: One sentence for each thing that is wrong; empty when all is right.
-        counts: Utterances, speakers, labels, sessions, beside the expected ones.
-        extra: Audio files that are none of the corpus' own.
-        damaged: Files that cannot be decoded, and why.
-        rates: Files of each sampling rate.
-        channels: Files of each number of channels.
-        formats: Files of each format and encoding.
-        durations: Lengths; None when nothing could be decoded.
+        corpus: Name of the corpus.
+        problems: One sentence per problem.
+        counts: Utterances, speakers, labels and sessions, with the expected numbers.
+        extra: Audio files that do not belong to the corpus.
+        damaged: File that cannot be decoded → reason.
+        rates: Sampling rate in Hz → number of files.
+        channels: Number of channels → number of files.
+        formats: Format and encoding → number of files.
+        durations: Durations; None if nothing could be decoded.
         silent: Keys of utterances without a sample above `SILENCE_DB`.
-        clipped: Keys of clipped utterances, and the share of their samples that are cut off; worst first.
+        clipped: Key of a clipped utterance → share of its samples that are cut off; worst first.
         copies: Groups of equal utterances.
-        seconds: Length of each utterance.
+        seconds: Key of an utterance → duration in seconds.
     """
 
     corpus: str
@@ -122,7 +124,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """One line: whether all is right."""
+        """One line that says whether the corpus is right."""
         if self.problems:
             return f"{self.corpus} is NOT right: {some(self.problems, 2, '; ')}"
         hours = self.durations.total / 3600 if self.durations else 0.0
@@ -131,20 +133,19 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def inspect(table: pl.DataFrame, root: Path, name: str, reader: Reader | None = None) -> Report:
-    """Count and decode everything.
+    """Count utterances and decode all files.
 
     Args:
-        table: One row an utterance, columns as in `emofocus.corpora.corpus.SCHEMA`; what `Reader.read` returned.
-        root: Folder that the files are below.
-        name: What the corpus is called.
-        reader: The corpus' reader, which knows what the whole corpus holds; without it, as for a manifest, nothing
-            can be missing or too much.
+        table: One row per utterance, columns as in `emofocus.corpora.corpus.SCHEMA`; the result of `Reader.read`.
+        root: Folder of the files.
+        name: Name of the corpus.
+        reader: Reader of the corpus, which knows the expected numbers; None for a manifest.
     """
     counts = count(table, reader)
-    files = listen(table, root)
-    sounds = {sound.key: sound for file in files for sound in file.sounds}
+    files = decode_files(table, root)
+    decoded = {item.key: item for file in files for item in file.utterances}
     damaged = {file.name: file.reason for file in files if file.reason}
-    copies = _copies(table, sounds)
+    copies = _copies(table, decoded)
     return Report(
         corpus=name,
         problems=[*(differences(table, reader) if reader else []), *_problems(counts.missing, damaged, copies)],
@@ -154,30 +155,30 @@ def inspect(table: pl.DataFrame, root: Path, name: str, reader: Reader | None = 
         rates=_tally(file.rate for file in files if file.rate),
         channels=_tally(file.channels for file in files if file.channels),
         formats=_tally(file.format for file in files if file.format),
-        durations=_durations(sounds.values()),
-        silent=[key for key, sound in sounds.items() if sound.peak <= 10 ** (SILENCE_DB / 20)],
-        clipped=_clipped(sounds.values()),
+        durations=_durations(decoded.values()),
+        silent=[key for key, item in decoded.items() if item.peak <= 10 ** (SILENCE_DB / 20)],
+        clipped=_clipped(decoded.values()),
         copies=copies,
-        seconds={key: round(sound.seconds, 4) for key, sound in sounds.items()},
+        seconds={key: round(item.seconds, 4) for key, item in decoded.items()},
     )
 
 
 def some(names: Sequence[str], shown: int = SHOWN, between: str = ", ") -> str:
-    """The first few names, and how many more there are."""
+    """First few names, and the number of the others."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return between.join(names[:shown]) + more
 
 
-# Counting: from the table alone.
+# Counts from the table
 
 
 def count(table: pl.DataFrame, reader: Reader | None = None) -> Counts:
-    """Count a table's utterances, beside those of the whole corpus."""
+    """Count the utterances of a table and compare them with the expected numbers."""
     expected = reader.expected if reader else None
     return Counts(
         utterances=Count(len(table), expected.utterances if expected else None),
         speakers=Count(table["speaker"].n_unique(), expected.speakers if expected else None),
-        labels=_beside(_tally(table["emotion"]), expected.labels if expected else None),
+        labels=_compared(_tally(table["emotion"]), expected.labels if expected else None),
         sessions=_sessions(table, reader),
         genders=_tally(table["gender"].replace("", "not known")),
         by_speaker=_speakers(table),
@@ -185,11 +186,11 @@ def count(table: pl.DataFrame, reader: Reader | None = None) -> Counts:
     )
 
 
-def _beside(found: Mapping[str, int], expected: Mapping[str, int] | None) -> dict[str, Count]:
-    """Counts of each label: the expected ones first, in their order."""
+def _compared(numbers: Mapping[str, int], expected: Mapping[str, int] | None) -> dict[str, Count]:
+    """Counts of each label; expected labels come first in their order."""
     if expected is None:
-        return {label: Count(n) for label, n in found.items()}
-    return {label: Count(found.get(label, 0), expected.get(label, 0)) for label in {**expected, **found}}
+        return {label: Count(n) for label, n in numbers.items()}
+    return {label: Count(numbers.get(label, 0), expected.get(label, 0)) for label in {**expected, **numbers}}
 
 
 def _sessions(table: pl.DataFrame, reader: Reader | None) -> dict[str, dict[str, Count]]:
@@ -197,9 +198,9 @@ def _sessions(table: pl.DataFrame, reader: Reader | None) -> dict[str, dict[str,
     if reader:
         table = table.filter(table["emotion"].is_in(list(reader.labels)))
         table = table.with_columns(emotion=table["emotion"].replace(dict(reader.labels)))
-    found = {str(name): _tally(part["emotion"]) for (name,), part in table.group_by("session") if name}
-    names = sorted({**expected, **found})
-    return {name: _beside(found.get(name, {}), expected.get(name, {}) if expected else None) for name in names}
+    present = {str(name): _tally(part["emotion"]) for (name,), part in table.group_by("session") if name}
+    names = sorted({**expected, **present})
+    return {name: _compared(present.get(name, {}), expected.get(name, {}) if expected else None) for name in names}
 
 
 def _speakers(table: pl.DataFrame) -> dict[str, Speaker]:
@@ -212,40 +213,40 @@ def _tally(values: Iterable[Any]) -> dict[Any, int]:
 
 
 def _extra(table: pl.DataFrame, root: Path) -> list[str]:
-    own = set(table["file"])
-    return [path.as_posix() for path in audio_files(root) if path.as_posix() not in own]
+    listed = set(table["file"])
+    return [path.as_posix() for path in audio_files(root) if path.as_posix() not in listed]
 
 
-# What the sounds say.
+# Findings from the audio
 
 
-def _durations(sounds: Iterable[Sound]) -> Durations | None:
-    ordered = sorted(sounds, key=lambda sound: sound.seconds)
+def _durations(decoded: Iterable[UtteranceAudio]) -> Durations | None:
+    ordered = sorted(decoded, key=lambda item: item.seconds)
     if not ordered:
         return None
-    lengths = [round(sound.seconds, 4) for sound in ordered]
+    lengths = [round(item.seconds, 4) for item in ordered]
     first, last = ordered[0], ordered[-1]
     return Durations(round(sum(lengths), 4), lengths[0], median(lengths), lengths[-1], first.key, last.key)
 
 
-def _clipped(sounds: Iterable[Sound]) -> dict[str, float]:
-    shares = {sound.key: sound.cut_off / sound.samples for sound in sounds if sound.cut_off}
+def _clipped(decoded: Iterable[UtteranceAudio]) -> dict[str, float]:
+    shares = {item.key: item.cut_off / item.samples for item in decoded if item.cut_off}
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def _copies(table: pl.DataFrame, sounds: Mapping[str, Sound]) -> list[Copies]:
+def _copies(table: pl.DataFrame, decoded: Mapping[str, UtteranceAudio]) -> list[Copies]:
     """Groups of equal utterances, in the order of the table."""
     groups: dict[tuple[int, bytes], list[Utterance]] = {}
     for key in table["key"]:
-        if key in sounds:
-            sound = sounds[key]
-            groups.setdefault((sound.rate, sound.digest.digest()), []).append(sound.utterance)
+        if key in decoded:
+            item = decoded[key]
+            groups.setdefault((item.rate, item.digest.digest()), []).append(item.utterance)
     return [_group(rows) for rows in groups.values() if len(rows) > 1]
 
 
 def _group(rows: Sequence[Utterance]) -> Copies:
     keys = [row.key for row in rows]
-    undeclared = sum(row.source not in keys for row in rows)  # all but the one that the others come from
+    undeclared = sum(row.source not in keys for row in rows)  # all but the original
     return Copies(keys, sorted({row.emotion for row in rows}), known=undeclared <= 1)
 
 

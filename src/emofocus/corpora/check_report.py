@@ -11,16 +11,16 @@ from rich.table import Table
 from emofocus.corpora.check import SILENCE_DB, Count, Report, Speaker, some
 
 LISTED = 10
-"""Names that the report lists; all of them are in its JSON."""
+"""Names that the report lists at most; its JSON has all of them."""
 
 
 def print_report(report: Report, classes: Mapping[str, str], console: Console) -> None:
-    """Print everything but the verdict.
+    """Print the report without its verdict.
 
     Args:
-        report: What `emofocus.corpora.check.inspect` found.
-        classes: Label → class; labels without one are left out of training.
-        console: Where to.
+        report: Result of `emofocus.corpora.check.inspect`.
+        classes: Label → class; labels without a class are left out of training.
+        console: Console to print to.
     """
     console.print(_summary(report))
     console.print(_labels(report, classes))
@@ -32,7 +32,13 @@ def print_report(report: Report, classes: Mapping[str, str], console: Console) -
 
 
 def columns(*names: str, right: Sequence[str] = (), wrapped: Sequence[str] = ()) -> Table:
-    """A table without borders; numbers stand to the right, and only what may be wrapped is when there is no room."""
+    """Make a table without borders.
+
+    Args:
+        names: Headings of the columns.
+        right: Columns aligned to the right.
+        wrapped: Columns that are wrapped if there is no room.
+    """
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in names:
         table.add_column(
@@ -51,8 +57,8 @@ def _summary(report: Report) -> Table:
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     counts, lengths = report.counts, report.durations
     yield "corpus", escape(report.corpus)
-    yield "utterances", _beside(counts.utterances)
-    yield "speakers", _beside(counts.speakers)
+    yield "utterances", _count_text(counts.utterances)
+    yield "speakers", _count_text(counts.speakers)
     yield "gender", _listed(counts.genders)
     if lengths:
         yield "length", f"{lengths.total / 3600:.2f} h in all, {lengths.median:.2f} s in the median"
@@ -77,25 +83,25 @@ def _cells(n: Count) -> tuple[str, str, str]:
 
 
 def _sessions(report: Report) -> Table:
-    """Classes beside each other, sessions below each other."""
+    """Table with a row per session and a column per class."""
     sessions = report.counts.sessions
     names = list(dict.fromkeys(name for labels in sessions.values() for name in labels))
     table = columns("session", *map(escape, names), right=tuple(map(escape, names)))
     for session, labels in sessions.items():
-        table.add_row(escape(session), *(_beside(labels.get(name, Count(0))) for name in names))
+        table.add_row(escape(session), *(_count_text(labels.get(name, Count(0))) for name in names))
     return table
 
 
 def _speakers(report: Report) -> Table:
-    """Speakers of each gender, with their utterances."""
+    """Table of the speakers of each gender with their numbers of utterances."""
     table = columns("gender", "speakers", "utterances of each", right=("speakers",), wrapped=("utterances of each",))
     groups: dict[str, dict[str, Speaker]] = {}
     for name, speaker in report.counts.by_speaker.items():
         groups.setdefault(speaker.gender or "not known", {})[name] = speaker
     for gender, speakers in sorted(groups.items()):
         numbers = {speaker.utterances for speaker in speakers.values()}
-        each = f"{numbers.pop()} each: {', '.join(speakers)}" if len(numbers) == 1 else _numbered(speakers)
-        table.add_row(escape(gender), str(len(speakers)), escape(each))
+        text = f"{numbers.pop()} each: {', '.join(speakers)}" if len(numbers) == 1 else _numbered(speakers)
+        table.add_row(escape(gender), str(len(speakers)), escape(text))
     return table
 
 
@@ -117,21 +123,21 @@ def _findings(report: Report) -> Iterator[str]:
     yield from _finding("audio files that are not the corpus' own", report.extra)
 
 
-def _finding(what: str, names: list[str]) -> Iterator[str]:
+def _finding(title: str, names: list[str]) -> Iterator[str]:
     if names:
-        yield f"[bold]{len(names)} {what}:[/bold] {escape(some(names, LISTED))}"
+        yield f"[bold]{len(names)} {title}:[/bold] {escape(some(names, LISTED))}"
 
 
 def _contradiction(labels: list[str]) -> str:
     return f" (labeled {' and '.join(labels)})" if len(labels) > 1 else ""
 
 
-def _beside(n: Count) -> str:
+def _count_text(n: Count) -> str:
     return str(n.found) if n.right else f"[bold red]{n.found}, not {n.expected}[/bold red]"
 
 
 def _listed(counts: Mapping[Any, int]) -> str:
-    """``16000 Hz: 1430, 48000 Hz: 10``; of a single value, only itself."""
+    """Values with their counts, such as ``16000 Hz: 1430, 48000 Hz: 10``; a single value stands alone."""
     if len(counts) == 1:
         return escape(str(next(iter(counts))))
     return escape(", ".join(f"{name}: {n}" for name, n in counts.items()))

@@ -1,4 +1,4 @@
-"""What every corpus becomes: a table with one row an utterance, and the reader that makes it."""
+"""A corpus as a table with one row per utterance, and the reader that makes it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,27 +12,27 @@ from emofocus import audio
 from emofocus.errors import CorpusError, one_of
 
 SUFFIXES = (".wav", ".flac")
-"""Audio files that a corpus may be kept in."""
+"""Suffixes of a corpus' audio files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labeled stretch of speech; what is not known is empty.
+    """One labeled stretch of speech; unknown values are empty.
 
     Attributes:
         file: Path below the corpus' root, with forward slashes.
-        emotion: As its owner labels it when it comes from a reader; one of the classes when it is in a corpus.
-        speaker: Who speaks; unique within the corpus.
-        key: Name that nothing else in the corpus has; by default the file without its suffix, and the times.
-        start: Where it begins in the file, in seconds; None for a whole file.
-        end: Where it ends in the file, in seconds; None for the file's end.
-        session: The recording session, if speakers of one session were recorded together.
-        text: What is said, or a code of it.
+        emotion: The owner's label, as a reader gives it; in a `Corpus`, one of its classes.
+        speaker: Name of the speaker, unique within the corpus.
+        key: Name of the utterance, unique within the corpus; by default the file without its suffix, and the times.
+        start: Beginning in the file, in seconds; None for a whole file.
+        end: End in the file, in seconds; None for the end of the file.
+        session: Recording session, if its speakers were recorded together.
+        text: Spoken text, or a code for it.
         gender: ``female``, ``male`` or empty.
         language: ISO 639 code.
-        style: How it was elicited, in the corpus' own words (``improvised``, ``scripted``).
-        source: Key of the utterance that this one is a copy, an altered copy or a cut of.
-        embedding: File of a vector that describes who speaks (`emofocus.data.speaker_embeddings`), below the root.
+        style: Manner of elicitation, in the corpus' own terms (``improvised``, ``scripted``).
+        source: Key of the original, if this is a copy, an altered copy or a cut.
+        embedding: File of a speaker embedding (`emofocus.data.speaker_embeddings`), below the root.
     """
 
     file: str
@@ -57,7 +57,7 @@ SCHEMA = pl.Schema(
 
 
 class Utterances(Sequence[Utterance]):
-    """Rows of a table, made into records when they are looked at."""
+    """Sequence of records over the rows of a table; each record is made on access."""
 
     def __init__(self, table: pl.DataFrame) -> None:
         self._table = table
@@ -78,11 +78,11 @@ class Corpus:
 
     Attributes:
         name: Short name.
-        root: Folder that the files are below.
+        root: Folder of the files.
         classes: Emotions in the order of the logits.
-        table: One row an utterance, columns as in `SCHEMA`.
+        table: One row per utterance, columns as in `SCHEMA`.
         license: SPDX name, or words.
-        left_out: Owner's labels that no class takes, and how many utterances have them.
+        left_out: Number of utterances of each owner's label that has no class.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Corpus:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _refuse_strangers(self)
+        _refuse_unknown_classes(self)
         _refuse_wrong_times(self)
         _refuse_repeated_keys(self)
 
@@ -101,10 +101,10 @@ class Corpus:
     def of(
         cls, name: str, root: Path, classes: Sequence[str], utterances: Iterable[Utterance], license: str = "unknown"
     ) -> "Corpus":
-        """A corpus of records whose emotions are classes.
+        """Make a corpus of records whose emotions are classes.
 
         Raises:
-            CorpusError: An emotion that is no class, equal keys, negative or reversed times.
+            CorpusError: An emotion is no class, keys repeat, or times are negative or reversed.
         """
         return cls(name, root, tuple(classes), to_table(utterances), license)
 
@@ -113,11 +113,11 @@ class Corpus:
 
     @property
     def utterances(self) -> Utterances:
-        """The rows as records."""
+        """Rows of the table as records."""
         return Utterances(self.table)
 
     def has(self, column: str) -> bool:
-        """Whether every utterance says something in this column."""
+        """Whether every utterance has a value in a column."""
         return not bool((self.table[column] == "").any())
 
     def path(self, index: int) -> Path:
@@ -125,7 +125,11 @@ class Corpus:
         return self.root / str(self.table["file"][index])
 
     def waveform(self, index: int) -> audio.Waveform:
-        """Samples of one utterance, or `AudioError`: see `emofocus.audio.loading.load`."""
+        """Samples (T,) of one utterance, 16 kHz mono.
+
+        Raises:
+            AudioError: The file cannot be decoded; see `emofocus.audio.loading.load`.
+        """
         item = self.utterances[index]
         return audio.load(self.path(index), item.start, item.end)
 
@@ -137,14 +141,14 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a whole corpus holds, for `emofocus corpora check`.
+    """Content of a complete corpus, for `emofocus corpora check`.
 
     Attributes:
-        labels: Utterances of each of the owner's labels.
+        labels: Number of utterances of each of the owner's labels.
         speakers: Number of speakers.
-        keys: Every utterance's key, where names follow a rule; empty where they do not.
-        sessions: Utterances of each session and class (of the reader's ``labels``), where the corpus has sessions:
-            owners and publications count classes, such as the happy and the excited together.
+        keys: Function that yields the keys of all utterances; it yields none if names follow no rule.
+        sessions: Number of utterances of each session and class, for a corpus with sessions. Publications count
+            classes, such as happy and excited together, so these are not the owner's labels.
     """
 
     labels: Mapping[str, int]
@@ -154,29 +158,28 @@ class Expected:
 
     @property
     def utterances(self) -> int:
-        """Number of all utterances."""
+        """Number of utterances."""
         return sum(self.labels.values())
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How one corpus is read from its owner's layout.
+    """Reader of one corpus in its owner's layout.
 
     Attributes:
         title: Full name.
         language: ISO 639 code.
         license: SPDX name, or words.
-        citation: Whom to cite.
-        obtain: How to get it: its owner's page.
-        layout: What a file looks like, for messages.
-        labels: Owner's labels → classes, in the order of the logits; every label the owner uses and no class
-            takes is in ``expected.labels``.
-        presets: Other label maps, by name.
-        expected: What the whole corpus holds.
-        parse: Path below the root → what its name says, with its owner's label where it says that, or None for a file
-            that is not the corpus' own.
-        find: Root → utterances with their owner's labels, in the order of the files' names, for a corpus whose names
-            do not say everything.
+        citation: Publication to cite.
+        obtain: The owner's page, where the corpus is offered or requested.
+        layout: Example of a file's path, for messages.
+        labels: Owner's label → class, in the order of the logits; ``expected.labels`` also has the labels without a
+            class.
+        presets: Other label maps by name.
+        expected: Content of the complete corpus.
+        parse: Path below the root → utterance as its name describes it; None for a file of something else.
+        find: Root → utterances with their owner's labels, sorted by file, for a corpus whose names do not tell
+            everything.
     """
 
     title: str
@@ -192,13 +195,13 @@ class Reader:
     presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def read(self, root: Path) -> pl.DataFrame:
-        """Read the corpus below ``root``; a folder that holds only a part of it is read as far as it goes.
+        """Read the corpus, or the part of it, below ``root``.
 
         Returns:
-            A table with the columns of `SCHEMA`; emotions are the owner's labels.
+            Table with the columns of `SCHEMA`; emotions are the owner's labels.
 
         Raises:
-            CorpusError: ``root`` is no folder, holds no file of this corpus, or something in it is damaged.
+            CorpusError: ``root`` is no folder, holds no file of this corpus, or a file in it is damaged.
         """
         if not root.is_dir():
             raise CorpusError(f"{root}: no such folder; {self.title} is expected there as {self.layout}")
@@ -224,11 +227,11 @@ class Reader:
 
 
 def differences(table: pl.DataFrame, reader: Reader) -> list[str]:
-    """Where a corpus that was read is not what its owner says, one short sentence each; empty for a whole corpus.
+    """Differences of a corpus from its owner's counts, one short sentence each; empty for a complete corpus.
 
     Args:
-        table: What `Reader.read` returned, all of it.
-        reader: The corpus' reader.
+        table: The whole table that `Reader.read` returned.
+        reader: Reader of the corpus.
     """
     expected = reader.expected
     labels = dict.fromkeys(expected.labels, 0) | dict(table["emotion"].value_counts().iter_rows())
@@ -244,23 +247,25 @@ def differences(table: pl.DataFrame, reader: Reader) -> list[str]:
 def _session_differences(table: pl.DataFrame, reader: Reader) -> Iterator[str]:
     kept = table.filter(table["emotion"].is_in(list(reader.labels)))
     names = kept["emotion"].replace_strict(dict(reader.labels), return_dtype=pl.String)
-    found = {(session, name): n for session, name, n in kept.group_by("session", names).len().iter_rows()}
+    present = {(session, name): n for session, name, n in kept.group_by("session", names).len().iter_rows()}
     for session, counts in reader.expected.sessions.items():
         for name, n in counts.items():
-            yield _difference(found.get((session, name), 0), n, f"{name} utterances", f"Session {session} has ")
+            yield _difference(present.get((session, name), 0), n, f"{name} utterances", f"Session {session} has ")
 
 
-def _difference(found: int, whole: int, what: str, where: str = "") -> str:
-    if found == whole:
+def _difference(present: int, whole: int, unit: str, prefix: str = "") -> str:
+    if present == whole:
         return ""
-    return f"{where}{found} {what}, its owner says {whole}" if where or found > whole else f"{found} of {whole} {what}"
+    if prefix or present > whole:
+        return f"{prefix}{present} {unit}, its owner says {whole}"
+    return f"{present} of {whole} {unit}"
 
 
 def read_by_name(parse: Callable[[PurePosixPath], Utterance | None]) -> Callable[[Path], Iterator[Utterance]]:
-    """Find for a corpus whose file names say everything.
+    """Make a function `Reader.find` for a corpus whose file names tell everything.
 
     Args:
-        parse: Path below the root → utterance, or None for a file that is not the corpus' own.
+        parse: Path below the root → utterance; None for a file of something else.
     """
 
     def find(root: Path) -> Iterator[Utterance]:
@@ -273,7 +278,7 @@ def read_by_name(parse: Callable[[PurePosixPath], Utterance | None]) -> Callable
 
 
 def audio_files(root: Path) -> list[PurePosixPath]:
-    """Paths below ``root`` of all files that may be a corpus' own, in the order of their names."""
+    """Paths below ``root`` of all audio files, sorted by name."""
     return sorted(
         PurePosixPath(path.relative_to(root).as_posix())
         for path in root.rglob("*")
@@ -282,19 +287,19 @@ def audio_files(root: Path) -> list[PurePosixPath]:
 
 
 def to_table(utterances: Iterable[Utterance]) -> pl.DataFrame:
-    """Records → table, with a key for each that has none."""
+    """Make a table of records; each record without a key gets one."""
     return with_keys(pl.DataFrame([tuple(asdict(item).values()) for item in utterances], schema=SCHEMA, orient="row"))
 
 
 def with_keys(table: pl.DataFrame) -> pl.DataFrame:
-    """Give each row without a key the name of its file without the suffix, and its times when it has some."""
+    """Fill empty keys with the file name without suffix, and the times of a cut."""
     times = pl.format("@{}-{}", pl.col("start").fill_null(0.0), pl.col("end").cast(pl.String).fill_null(""))
     whole = pl.col("start").is_null() & pl.col("end").is_null()
     default = pl.col("file").str.replace(r"\.[A-Za-z0-9]+$", "") + pl.when(whole).then(pl.lit("")).otherwise(times)
     return table.with_columns(key=pl.when(pl.col("key") == "").then(default).otherwise(pl.col("key")))
 
 
-def _refuse_strangers(corpus: Corpus) -> None:
+def _refuse_unknown_classes(corpus: Corpus) -> None:
     strange = corpus.table.filter(~pl.col("emotion").is_in(list(corpus.classes)))
     if len(strange):
         raise CorpusError(

@@ -1,4 +1,4 @@
-"""Corpora that their owners offer freely: downloaded with resuming, checked, extracted, read and counted."""
+"""Download of corpora that their owners offer freely: fetched with resuming, checked, extracted and counted."""
 
 import csv
 import re
@@ -20,12 +20,12 @@ from emofocus.utils.progress import track
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive that holds the whole corpus.
+    """An archive that holds a whole corpus.
 
     Attributes:
-        url: Its address.
-        name: Its file's name; without the suffix, the folder that it is extracted to.
-        checksum: ``md5:...`` or ``sha256:...`` as its owner publishes it; None where none is published.
+        url: Address of the archive.
+        name: Name of its file; without the suffix, the folder to extract to.
+        checksum: ``md5:...`` or ``sha256:...`` as its owner publishes it; None if none is published.
     """
 
     url: str
@@ -34,7 +34,7 @@ class Archive:
 
     @property
     def folder(self) -> str:
-        """Where the files are to go, below the corpus' folder."""
+        """Folder of the files, below the folder of the corpus."""
         return Path(self.name).stem
 
 
@@ -43,18 +43,18 @@ class Files:
     """A corpus of which every file has its own address.
 
     Attributes:
-        listing: Address of a CSV file that names them.
-        column: Its column with the names.
+        listing: Address of a CSV file with the names of the files.
+        column: Column of the names.
         url: Address of a file, with ``{name}`` for its name.
-        folder: Where the files are to go, below the corpus' folder.
-        beside: Addresses of other files that the reader uses.
+        folder: Folder of the files, below the folder of the corpus.
+        metadata: Addresses of other files that the reader uses.
     """
 
     listing: str
     column: str
     url: str
     folder: str
-    beside: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
 
 
 _ZENODO = "https://zenodo.org/records/1188976/files"
@@ -77,32 +77,32 @@ OFFERS: dict[str, Archive | Files] = {
         column="FileName",
         url=f"{_CREMA_D_AUDIO}/{{name}}.wav",
         folder="AudioWAV",
-        beside=(f"{_CREMA_D}/VideoDemographics.csv",),
+        metadata=(f"{_CREMA_D}/VideoDemographics.csv",),
     ),
 }
-"""Every address that is asked; a corpus that is not here has to be requested from its owner."""
+"""Addresses of downloads; any other corpus must be requested from its owner."""
 
 TERMS: Mapping[str, str] = {
     "CC-BY-NC-SA-4.0": "name the authors, no commercial use, pass on only under the same terms",
     "CC-BY-NC-ND-4.0": "name the authors, no commercial use, pass nothing on that is changed",
     "ODbL-1.0": "name the source, pass on a changed database only under the same terms",
 }
-"""What licenses ask for, in short."""
+"""License → its terms in short."""
 
 PARALLEL = 8
-"""Files that are fetched at a time, where each has its own address."""
+"""Number of parallel downloads of single files."""
 
 _NAME = re.compile(r"\w+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """How a download ended.
+    """Result of a download.
 
     Attributes:
         utterances: Number of utterances that were read.
-        differences: How they differ from the whole corpus; empty when they do not.
-        unverified: SHA-256 of an archive whose owner publishes no checksum, when it was downloaded just now.
+        differences: Differences from the complete corpus; empty if there are none.
+        unverified: SHA-256 of an archive that was just downloaded and whose owner publishes no checksum.
     """
 
     utterances: int
@@ -111,10 +111,10 @@ class Downloaded:
 
 
 def offer_of(name: str, reader: Reader) -> Archive | Files:
-    """Where a corpus is offered.
+    """Download that a corpus is offered as.
 
     Raises:
-        DownloadError: It has to be requested from its owner; the message says where.
+        DownloadError: The corpus must be requested from its owner; the message says where.
     """
     if name not in OFFERS:
         raise DownloadError(
@@ -125,22 +125,22 @@ def offer_of(name: str, reader: Reader) -> Archive | Files:
 
 
 def license_of(reader: Reader) -> str:
-    """The license and what it asks for, in one line."""
+    """License and its terms in one line."""
     terms = TERMS.get(reader.license)
     return f"{reader.title}: {reader.license}{f' ({terms})' if terms else ''}; cite {reader.citation}"
 
 
 def download(name: str, reader: Reader, out: Path) -> Downloaded:
-    """Bring a whole corpus into a folder; what is there already is not fetched again.
+    """Download a whole corpus; files that exist are not fetched again.
 
     Args:
-        name: A name in `OFFERS`.
-        reader: The corpus' reader.
-        out: Folder of the corpus: its ``--root`` from then on.
+        name: Name in `OFFERS`.
+        reader: Reader of the corpus.
+        out: Folder of the corpus, its later ``--root``.
 
     Raises:
-        DownloadError: The corpus has to be requested, a server does not answer, or what it sends is damaged.
-        CorpusError: What was sent is not this corpus.
+        DownloadError: The corpus must be requested, a server does not answer, or sends damaged files.
+        CorpusError: The files are not this corpus.
     """
     offer = offer_of(name, reader)
     sha = ""
@@ -156,7 +156,7 @@ def download(name: str, reader: Reader, out: Path) -> Downloaded:
 
 
 def _download_archive(offer: Archive, out: Path) -> str:
-    """Fetch, check and extract; the SHA-256 where there is nothing to check it against."""
+    """Fetch, check and extract an archive; its SHA-256 if its owner publishes no checksum, else empty."""
     import pooch
 
     archive = _retrieve(offer.url, out / offer.name, offer.checksum)
@@ -167,7 +167,7 @@ def _download_archive(offer: Archive, out: Path) -> str:
 
 
 def _retrieve(url: str, path: Path, checksum: str | None) -> Path:
-    """Fetch a file unless it is there already, whole."""
+    """Fetch a file unless it exists."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
@@ -186,10 +186,10 @@ def _retrieve(url: str, path: Path, checksum: str | None) -> Path:
 
 
 def extract(archive: Path, folder: Path, url: str) -> None:
-    """Extract an archive into a new folder, which is there only when all of it is.
+    """Extract an archive into a new folder, which appears only when it is complete.
 
     Raises:
-        DownloadError: The archive is damaged or reaches outside the folder, and is removed; or it is too large.
+        DownloadError: The archive is damaged or reaches outside of the folder, or the disk is too small.
     """
     temporary = folder.with_name(f".{folder.name}.extracting")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
@@ -231,10 +231,10 @@ def _refuse_large(members: Iterable[zipfile.ZipInfo], folder: Path) -> None:
 
 
 def _download_files(offer: Files, out: Path) -> None:
-    """Fetch all files that are not there."""
+    """Fetch all files that do not exist."""
     import requests
 
-    for url in offer.beside:
+    for url in offer.metadata:
         _retrieve(url, out / url.rsplit("/", 1)[-1], None)
     folder = out / offer.folder
     wanted = [name for name in _listed(offer, out) if not (folder / f"{name}.wav").is_file()]
@@ -256,8 +256,8 @@ def _listed(offer: Files, out: Path) -> list[str]:
     strange = [name for name in names if not _NAME.fullmatch(name)]
     if strange or not names:
         listing.unlink()
-        what = f"{strange[0]!r} is no name of a file" if any(strange) else f"it has no column {offer.column}"
-        raise DownloadError(f"{offer.listing}: not the list of files that was expected: {what}; it was removed")
+        reason = f"{strange[0]!r} is no name of a file" if any(strange) else f"it has no column {offer.column}"
+        raise DownloadError(f"{offer.listing}: not the list of files that was expected: {reason}; it was removed")
     return names
 
 

@@ -1,4 +1,4 @@
-"""One file over HTTP, going on where an earlier attempt ended."""
+"""Download of one file over HTTP, resumed where an earlier attempt ended."""
 
 import sys
 import time
@@ -10,33 +10,34 @@ from emofocus.errors import DownloadError
 from emofocus.utils.progress import LINE_EVERY, log_line
 
 TIMEOUT = 60.0
-"""Seconds without a byte after which a server is given up."""
+"""Seconds without a byte after which a download fails."""
 
 CHUNK = 1 << 14
-"""Bytes that are written at a time: less than this is lost when a connection breaks off."""
+"""Bytes written at a time; at most these are lost when a connection breaks off."""
 
 
 def size(number: int) -> str:
-    """Bytes as a person reads them."""
+    """Number of bytes with a readable unit."""
     return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number} bytes"
 
 
 def fetch(url: str, part: Path, title: str = "", session: Any = None) -> None:
-    """Fetch a file, going on where an earlier attempt ended.
+    """Download a file, resuming where an earlier attempt ended.
 
     Args:
-        url: Its address.
-        part: Where it goes; what is there of an earlier attempt is its beginning.
-        title: What the progress bar says; empty for none.
+        url: Address of the file.
+        part: File to write; existing content is the beginning from an earlier attempt.
+        title: Title of the progress bar; empty for none.
         session: A `requests.Session`, for many files from one server.
 
     Raises:
-        DownloadError: No answer, not the file, or not all of it; ``part`` is kept to go on from.
+        DownloadError: The server does not answer, sends something else, or not everything; ``part`` is kept for the
+            next attempt.
     """
     import requests
 
     have = part.stat().st_size if part.exists() else 0
-    # Compressed answers could not be continued.
+    # Compressed answers could not be resumed.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with (session or requests).get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
@@ -51,10 +52,10 @@ def fetch(url: str, part: Path, title: str = "", session: Any = None) -> None:
 
 
 def _take(answer: Any, part: Path, have: int, title: str) -> bool:
-    """Write what a server sends; False when it cannot continue what we have, so that we must begin again."""
+    """Write the answer of a server; False if it cannot resume, so that the download must start again."""
     total = _total(answer)
     code, begin = answer.status_code, answer.headers.get("Content-Range", "")
-    if have and code == 416:  # nothing is behind what we have: it is all, or more than all
+    if have and code == 416:  # the part already has all bytes, or too many
         return have == total
     if have and code == 206 and not begin.startswith(f"bytes {have}-"):
         return False
@@ -73,14 +74,14 @@ def _take(answer: Any, part: Path, have: int, title: str) -> bool:
 
 
 def _total(answer: Any) -> int | None:
-    """Bytes of the whole file, when the server says so."""
+    """Bytes of the whole file; None if the server does not tell."""
     _, slash, total = answer.headers.get("Content-Range", "").rpartition("/")
     text = total if slash else answer.headers.get("Content-Length", "") if answer.status_code == 200 else ""
     return int(text) if text.isdigit() and "Content-Encoding" not in answer.headers else None
 
 
 def _reason(error: Exception) -> str:
-    """The last part of the chain of reasons that requests gives: ``Connection refused``."""
+    """Last of the reasons that requests chains, such as ``Connection refused``."""
     inner = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     if "IncompleteRead" in str(inner):
         return "the connection broke off"
@@ -93,7 +94,7 @@ def _kept(part: Path) -> str:
 
 
 def _shown(chunks: Iterable[bytes], title: str, have: int, total: int | None) -> Iterator[bytes]:
-    """Pass chunks on and show how many bytes are there."""
+    """Yield chunks and show the number of bytes so far."""
     if title and sys.stderr.isatty():
         yield from _shown_as_bar(chunks, title, have, total)
         return

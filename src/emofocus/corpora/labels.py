@@ -1,4 +1,4 @@
-"""Owner's labels → classes: explicit, and with a count of what no class takes."""
+"""Label maps: owner's labels → classes, with a count of the labels that have no class."""
 
 from collections.abc import Mapping
 
@@ -8,52 +8,52 @@ from emofocus.corpora.corpus import Reader
 from emofocus.errors import CorpusError, one_of
 
 FOUR = ("neutral", "happy", "sad", "angry")
-"""The classes of the preset `four`, which every corpus has."""
+"""Classes of the preset `four`, which every corpus has."""
 
 LabelMap = Mapping[str, str]
 """Owner's label → class."""
 
 
 def presets_of(reader: Reader) -> dict[str, LabelMap]:
-    """Label maps of a corpus, by name."""
+    """Label maps of a corpus by name."""
     four = {label: name for label, name in reader.labels.items() if name in FOUR}
     return {"default": reader.labels, "four": four, **reader.presets}
 
 
 def label_map(text: str | None, presets: Mapping[str, LabelMap]) -> LabelMap:
-    """What `--labels` says.
+    """Parse the option `--labels`.
 
     Args:
-        text: A preset's name, or classes with the labels they take: ``"happy=hap,exc sad=sad"``; None for the
-            preset ``default``.
-        presets: Label maps that have names.
+        text: Name of a preset, or classes with their labels: ``"happy=hap,exc sad=sad"``; None for the preset
+            ``default``.
+        presets: Label maps by name.
 
     Raises:
-        CorpusError: No such preset, or a label that two classes take.
+        CorpusError: The preset does not exist, or two classes have the same label.
     """
     text = text or "default"
     if text in presets:
         return presets[text]
-    found: dict[str, str] = {}
+    mapping: dict[str, str] = {}
     for item in text.split():
         name, equals, labels = item.partition("=")
         if not (name and equals and labels):
             raise CorpusError(f"labels {item!r} are no preset ({one_of(presets)}) and not of the form happy=hap,exc")
         for label in labels.split(","):
-            if label in found:
-                raise CorpusError(f"the label {label!r} is given to both {found[label]!r} and {name!r}")
-            found[label] = name
-    return found
+            if label in mapping:
+                raise CorpusError(f"the label {label!r} is given to both {mapping[label]!r} and {name!r}")
+            mapping[label] = name
+    return mapping
 
 
 def apply_labels(table: pl.DataFrame, labels: LabelMap) -> tuple[pl.DataFrame, dict[str, int]]:
     """Replace labels by classes.
 
     Returns:
-        The rows whose label a class takes, and the count of each label that none takes, largest first.
+        Rows whose label has a class, and the number of utterances of each other label, largest first.
 
     Raises:
-        CorpusError: No utterance has any label of the map.
+        CorpusError: No utterance has a label of the map.
     """
     counts = {str(label): int(n) for label, n in table["emotion"].value_counts(sort=True).iter_rows()}
     absent = [label for label in labels if label not in counts]
@@ -65,5 +65,5 @@ def apply_labels(table: pl.DataFrame, labels: LabelMap) -> tuple[pl.DataFrame, d
 
 
 def classes_of(labels: LabelMap) -> tuple[str, ...]:
-    """Classes of a label map, in its order."""
+    """Classes of a label map in their order."""
     return tuple(dict.fromkeys(labels.values()))

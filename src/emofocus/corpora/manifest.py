@@ -1,7 +1,7 @@
 """Manifests: tables of utterances as CSV or JSON lines, ours and those of EmoBox and nkululeko.
 
-Only when something is wrong does a second, slower pass find the line. A manifest whose paths have backslashes and no
-forward slashes was made on Windows, and they are turned round.
+If something is wrong, a second, slower pass finds the line. Backslashes become slashes in a manifest without any
+forward slash, which was written on Windows.
 """
 
 import codecs
@@ -31,7 +31,7 @@ SPLITS = {
     **dict.fromkeys(("valid", "validation", "val", "dev", "devel", "development"), "valid"),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
 }
-"""What others call the three parts → what we call them."""
+"""Name of a part in other projects → train, valid or test."""
 
 _NKULULEKO = ("age", "country", "duration")  # its further columns, which we do not need
 _EMOBOX = {"file": ("wav", "audio"), "emotion": ("emo", "label"), "speaker": ("spk",)}  # its names for our columns
@@ -46,19 +46,19 @@ def is_manifest(name: str) -> bool:
 def read_manifest(
     path: Path, check_files: Path | None = None, speaker_of: Callable[[str], str] | None = None
 ) -> pl.DataFrame:
-    """Read a manifest; its kind is seen from its suffix and its columns.
+    """Read a manifest, whose kind follows from its suffix and columns.
 
     Args:
         path: A CSV or JSONL file, or the folder of an audformat database.
-        check_files: Folder that the paths are below; every file must be there. Absolute paths are allowed.
-        speaker_of: File → speaker or an empty string, for EmoBox's manifests, which do not say who speaks.
+        check_files: Folder of the files, all of which must exist; None for no check. Absolute paths are allowed.
+        speaker_of: File → speaker or an empty string, for EmoBox's manifests, which have no speakers.
 
     Returns:
-        A table with the columns of `SCHEMA`; emotions are the labels as written.
+        Table with the columns of `SCHEMA`; emotions are the labels as written.
 
     Raises:
-        CorpusError: A file that is not there or no manifest, or a bad line in it; the message names the line.
-        MissingExtraError: An audformat database, and audformat is not installed.
+        CorpusError: The file is missing, is no manifest, or has a bad line; the message names the line.
+        MissingExtraError: ``path`` is an audformat database, and audformat is not installed.
     """
     if is_database(path):
         return _existing(None, path, read_audformat(path), check_files)
@@ -76,16 +76,15 @@ def read_manifest(
 
 
 def read_split_table(path: Path) -> pl.DataFrame:
-    """Read somebody's split: a manifest that says which part each utterance is in.
+    """Read a split: a manifest with the part of each utterance.
 
-    Only ``split`` and one of ``file`` and ``key`` are required. An utterance may be there more than once: that is for
-    an audit to judge.
+    Only ``split`` and one of ``file`` and ``key`` are required. Utterances may repeat, which an audit then reports.
 
     Returns:
-        A table with the columns of `SCHEMA`, ``split`` (train, valid or test) and, if it is there, ``fold``.
+        Table with the columns of `SCHEMA`, ``split`` (train, valid or test) and, if present, ``fold``.
 
     Raises:
-        CorpusError: A file that is not there or no manifest, or a bad line in it; the message names the line.
+        CorpusError: The file is missing, is no manifest, or has a bad line; the message names the line.
     """
     manifest = _load(path)
     manifest.require(("key" if "key" in manifest.table.columns else "file", "split"))
@@ -97,10 +96,10 @@ def read_split_table(path: Path) -> pl.DataFrame:
 
 
 def read_listing(path: Path) -> pl.DataFrame:
-    """Read a list of one part of somebody's split: a manifest of which only ``file`` or ``key`` is required.
+    """Read a list of one part of a split: a manifest of which only ``file`` or ``key`` is required.
 
     Returns:
-        A table with the columns of `SCHEMA`.
+        Table with the columns of `SCHEMA`.
 
     Raises:
         CorpusError: As `read_split_table`.
@@ -111,17 +110,17 @@ def read_listing(path: Path) -> pl.DataFrame:
 
 
 def write_manifest(table: pl.DataFrame, path: Path) -> None:
-    """Write a manifest as CSV or JSON lines, as the suffix says; columns that hold nothing are left out.
+    """Write a manifest as CSV or JSON lines, depending on the suffix; empty columns are left out.
 
     Args:
-        table: Columns as in `SCHEMA`, and perhaps ``split`` and ``fold``.
-        path: Where to; a file that is there is replaced.
+        table: Columns as in `SCHEMA`, optionally ``split`` and ``fold``.
+        path: File to write; an existing file is replaced.
 
     Raises:
-        CorpusError: Another suffix.
+        CorpusError: The suffix is neither .csv nor .jsonl.
     """
     _refuse_suffix(path)
-    # What a reader fills in again needs no column.
+    # Keys that a reader fills in again need no column.
     plain = table.with_columns(pl.col(pl.String).replace("", None))
     if table["key"].equals(with_keys(table.with_columns(key=pl.lit("")))["key"]):
         plain = plain.drop("key")
@@ -133,7 +132,7 @@ def write_manifest(table: pl.DataFrame, path: Path) -> None:
 
 @dataclass(frozen=True)
 class _Manifest:
-    """What a file says, as text: one row an utterance, without blank lines."""
+    """Content of a manifest as text: one row per utterance, without blank lines."""
 
     path: Path
     table: pl.DataFrame
@@ -144,18 +143,18 @@ class _Manifest:
         return [next(islice(_first_lines(self.path), row, None)) for row in rows]
 
     def require(self, names: Iterable[str]) -> None:
-        """Raise an error if a column is not there."""
+        """Refuse a manifest that lacks a column."""
         for name in (name for name in names if name not in self.table.columns):
             raise CorpusError(f"{self.path}, line 1: the column {name!r} is missing ({one_of(COLUMNS)})")
 
     def refuse(self, table: pl.DataFrame, wrong: pl.Expr | pl.Series, problem: str) -> None:
-        """Raise an error that names the line of the first wrong row, and its values where ``problem`` has fields."""
+        """Refuse a manifest with a wrong row; ``problem`` may have fields for values of the row."""
         for row in table.select(wrong).to_series().fill_null(value=False).arg_true().head(1):
-            said = problem.format_map(table.row(row, named=True))
-            raise CorpusError(f"{self.path}, line {self.lines([row])[0]}: {said}")
+            text = problem.format_map(table.row(row, named=True))
+            raise CorpusError(f"{self.path}, line {self.lines([row])[0]}: {text}")
 
     def typed(self) -> pl.DataFrame:
-        """The columns of `SCHEMA`, and those of a split that are there."""
+        """Table with the columns of `SCHEMA` in their types, and the columns of a split that are present."""
         table = self.table.with_columns(pl.lit("").alias(name) for name in SCHEMA if name not in self.table.columns)
         if not table["file"].str.contains("/", literal=True).any():
             table = table.with_columns(pl.col("file", "embedding").str.replace_all("\\", "/", literal=True))
@@ -215,7 +214,7 @@ def _parsed_csv(source: Path | bytes) -> pl.DataFrame:
 
 
 def _has_all_fields(path: Path, table: pl.DataFrame) -> bool:
-    """Whether no line is too short, which the fast parser does not mind, from the number of commas."""
+    """Whether every line has all fields, judged by the number of commas; the fast parser accepts short lines."""
     with path.open("rb") as file:
         commas = sum(block.count(b",") for block in iter(lambda: file.read(1 << 20), b""))
     within = sum(int(column.str.count_matches(",", literal=True).sum()) for column in table)
@@ -223,7 +222,7 @@ def _has_all_fields(path: Path, table: pl.DataFrame) -> bool:
 
 
 def _rewritten(path: Path, width: int) -> bytes:
-    """The records as a more patient parser reads them, in a form that the fast one takes."""
+    """Records as a tolerant parser reads them, in a form that the fast parser accepts."""
     text = io.StringIO()
     writer = csv.writer(text)
     for line, fields in _records(path):
@@ -234,7 +233,7 @@ def _rewritten(path: Path, width: int) -> bytes:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line each record begins in, and its fields; blank lines are left out."""
+    """First line and fields of each record; blank lines are left out."""
     reader = csv.reader(_lines(path), strict=True)
     line = 1
     try:
@@ -256,27 +255,27 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _first_lines(path: Path) -> Iterator[int]:
-    """Where each row of a manifest begins."""
+    """Number of the first line of each row."""
     if path.suffix.lower() == ".csv":
         return islice((line for line, fields in _records(path) if any(fields)), 1, None)
     return (number for number, line in enumerate(_lines(path), start=1) if line.strip(" \t\r\n"))
 
 
 def _load_json_lines(path: Path) -> _Manifest:
-    found = _json_keys(path)
-    emobox = "file" not in found and bool({"wav", "audio"} & found.keys())
+    keys = _json_keys(path)
+    emobox = "file" not in keys and bool({"wav", "audio"} & keys.keys())
     if not emobox:
-        _refuse_unknown(path, found)
-    # Neither the path, which would be taken for a pattern, nor a byte order mark, which is no JSON.
+        _refuse_unknown(path, keys)
+    # polars would take a path for a pattern, and a byte order mark is no JSON.
     source = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    table = pl.read_ndjson(source, schema=dict.fromkeys(found, pl.String))
+    table = pl.read_ndjson(source, schema=dict.fromkeys(keys, pl.String))
     table = table.with_columns(pl.all().fill_null(""))
     return _Manifest(path, _from_emobox(table) if emobox else table, emobox)
 
 
 def _json_keys(path: Path) -> dict[str, int]:
-    """All keys, and the first line that has each."""
-    found: dict[str, int] = {}
+    """Every key with the number of its first line."""
+    lines: dict[str, int] = {}
     usual: tuple[str, ...] = ()
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip(" \t\r\n"):
@@ -287,14 +286,14 @@ def _json_keys(path: Path) -> dict[str, int]:
             raise CorpusError(f"{path}, line {number}: no JSON object of texts and numbers: {error}") from error
         if keys != usual:  # most lines have the keys of the one before
             usual = keys
-            found |= {key: number for key in keys if key not in found}
-    return found
+            lines |= {key: number for key in keys if key not in lines}
+    return lines
 
 
 def _from_emobox(table: pl.DataFrame) -> pl.DataFrame:
     for name, others in _EMOBOX.items():
-        there = [other for other in (name, *others) if other in table.columns]
-        value = pl.coalesce(pl.col(there).replace("", None)).fill_null("") if there else pl.lit("")
+        present = [other for other in (name, *others) if other in table.columns]
+        value = pl.coalesce(pl.col(present).replace("", None)).fill_null("") if present else pl.lit("")
         table = table.with_columns(value.alias(name))
     return table
 
@@ -308,12 +307,12 @@ def _refuse_repeated_keys(manifest: _Manifest, table: pl.DataFrame) -> None:
 
 
 def _existing(manifest: _Manifest | None, path: Path, table: pl.DataFrame, root: Path | None) -> pl.DataFrame:
-    """The table, if all its files are there. Each folder is listed once, which is faster than asking for each file."""
+    """Return the table if all of its files exist; each folder is listed once, which is faster than a test per file."""
     if root is None:
         return table
     folders = table.select(pl.col("file").str.extract(r"(?s)^(.*/)").fill_null("").unique()).to_series()
-    there = pl.concat([pl.Series(_files_in(root, folder), dtype=pl.String) for folder in folders])
-    absent = (~table["file"].is_in(there.implode())).arg_true()
+    present = pl.concat([pl.Series(_files_in(root, folder), dtype=pl.String) for folder in folders])
+    absent = (~table["file"].is_in(present.implode())).arg_true()
     if len(absent):
         some = absent.head(3).to_list()
         lines = [f" (line {line})" for line in manifest.lines(some)] if manifest else [""] * len(some)

@@ -1,1 +1,1 @@
-"""Trained network → model.onnx and its model card."""
+"""Export of a trained network to `model.onnx` with its model card."""

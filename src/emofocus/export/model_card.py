@@ -1,4 +1,4 @@
-"""The model card: what a model directory's README says of data, license, protocol, figures and limits."""
+"""Model card: the README of a model directory with data, license, protocol, figures and limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,12 +55,12 @@ Made with emofocus {version}.
 
 
 def model_card(config: ModelConfig, graph_bytes: int, others: Mapping[str, str] | None = None) -> str:
-    """Write the card as Markdown with the YAML head that the Hugging Face Hub reads.
+    """Model card as Markdown with the YAML head of the Hugging Face Hub.
 
     Args:
-        config: Of the model.
-        graph_bytes: Size of `model.onnx`.
-        others: Further graphs of the directory, and how large they are.
+        config: Configuration of the model.
+        graph_bytes: Size of `model.onnx` in bytes.
+        others: Name of a further graph → its size as text.
     """
     sizes = {"model.onnx": f"{graph_bytes / 1e6:.1f} MB", **(others or {})}
     corpus = str(config.training.get("corpus", "an unnamed corpus"))

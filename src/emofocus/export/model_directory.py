@@ -1,4 +1,4 @@
-"""What `emofocus export` does."""
+"""Export of a whole model directory: `emofocus export`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import refuse_other_work
 
 CLIPS = 64
-"""Of the corpus, spread over it, on which bytes are calibrated and graphs are checked."""
+"""Number of the corpus' clips on which int8 ranges are calibrated and graphs are checked."""
 
 
 def export_model(
@@ -36,24 +36,24 @@ def export_model(
     labels: str | None = None,
     only: Sequence[str] = (),
 ) -> None:
-    """`emofocus export`: a whole model directory, with the engines that are asked for and no others.
+    """Write a model directory with the requested graphs; graphs of an earlier export are removed.
 
     Args:
         source: A trained fold, or a model directory.
         out: Model directory to write.
-        packed: As in `export`.
-        embeddings: As ``extractor`` there.
+        packed: Store large matrices as int8 rows, as in `export`.
+        embeddings: ONNX file of the speaker extractor, as in `export`.
         int8: Also write `model-int8.onnx`.
         fp16: Also write `model-fp16.onnx`.
         fixed: Also write `model-fixed.onnx`.
-        corpus: What the model was trained on, for int8 and fp16; as in `read_corpus`, as are the next three.
+        corpus: Corpus that the model was trained on, for int8 and fp16, as in `read_corpus`.
         root: Folder of the corpus.
-        labels: Classes.
-        only: Filters.
+        labels: Label map, as in `read_corpus`.
+        only: Filters, as in `read_corpus`.
 
     Raises:
-        ConfigError: int8 or fp16 without a corpus or with packed, or a corpus that the model is tested on alone.
-        ModelError: As in `export`, or an engine that does not answer as `model.onnx` does.
+        ConfigError: int8 or fp16 is combined with packed, lacks a corpus, or the corpus holds only test speakers.
+        ModelError: As in `export`, or a graph answers otherwise than `model.onnx`.
     """
     _refuse_other_model(source, out)
     clips: list[NDArray[np.float32]] = []
@@ -66,26 +66,26 @@ def export_model(
         known = training_part(data, load_model_config(source / "config.json"))
         clips = [data.waveform(int(number)) for number in known[:: max(1, len(known) // CLIPS)][:CLIPS]]
     export(source, out, packed, embeddings)
-    asked = {PRECISION_FILES["int8"]: int8, PRECISION_FILES["fp16"]: fp16, FIXED: fixed}
-    for file in (name for name, wanted in asked.items() if not wanted and (out / name).exists()):
-        (out / file).unlink()  # of another export, whose weights may be others
+    requested = {PRECISION_FILES["int8"]: int8, PRECISION_FILES["fp16"]: fp16, FIXED: fixed}
+    for file in (name for name, wanted in requested.items() if not wanted and (out / name).exists()):
+        (out / file).unlink()  # of an earlier export, whose weights may differ
         log_line(f"{out / file}: removed, as it was not asked for again")
     config = load_model_config(out / "config.json")
-    found: dict[str, Agreement] = {}
+    agreements: dict[str, Agreement] = {}
     if int8:
-        found["int8"] = write_int8(out, config, clips)
+        agreements["int8"] = write_int8(out, config, clips)
     if fp16:
-        found["fp16"] = write_fp16(out, config, clips)
+        agreements["fp16"] = write_fp16(out, config, clips)
     if fixed:
         write_fixed(out, config)
-    for precision, agreement in found.items():
+    for precision, agreement in agreements.items():
         file = PRECISION_FILES[precision]
         log_line(
             f"{file}: {_megabytes(out / file)}; of segments of {len(clips)} clips it answers "
             f"{agreement.same:.1%} as model.onnx does; probabilities differ by {agreement.mean:.2g} on average, "
             f"{agreement.largest:.2g} at most"
         )
-    sizes = {file: _megabytes(out / file) for file, wanted in asked.items() if wanted}
+    sizes = {file: _megabytes(out / file) for file, wanted in requested.items() if wanted}
     if sizes:
         write_text(out / "README.md", model_card(config, (out / PRECISION_FILES["fp32"]).stat().st_size, sizes))
     log_line(f"model directory: {out}")
@@ -103,19 +103,21 @@ def _refuse_other_model(source: Path, out: Path) -> None:
 
 
 def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:
-    """Utterances that a model was trained on; where its folds cannot be dealt again, all but its test speakers'.
+    """Positions of the utterances that a model was trained on.
+
+    If its folds cannot be made again, these are all utterances except its test speakers'.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: No utterance is known to be outside of the test part.
     """
-    told: dict[str, Any] = config.training
-    tested = set(told.get("test_speakers", ()))
-    if told.get("corpus") == corpus.name and told.get("protocol") in PROTOCOLS:
-        fold = make_folds(corpus, told["protocol"], told.get("folds_seed", told["seed"]))[told["fold"]]
+    training: dict[str, Any] = config.training
+    tested = set(training.get("test_speakers", ()))
+    if training.get("corpus") == corpus.name and training.get("protocol") in PROTOCOLS:
+        fold = make_folds(corpus, training["protocol"], training.get("folds_seed", training["seed"]))[training["fold"]]
         for part in (fold.train, np.concatenate([fold.train, fold.valid])):  # the second after --refit
-            if (len(part), len(fold.test)) == (told["train"], told["test"]):
+            if (len(part), len(fold.test)) == (training["train"], training["test"]):
                 return part
-    if told and not tested:
+    if training and not tested:
         raise ConfigError("this model's folds cannot be dealt again, and it does not name its test speakers")
     others = [number for number, item in enumerate(corpus.utterances) if item.speaker not in tested]
     if not others:

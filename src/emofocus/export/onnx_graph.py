@@ -1,4 +1,4 @@
-"""Changes to ONNX graphs: optional inputs, weights held once, packed or halved, what nothing needs."""
+"""Transformations of ONNX graphs: optional inputs; merged, packed and halved weights; removal of unused parts."""
 
 import hashlib
 import tempfile
@@ -19,11 +19,11 @@ from emofocus.recognition.engine import runtime
 Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
 
 SMALLEST = 4096
-"""Weights from which on a layer is worth fewer bits: casts around it have a price, and take bytes too."""
+"""Fewest weights of a layer that is stored in fewer bits, because casts around it cost time and bytes."""
 
 
 def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
-    """Give the inputs that most hosts do without a value that they have unless another one is fed."""
+    """Give default values to the inputs that most hosts do not feed."""
     values: dict[str, NDArray[np.generic]] = {"hop": np.array(config.segment.hop, np.int64)}
     for item in graph.graph.input:
         if item.name == "frames":
@@ -33,9 +33,9 @@ def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
 
 
 def merge_equals(graph: onnx.ModelProto) -> None:
-    """Keep one of equal weights: the exporter writes those of an LSTM once for each place it is called from.
+    """Keep one of equal weights; the exporter writes an LSTM's weights once per call.
 
-    Places that call them by another name, through an Identity, read them directly afterwards.
+    Nodes that read them through an Identity read them directly afterwards.
     """
     first: dict[bytes, str] = {}
     same: dict[str, str] = {}
@@ -83,11 +83,11 @@ def _pack(graph: onnx.ModelProto, rows: Callable[[onnx.TensorProto], Rows | None
     """Replace those weights for which there are rows."""
     nodes, kept = [], []
     for tensor in graph.graph.initializer:
-        found = rows(tensor)
-        if found is None:
+        packed = rows(tensor)
+        if packed is None:
             kept.append(tensor)
             continue
-        name, (whole, scale) = tensor.name, found
+        name, (whole, scale) = tensor.name, packed
         kept += [numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")]
         nodes += _multiplied_out(name)
     _keep(graph, kept)
@@ -96,7 +96,7 @@ def _pack(graph: onnx.ModelProto, rows: Callable[[onnx.TensorProto], Rows | None
 
 
 def _keep(graph: onnx.ModelProto, weights: Sequence[onnx.TensorProto]) -> None:
-    """These weights alone."""
+    """Remove all other weights."""
     kept = list(map(copy, weights))
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
@@ -110,15 +110,16 @@ def _multiplied_out(name: str) -> list[onnx.NodeProto]:
 
 
 def _rows(values: NDArray[np.float32], axis: int | tuple[int, ...]) -> Rows:
-    """Whole numbers up to 127, and what to multiply them by along an axis."""
+    """Quantize values to whole numbers up to 127, with scales along an axis."""
     scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-12) / np.float32(127)
     return np.round(values / scale).astype(np.int8), scale.astype(np.float32)
 
 
 def _rows_of(values: NDArray[np.float32]) -> Rows | None:
-    """Find the axes along which weights were packed (exporters transpose) and split them again, without loss.
+    """Recover int8 rows and scales of weights that were packed, along whichever axes the exporter left them.
 
-    None of weights that were not packed.
+    Returns:
+        Rows and scales, without loss; None for weights that were not packed.
     """
     best: tuple[float, Rows] | None = None
     for axis in (*range(values.ndim), tuple(range(1, values.ndim))):  # a convolution's row has three axes
@@ -131,10 +132,7 @@ def _rows_of(values: NDArray[np.float32]) -> Rows | None:
 
 
 def weighted(graph: onnx.ModelProto, kinds: set[str]) -> list[onnx.NodeProto]:
-    """The network's nodes that hold the bulk of its weights, or a convolution's that do the bulk of its work.
-
-    Neither those of features nor those of an extractor that was joined to it.
-    """
+    """Nodes of the network with large weights, without those of features and of a joined speaker extractor."""
     sizes = {item.name: int(np.prod(item.dims)) for item in graph.graph.initializer}
     return [
         node
@@ -147,14 +145,14 @@ def weighted(graph: onnx.ModelProto, kinds: set[str]) -> list[onnx.NodeProto]:
 
 
 def split_gemms(graph: onnx.ModelProto) -> None:
-    """Write large layers `x · Wᵀ + b`, which are one node, as two: what quantizes them cannot share W among nodes."""
+    """Split large nodes `x · Wᵀ + b` into a product and a sum, because the quantizer cannot share W among nodes."""
     values = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
     turned: set[str] = set()
     nodes = []
     for node in graph.graph.node:
-        told = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
         large = node.op_type == "Gemm" and values.get(node.input[1], np.zeros(0)).size >= SMALLEST
-        if not large or told.get("transB") != 1 or told.get("transA", 0) or len(node.input) != 3:
+        if not large or attributes.get("transB") != 1 or attributes.get("transA", 0) or len(node.input) != 3:
             nodes.append(copy(node))
             continue
         weight, product = node.input[1], f"{node.name}.product"
@@ -168,7 +166,7 @@ def split_gemms(graph: onnx.ModelProto) -> None:
 
 
 def halve(graph: onnx.ModelProto) -> None:
-    """Store the network's weights in 16 bits; convolutions and products are computed in them too."""
+    """Store the network's weights in 16 bits, and compute convolutions and products in them."""
     values = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
     before: dict[str, list[onnx.NodeProto]] = {}
     after: dict[str, list[onnx.NodeProto]] = {}
@@ -203,21 +201,21 @@ def halve(graph: onnx.ModelProto) -> None:
 
 
 def _replace(graph: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    """Give it other nodes, which must be none of its own, and the weights that they need alone."""
+    """Replace all nodes by copies, and drop the weights that they do not need."""
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
     drop_unused(graph)
 
 
 def drop_unused(graph: onnx.ModelProto) -> None:
-    """Remove weights that nothing reads any more; the body of an `If` reads from outside, too."""
+    """Remove weights that no node reads; bodies of `If` nodes read from outside, too."""
     read = {item.name for item in graph.graph.input}
     read.update(name for node in graph.graph.node for name in _reads(node))
     _keep(graph, [item for item in graph.graph.initializer if item.name in read])
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node reads, and the bodies in it."""
+    """Names that a node and its bodies read."""
     yield from node.input
     for attribute in node.attribute:
         for inner in attribute.g.node:
@@ -226,7 +224,7 @@ def _reads(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def hold(graph: onnx.ModelProto, name: str, value: NDArray[np.int64]) -> None:
-    """Make a constant of an input."""
+    """Turn an input into a constant."""
     kept = [item for item in graph.graph.input if item.name != name]
     del graph.graph.input[:]
     graph.graph.input.extend(kept)
@@ -234,7 +232,7 @@ def hold(graph: onnx.ModelProto, name: str, value: NDArray[np.int64]) -> None:
 
 
 def prune(graph: onnx.ModelProto, outputs: Sequence[str]) -> None:
-    """Keep what these outputs need; inputs that have a value are no choice any more."""
+    """Keep only the nodes that some outputs need; inputs with a default become constants."""
     needed, kept = set(outputs), []
     for node in reversed(graph.graph.node):
         if needed.intersection(node.output):
@@ -253,9 +251,9 @@ def prune(graph: onnx.ModelProto, outputs: Sequence[str]) -> None:
 
 
 def folded(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with all that is constant computed, by onnxruntime, at the level that keeps to standard operators.
+    """Graph with its constant parts computed by onnxruntime, which keeps to standard operators.
 
-    A file of half the nodes, which loads in half of the time.
+    It has half of the nodes and loads in half of the time.
     """
     onnxruntime = runtime()
     with tempfile.TemporaryDirectory() as scratch:
@@ -271,9 +269,9 @@ def folded(graph: onnx.ModelProto) -> onnx.ModelProto:
             providers=["CPUExecutionProvider"],
             disabled_optimizers=["MatMulAddFusion"],
         )
-        found = onnx.load(out)
-    helper.set_model_props(found, {item.key: item.value for item in graph.metadata_props})
-    used = [copy(item) for item in found.opset_import if item.domain in {node.domain for node in found.graph.node}]
-    del found.opset_import[:]
-    found.opset_import.extend(used)
-    return found
+        result = onnx.load(out)
+    helper.set_model_props(result, {item.key: item.value for item in graph.metadata_props})
+    used = [copy(item) for item in result.opset_import if item.domain in {node.domain for node in result.graph.node}]
+    del result.opset_import[:]
+    result.opset_import.extend(used)
+    return result

@@ -1,4 +1,4 @@
-"""`model.onnx` in fewer bits, and at one fixed length for phones."""
+"""Quantization: `model.onnx` in int8 and fp16, and with one fixed length for phones."""
 
 import logging
 import warnings
@@ -31,19 +31,19 @@ from emofocus.utils.atomic import replacing
 Array = NDArray[np.float32]
 
 FIXED = "model-fixed.onnx"
-"""One segment of a fixed length: no shape in it depends on the input."""
+"""File name of the graph for one segment of a fixed length, whose shapes are all constant."""
 
 LEAST_AGREEMENT = 0.9
-"""Of answers to the clips that a graph is checked on: below it, something is wrong, not just coarse."""
+"""Least share of segments with the same answer; below it, a graph is wrong and not just coarse."""
 
 
 class Agreement(NamedTuple):
-    """How near a graph of fewer bits is to `model.onnx`.
+    """Agreement of a graph in fewer bits with `model.onnx`.
 
     Attributes:
         same: Share of segments with the same answer.
         mean: Mean difference of a probability.
-        largest: Largest one.
+        largest: Largest difference of a probability.
     """
 
     same: float
@@ -60,19 +60,19 @@ def write_int8(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agr
     do products of attention, whose factors both depend on the input.
 
     Args:
-        folder: A model directory.
-        config: Its config.
+        folder: Model directory.
+        config: Configuration of the model.
         clips: Speech of the training part, 16 kHz, each (T,).
 
     Raises:
-        ModelError: Its answers differ from those of `model.onnx` on more than a tenth of the clips' segments, or no
-            layer is large enough to be worth it.
+        ModelError: The answers differ from `model.onnx` on more than a tenth of the clips' segments, or every layer is
+            too small.
     """
     source = folder / PRECISION_FILES["fp32"]
     plain = _split(source)
     nodes = [node.name for node in weighted(plain, {"Conv", "MatMul"})]
     with replacing(folder / PRECISION_FILES["int8"]) as out, _quietly():
-        from onnxruntime.quantization import QuantType, quantize_static  # once `runtime` has seen to its silence
+        from onnxruntime.quantization import QuantType, quantize_static  # after `runtime` has silenced it
 
         onnx.save(plain, out)
         if nodes:  # none would mean all
@@ -100,12 +100,12 @@ def write_fp16(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agr
     size. LSTMs' weights are stored in 16 bits and computed in 32.
 
     Args:
-        folder: A model directory.
-        config: Its config.
-        clips: To check it on, each (T,).
+        folder: Model directory.
+        config: Configuration of the model.
+        clips: Speech to check the graph on, 16 kHz, each (T,).
 
     Raises:
-        ModelError: As for `write_int8`.
+        ModelError: As in `write_int8`.
     """
     source = folder / PRECISION_FILES["fp32"]
     graph = _split(source)
@@ -147,10 +147,10 @@ def write_fixed(folder: Path, config: ModelConfig) -> None:
 
 
 def _split(source: Path) -> onnx.ModelProto:
-    """A graph, ready for fewer bits.
+    """Load a graph and split its layers for quantization.
 
     Raises:
-        ModelError: All of its layers are small.
+        ModelError: Every layer is small.
     """
     graph = onnx.load(source)
     split_gemms(graph)
@@ -160,7 +160,7 @@ def _split(source: Path) -> onnx.ModelProto:
 
 
 class _Clips:
-    """Feeds clips to calibration, and a segment's frames for the part of the graph that streams use."""
+    """Calibration data: clips, and frames of a segment for the part of the graph that streams use."""
 
     def __init__(self, source: Path, config: ModelConfig, clips: Sequence[Array]) -> None:
         self.engine, self.segment = Engine(source), config.segment
@@ -178,10 +178,10 @@ class _Clips:
 
 
 def _checked(source: Path, path: Path, config: ModelConfig, clips: Sequence[Array]) -> Agreement:
-    """How near ``path`` is to ``source`` on all segments of the clips.
+    """Agreement of ``path`` with ``source`` on all segments of the clips.
 
     Raises:
-        ModelError: Too far.
+        ModelError: The agreement is below `LEAST_AGREEMENT`.
     """
     a, b = (
         np.concatenate([_probabilities(engine, clip, config) for clip in clips])
@@ -201,7 +201,7 @@ def _probabilities(engine: Engine, clip: Array, config: ModelConfig) -> Array:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Onnxruntime's calibration tells of constants' empty ranges, and gives advice that was heeded already."""
+    """Silence warnings of onnxruntime's calibration about ranges of constants."""
     onnxruntime = runtime()
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

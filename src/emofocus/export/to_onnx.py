@@ -1,4 +1,4 @@
-"""torch → `model.onnx`: waveforms in; logits, and on request attention, out. Parity is checked before it is kept."""
+"""Export from torch to `model.onnx`, from waveforms to logits and attention; parity is checked before it is kept."""
 
 import io
 import warnings
@@ -35,14 +35,14 @@ MAP_OUTPUTS = {"weights": "attention", "centre": "centre", "scope": "scope", "ga
 
 
 class WaveformOutput(NamedTuple):
-    """One row a segment or a frame.
+    """Outputs of `WaveformClassifier`, per segment or per frame.
 
     Attributes:
-        logits: (B, S, C).
-        level: (B, n), in dB.
-        features: (B, n, F), as they are before they are normalized.
-        encoded: (B, n, D), what the network makes of each frame by itself.
-        maps: (B, S, h, …), if asked for.
+        logits: Logits of each segment (B, S, C).
+        level: Level of each frame in dB full scale (B, n).
+        features: Features before normalization (B, n, F).
+        encoded: Frames after the layers that see single frames (B, n, D).
+        maps: Attention maps (B, S, h, …), if requested.
     """
 
     logits: Tensor
@@ -53,10 +53,10 @@ class WaveformOutput(NamedTuple):
 
 
 class WaveformClassifier(nn.Module):
-    """The whole path from samples to logits: what `model.onnx` holds.
+    """Network from samples to logits, as `model.onnx` holds it.
 
-    Features and everything that looks at single frames are computed once a frame, then frames are cut into
-    overlapping segments.
+    Features and all layers that see single frames are computed once per frame; then frames are cut into overlapping
+    segments.
 
     Shape: waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → see `WaveformOutput`. Rows are padded
     with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count, and these are whole,
@@ -92,7 +92,7 @@ class WaveformClassifier(nn.Module):
 
 @torch.jit.script
 def segment_index(features: Tensor, frames: int, hop: Tensor) -> Tensor:
-    """Frame numbers of each segment (S, m), or of all there are (1, n); scripted, because S depends on the input."""
+    """Frame numbers of each segment (S, m), or of all frames (1, n); scripted, because S depends on the input."""
     n = features.shape[1]
     count = int((n - frames) // hop) + 1 if n >= frames else 1
     starts = torch.arange(count, device=features.device) * hop
@@ -112,12 +112,12 @@ def _maps_by_row(maps: AttentionMaps | None, rows: int) -> AttentionMaps | None:
 
 
 def export(source: Path, out: Path, packed: bool = False, extractor: Path | None = None) -> None:
-    """Make a whole model directory out of one that has `config.json` and `model.safetensors`.
+    """Write a complete model directory from `config.json` and `model.safetensors`.
 
     Args:
         source: A trained fold, or a model directory.
-        out: Where `model.onnx`, `model.safetensors`, `config.json` and `README.md` go.
-        packed: Store large matrices as int8 rows: a quarter of the size, the same in both files.
+        out: Folder for `model.onnx`, `model.safetensors`, `config.json` and `README.md`.
+        packed: Store large matrices as int8 rows in both files, a quarter of the size.
         extractor: ONNX file that made the embeddings in training, if there were some; goes into `model.onnx`. It then
             sees at most as much of a recording as is recognized at a time
             (`emofocus.recognition.scoring.BLOCK_SAMPLES`).
@@ -148,7 +148,7 @@ def export(source: Path, out: Path, packed: bool = False, extractor: Path | None
 
 
 def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
-    """The extractor that a model was trained with, None if it was trained without."""
+    """Extractor that a model was trained with; None if it was trained without embeddings."""
     if config.embedding is None:
         if path is not None:
             raise ModelError(f"{config.model} was trained without embeddings; {path} is not needed")
@@ -159,8 +159,8 @@ def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
         raise ModelError("trained on an extractor's embeddings; name its .onnx file with --embeddings")
     extractor = Extractor(path)
     if extractor.settings != config.embedding:
-        found, wanted = extractor.settings.source, config.embedding.source
-        raise ModelError(f"{path}: {found} did not make the embeddings of the training; that was {wanted}")
+        source, wanted = extractor.settings.source, config.embedding.source
+        raise ModelError(f"{path}: {source} did not make the embeddings of the training; that was {wanted}")
     return extractor
 
 
@@ -209,7 +209,7 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
 
 
 class _Graph(nn.Module):
-    """Flattens the outputs that there are into a tuple."""
+    """Wrapper that flattens the present outputs into a tuple, as the exporter needs them."""
 
     def __init__(self, classifier: WaveformClassifier, inputs: Sequence[str]) -> None:
         super().__init__()
@@ -219,18 +219,18 @@ class _Graph(nn.Module):
         return tuple(self.outputs(dict(zip(self.inputs, values, strict=True))).values())
 
     def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """By name."""
+        """Outputs by name."""
         output = self.classifier(
             inputs["waveform"], inputs["lengths"], inputs.get("embedding"), need_maps=True, hop=inputs["hop"]
         )
-        found = {"logits": output.logits, "level": output.level, "features": output.features}
+        outputs = {"logits": output.logits, "level": output.level, "features": output.features}
         if output.maps is not None:
             maps = output.maps._asdict()
-            found |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
+            outputs |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
         if "frames" in inputs:
-            found["encoded"] = output.encoded
-            found["frame_logits"] = self.classifier.network.classify(inputs["frames"], need_maps=True).logits
-        return found
+            outputs["encoded"] = output.encoded
+            outputs["frame_logits"] = self.classifier.network.classify(inputs["frames"], need_maps=True).logits
+        return outputs
 
     @torch.inference_mode()
     def output_names(self, inputs: dict[str, Tensor]) -> list[str]:
@@ -238,10 +238,10 @@ class _Graph(nn.Module):
 
 
 def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extractor: Extractor | None = None) -> float:
-    """Largest difference of a logit between torch and ONNX, on noise of several lengths in one batch.
+    """Largest difference of a logit between torch and ONNX on noise of several lengths.
 
     Raises:
-        ModelError: It is above `TOLERANCE`.
+        ModelError: The difference is above `TOLERANCE`.
     """
     engine = Engine(path)
     generator = torch.Generator().manual_seed(0)
@@ -254,14 +254,14 @@ def check_parity(network: SpeechNetwork, config: ModelConfig, path: Path, extrac
         speaker = torch.from_numpy(extractor(rows.numpy(), samples.numpy())) if extractor else None
         with torch.inference_mode():
             expected = WaveformClassifier(network, config).eval()(rows, samples, speaker).logits.numpy()
-        found = engine.run(rows.numpy(), samples.numpy()).logits
+        logits = engine.run(rows.numpy(), samples.numpy()).logits
         for row, count in enumerate(segment_counts(samples.numpy(), config)):
-            difference = max(difference, float(np.abs(expected[row, :count] - found[row, :count]).max()))
+            difference = max(difference, float(np.abs(expected[row, :count] - logits[row, :count]).max()))
     if not difference <= TOLERANCE:
         raise ModelError(f"torch and ONNX differ by {difference:.2g} in a logit; at most {TOLERANCE} is allowed")
     return difference
 
 
 def segment_counts(samples: NDArray[np.int64], config: ModelConfig) -> list[int]:
-    """True segments of each row."""
+    """Number of segments of each row without padding."""
     return [segment_count(1 + int(count) // config.features.hop, config.segment) for count in samples]

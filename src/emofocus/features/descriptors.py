@@ -1,4 +1,4 @@
-"""What else a frame can be told by, beside mels and coefficients: chroma, contrast, tonnetz, mel power, prosody."""
+"""Further descriptors of a frame: chroma, spectral contrast, tonnetz, mel power and prosody."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -20,19 +20,19 @@ from emofocus.features.stft import (
 )
 
 TINY = 1e-30
-"""Keeps a frame without any sound from being divided by zero."""
+"""Smallest divisor, for frames without sound."""
 
 OCTAVES, LOWEST_EDGE, EXTREMES = 6, 200.0, 0.02
-"""Of the contrast: bands above the lowest one, hertz of its upper edge, share of bins that are peak and valley."""
+"""Spectral contrast: bands above the lowest, upper edge of the lowest in Hz, share of bins in peak and valley."""
 
 LOWEST_PITCH, HIGHEST_PITCH = 60.0, 500.0
-"""Hertz."""
+"""Range of the pitch in Hz."""
 
 OCTAVE_COST = 0.03
-"""How much more periodic a pitch must be to win over one that is an octave higher.
+"""Periodicity that a pitch must have more than the pitch an octave above it to be chosen.
 
-The frame is not padded before its transform, so the autocorrelation is circular, which flatters long lags: with 0.01 a
-buzz of 124 Hz was heard an octave too low; with 0.03 none of 4000 buzzes is.
+The frame is not padded before its transform, so the autocorrelation is circular and favors long lags. With 0.01, a
+buzz of 124 Hz was estimated an octave too low; with 0.03, none of 4000 buzzes is.
 """
 
 
@@ -74,8 +74,8 @@ class Tonnetz(nn.Module):
     def forward(self, squares: Tensor) -> Tensor:
         """See the class."""
         chroma = self.chroma(squares)
-        found: Tensor = (chroma / chroma.sum(dim=-1, keepdim=True).clamp(min=TINY)) @ self.matrix
-        return found
+        tonnetz: Tensor = (chroma / chroma.sum(dim=-1, keepdim=True).clamp(min=TINY)) @ self.matrix
+        return tonnetz
 
 
 class Contrast(nn.Module):
@@ -104,12 +104,12 @@ class Contrast(nn.Module):
     def forward(self, squares: Tensor) -> Tensor:
         """See the class."""
         magnitude = bins_in_order(squares, self.window).sqrt()  # (…, N / 2 + 1)
-        found = []
+        contrasts = []
         for first, bins, extreme in self.bands:
             ordered = magnitude[..., first : first + bins].sort(dim=-1).values
             valley, peak = ordered[..., :extreme].mean(dim=-1), ordered[..., -extreme:].mean(dim=-1)
-            found.append(decibels(peak) - decibels(valley))
-        return torch.stack(found, dim=-1)
+            contrasts.append(decibels(peak) - decibels(valley))
+        return torch.stack(contrasts, dim=-1)
 
 
 class MelPower(nn.Module):
@@ -137,7 +137,7 @@ DESCRIPTORS: dict[str, Callable[[FeatureSettings], "Chroma | Tonnetz | Contrast 
     "contrast": Contrast,
     "tonnetz": Tonnetz,
 }
-"""What comes out of the frame's own spectrum."""
+"""Name → descriptor that is computed from the frame's spectrum."""
 
 
 class Prosody(nn.Module):
@@ -178,8 +178,8 @@ class Prosody(nn.Module):
         )
         window = hann(PITCH_WINDOW)
         overlap = np.correlate(window, window, "full")[len(window) - 1 :] / (window @ window)
-        own = np.interp(lags, np.arange(len(window)), overlap)
-        self.register_buffer("table", torch.tensor(waves / own, dtype=torch.float32), persistent=False)
+        window_correlation = np.interp(lags, np.arange(len(window)), overlap)
+        self.register_buffer("table", torch.tensor(waves / window_correlation, dtype=torch.float32), persistent=False)
         self.register_buffer("lags", torch.tensor(lags, dtype=torch.float32), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ class Prosody(nn.Module):
         return joined(list(self.blocks(waveform)))
 
     def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
-        """The same (B, n, 5), in consecutive blocks of frames."""
+        """Prosody (B, n, 5) of consecutive blocks of frames."""
         for frames in self.spectrum.blocks(waveform):
             squares = self.spectrum.squares(frames)
             changes = (frames[..., 1:] * frames[..., :-1] < 0).float().mean(dim=-1)

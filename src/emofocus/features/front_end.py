@@ -22,11 +22,6 @@ from emofocus.features.log_mel import MFCC, LogMel
 from emofocus.features.stft import decibels, joined
 
 
-def frame_count(samples: int, hop: int = 160) -> int:
-    """Frames of a waveform of ``samples``."""
-    return 1 + samples // hop
-
-
 class Deltas(nn.Module):
     """Features with their local slopes (and curvatures) appended: `librosa.feature.delta(mode="nearest")`.
 
@@ -81,7 +76,7 @@ class Samples(nn.Module):
 
 
 class FrontEnd(nn.Module):
-    """What every model hears: the features that its settings name, and the level of each frame.
+    """Input of every model: the features that its settings name, and the level of each frame.
 
     A frame holds, in this order: mels, coefficients or samples; what `also` names, prosody last; slopes and curvatures
     of all these; the pitchgram.
@@ -117,7 +112,7 @@ class FrontEnd(nn.Module):
 
 
 class Base(Protocol):
-    """What makes the features that others are appended to.
+    """Base features, to which others are appended.
 
     Attributes:
         size: Features of a frame.

@@ -1,6 +1,7 @@
-"""How figures look, and how they are written.
+"""Style of all figures.
 
-The same data give the same bytes: no date, no program's name, and matplotlib's own settings whatever the user's are.
+The same data give the same bytes: figures hold no date and no program name, and the user's settings of matplotlib are
+ignored.
 """
 
 from collections.abc import Iterator
@@ -11,16 +12,16 @@ from typing import Any
 from emofocus.errors import MissingExtraError
 
 WIDTH = 8.0
-"""Inches; about what a page of GitHub shows without shrinking."""
+"""Width in inches; a page of GitHub shows about this much without shrinking."""
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
-"""Of Okabe and Ito's colors, which everybody can tell apart."""
+"""Colors of Okabe and Ito, which are distinct for eyes with and without color blindness."""
 
 EMOTIONS = ("#bbbbbb", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#f0e442")
-"""Of classes, in their order; the lightest for the mildest."""
+"""Colors of classes in their order; the lightest is for the mildest class."""
 
 MAP = "Blues"
-"""One hue from light to dark: equal to eyes with and without color blindness, and in print."""
+"""Color map of one hue from light to dark, which also works with color blindness and in print."""
 
 STYLE = {
     "font.size": 10,
@@ -33,7 +34,7 @@ STYLE = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw with our settings and without the user's."""
+    """Draw with `STYLE` instead of the user's settings."""
     matplotlib = _matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -50,13 +51,13 @@ def _matplotlib() -> Any:
 
 
 def blank(height: float, width: float = WIDTH) -> Any:
-    """An empty figure, in inches."""
+    """Empty figure of a size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def add_title(figure: Any, title: str, what: str) -> None:
-    """Two lines, the second broken where the figure is too narrow for it."""
+def add_title(figure: Any, title: str, subtitle: str) -> None:
+    """Add a title and a subtitle, which is wrapped to the width of the figure."""
     letters = int(13 * figure.get_figwidth())
-    figure.suptitle("\n".join([title, *wrap(what, letters)]), fontsize=11)
+    figure.suptitle("\n".join([title, *wrap(subtitle, letters)]), fontsize=11)

@@ -20,7 +20,7 @@ EMOTIONS = {
 SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 
 INTENSITIES = ("XX", "LO", "MD", "HI", "X")
-"""Unspecified, low, medium, high; ``X`` is the owner's one slip, in `1040_ITH_SAD_X.wav`."""
+"""Unspecified, low, medium, high; ``X`` is a typing error of one file, `1040_ITH_SAD_X.wav`."""
 
 DEMOGRAPHICS = "VideoDemographics.csv"
 """The owner's table of actors."""
@@ -44,7 +44,7 @@ def parse(path: PurePosixPath) -> Utterance | None:
 
 
 def find(root: Path) -> Iterator[Utterance]:
-    """Utterances below ``root``; file names do not say the gender, so the owner's table does where it is there."""
+    """Utterances below ``root``, with genders from the owner's table if it exists."""
     genders: dict[str, str] | None = None
     for utterance in read_by_name(parse)(root):
         if genders is None:
@@ -53,10 +53,10 @@ def find(root: Path) -> Iterator[Utterance]:
 
 
 def read_genders(root: Path) -> dict[str, str]:
-    """Actor → gender, from the owner's table; empty when it is not below ``root``.
+    """Actor → gender from the owner's table; empty if it is not below ``root``.
 
     Raises:
-        CorpusError: A table without the columns that say it.
+        CorpusError: The table lacks the columns ActorID or Sex.
     """
     path = next(iter(sorted(root.rglob(DEMOGRAPHICS))), None)
     if path is None:

@@ -21,7 +21,7 @@ EMOTIONS = {
 SPEAKERS = ("f1", "f2", "f3", "m1", "m2", "m3")
 
 SENTENCES = ("b1", "b2", "b3", "d1", "d2", "l1", "l2", "l3", "l4", "n1", "n2", "n3", "n4", "n5")
-"""Short, questions, long, and without meaning."""
+"""Codes of the sentences: short, questions, long, and without meaning."""
 
 _NAME = re.compile(r"([a-z]{3})-([fm]\d)-([a-z]\d)")
 
@@ -50,7 +50,7 @@ def parse(path: PurePosixPath) -> Utterance | None:
 
 
 def names() -> Iterator[str]:
-    """Every key: everybody says every sentence in every emotion."""
+    """Every key; each speaker says each sentence in each emotion."""
     return ("-".join(parts) for parts in product(EMOTIONS, SPEAKERS, SENTENCES))
 
 

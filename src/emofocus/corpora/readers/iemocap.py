@@ -21,10 +21,10 @@ LABELS = {
     "oth": 3,
     "xxx": 2507,
 }
-"""Utterances of each label; ``xxx`` is given where the annotators do not agree."""
+"""Number of utterances of each label; ``xxx`` means that the annotators do not agree."""
 
 FOUR = {"neu": "neutral", "hap": "happy", "exc": "happy", "sad": "sad", "ang": "angry"}
-"""What nearly every publication does: 5531 utterances."""
+"""Label map of nearly every publication, with 5531 utterances."""
 
 PRESETS = {
     "happy-only": {label: name for label, name in FOUR.items() if label != "exc"},
@@ -51,10 +51,10 @@ SESSIONS = {
     "4": {"neutral": 258, "happy": 303, "sad": 143, "angry": 327},
     "5": {"neutral": 384, "happy": 442, "sad": 245, "angry": 170},
 }
-"""Utterances of each session and of each class of `FOUR`."""
+"""Number of utterances of each session and each class of `FOUR`."""
 
 FOLDER = "IEMOCAP_full_release"
-"""What the owner's archive unpacks to."""
+"""Folder in the owner's archive."""
 
 STYLES = {"impro": "improvised", "script": "scripted"}
 
@@ -67,7 +67,7 @@ _TRANSCRIPT = re.compile(r"(Ses0\S+) \[[^]]*\]: *(.*)")
 
 
 def find(root: Path) -> Iterator[Utterance]:
-    """Utterances of the five sessions, in the order of the files' names.
+    """Utterances of the five sessions, sorted by file.
 
     Raises:
         CorpusError: A session or audio is missing, or an annotation is damaged.
@@ -85,7 +85,7 @@ def find(root: Path) -> Iterator[Utterance]:
 
 
 def parse(path: PurePosixPath) -> Utterance | None:
-    """What the name of an utterance says: all but the emotion."""
+    """Parse the name of an utterance, which tells all but the emotion."""
     turn = _TURN.fullmatch(path.stem)
     if turn is None:
         return None
@@ -102,12 +102,12 @@ def parse(path: PurePosixPath) -> Utterance | None:
 
 
 def parse_line(line: str) -> Utterance:
-    """One line of an annotation: ``[6.2901 - 8.2357]⇥Ses01F_impro01_F000⇥neu⇥[2.5, 2.5, 2.5]`` → utterance.
+    """Parse a line of an annotation: ``[6.2901 - 8.2357]⇥Ses01F_impro01_F000⇥neu⇥[2.5, 2.5, 2.5]`` → utterance.
 
-    Its file is not known yet.
+    The file of the utterance stays empty.
 
     Raises:
-        ValueError: What is wrong with the line.
+        ValueError: The line is damaged; the message says how.
     """
     fields = line.split("\t")
     if len(fields) != 4:

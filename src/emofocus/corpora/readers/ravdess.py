@@ -21,7 +21,7 @@ EMOTIONS = {
 SENTENCES = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 
 COPIES = {"03-01-03-01-02-02-07": "03-01-03-01-02-01-07"}
-"""The owner's one slip: these two files are the same, byte by byte."""
+"""Key of a copy → key of its original: two files of the corpus are identical."""
 
 NO_SONG = 18
 """The actor who did not sing."""
@@ -53,7 +53,7 @@ def parse(path: PurePosixPath, channel: str) -> Utterance | None:
 
 
 def names(channel: str, emotions: int, actors: list[int]) -> Callable[[], Iterator[str]]:
-    """Every key of one channel: neutral has no strong intensity."""
+    """Function that yields every key of one channel; neutral has no strong intensity."""
 
     def every() -> Iterator[str]:
         for actor, emotion, intensity in product(actors, range(1, emotions + 1), (1, 2)):

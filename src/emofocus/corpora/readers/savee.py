@@ -19,10 +19,10 @@ EMOTIONS = {
 SPEAKERS = ("DC", "JE", "JK", "KL")
 
 SENTENCES = {emotion: 30 if emotion == "n" else 15 for emotion in EMOTIONS}
-"""Sentences of each speaker and emotion."""
+"""Number of sentences of each speaker and emotion."""
 
 COMMON = 3
-"""The first sentences of each emotion are the same; the others have the emotion in their code."""
+"""Number of sentences that all emotions share; the code of the others holds the emotion."""
 
 _NAME = re.compile(r"(?:([A-Z]{2})_)?([a-z]{1,2})(\d\d)")
 

@@ -18,10 +18,10 @@ EMOTIONS = {
 """``ps`` is pleasant surprise."""
 
 SPELLINGS = dict.fromkeys(("surprise", "surprised", "pleasant_surprise", "pleasant_surprised"), "ps")
-"""What copies of the corpus call pleasant surprise."""
+"""Other spellings of pleasant surprise in copies of the corpus."""
 
 MISNOMERS = {"OA": "OAF"}
-"""The owner's one slip: `OA_bite_neutral.wav` is the older woman's."""
+"""Misspelled speaker → speaker: `OA_bite_neutral.wav` is the older woman's."""
 
 _NAME = re.compile(r"(OAF?|YAF)_([A-Za-z]+)_([A-Za-z_]+)")
 

@@ -7,7 +7,7 @@ from emofocus.corpora.corpus import Expected, Reader, Utterance
 from emofocus.errors import CorpusError, one_of
 
 LETTERS = {"N": "Neutral", "H": "Happy", "S": "Sad", "A": "Angry"}
-"""What the letter in a file's name stands for: the name of the owner's folder."""
+"""Letter in a file's name → the owner's label."""
 
 _NAME = re.compile(r"(S([MF])\d+)_F\d+_([A-Z])\d+")
 
