@@ -124,9 +124,7 @@ class FoldQueue:
     def _statuses(self) -> Any:
         return self._ray.get(self._dashboard.statuses.remote())
 
-    def _start(
-        self, pool: ThreadPoolExecutor, runs: Sequence[Run], show: Callable[[], None]
-    ) -> list[Future[Summary]]:
+    def _start(self, pool: ThreadPoolExecutor, runs: Sequence[Run], show: Callable[[], None]) -> list[Future[Summary]]:
         """Start the threads. Features and audit of a run are made before the next run starts, while folds train."""
         futures = []
         for run in runs:
