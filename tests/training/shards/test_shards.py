@@ -28,7 +28,7 @@ from emofocus.training.loop import fit
 from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.scoring import mean_logits
 from emofocus.training.shards.format import Cut
-from emofocus.training.shards.reader import Heard, Shards, shared, shuffled
+from emofocus.training.shards.reader import LabeledCut, Shards, shared, shuffled
 from emofocus.training.shards.training import train as train_from_shards
 from emofocus.training.shards.writer import write_shards
 from emofocus.utils.storage import Location, parse_location, write_file
@@ -161,12 +161,12 @@ def test_shares_are_in_one_piece_as_equal_as_can_be_and_cover_all() -> None:
 def test_the_buffer_holds_no_more_than_its_limit_and_mixes_what_it_holds() -> None:
     read = 0
 
-    def groups() -> Iterator[list[Heard]]:
+    def groups() -> Iterator[list[LabeledCut]]:
         nonlocal read
         for number in range(400):
             read += 1
             frames = np.full((25, 4), number, np.float32)
-            yield [Heard(Cut(frames, np.array([0, 5, 10], np.int32)), number)]
+            yield [LabeledCut(Cut(frames, np.array([0, 5, 10], np.int32)), number)]
 
     limit = 50 * 25 * 4 * 4  # 50 utterances
     left: Counter = Counter()

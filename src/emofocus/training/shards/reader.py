@@ -35,15 +35,15 @@ READERS = 4
 Numbers = NDArray[np.int64]
 
 
-class Heard(NamedTuple):
-    """An utterance as it comes out of a shard."""
+class LabeledCut(NamedTuple):
+    """An utterance of a shard: its frames and segments, and the number of its class."""
 
     cut: Cut
     label: int
 
 
-Utterances = Generator[list[Heard], None, None]
-"""Of row groups, one after the other."""
+Utterances = Generator[list[LabeledCut], None, None]
+"""Utterances of row groups, one group after the other."""
 
 
 class Groups(NamedTuple):
@@ -128,7 +128,7 @@ class Shards:
         """Row groups one after the other, read ahead; ``speeds`` are of each group (G,)."""
         opened = local()
 
-        def one(position: int) -> list[Heard]:
+        def one(position: int) -> list[LabeledCut]:
             location = self.location.child(f"{part}-{groups.shard[position]:05d}.parquet")
             with plain_read_errors(location):
                 if getattr(opened, "location", None) != location:
@@ -138,7 +138,7 @@ class Shards:
                 table = opened.file.read_row_group(number, columns=["label", *columns], use_threads=False)
             cells = zip(*(table[column].to_pylist() for column in columns), strict=True)
             labels = table["label"].to_pylist()
-            return [Heard(self._cut(*cell), label) for cell, label in zip(cells, labels, strict=True)]
+            return [LabeledCut(self._cut(*cell), label) for cell, label in zip(cells, labels, strict=True)]
 
         yield from map_ahead(one, range(len(groups.shard)), READERS)
 
@@ -249,12 +249,12 @@ def shared(sizes: Numbers, rank: Rank) -> slice:
 class _Waiting:
     """An utterance in the buffer, and how many of its segments are still to be drawn."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, heard: LabeledCut) -> None:
         self.frames, self.label, self.left = heard.cut.frames, heard.label, len(heard.cut.starts)
 
 
 def shuffled(
-    groups: Iterable[list[Heard]], length: int, limit: int, draws: np.random.Generator
+    groups: Iterable[list[LabeledCut]], length: int, limit: int, draws: np.random.Generator
 ) -> Generator[tuple[NDArray[np.float32], int], None, None]:
     """Segments and their labels, drawn at random from a buffer.
 

@@ -149,7 +149,7 @@ class _Writer:
             cuts = [self._cut(track[int(position)]) for track in self.speech]
             rows.append(self._row(int(position), cuts))
             segments.append([1, *(len(cut.starts) for cut in cuts)])
-            moments = together(moments, moments_of(cuts[0], self.experiment.recipe.segment.frames))
+            moments = combined_moments(moments, moments_of(cuts[0], self.experiment.recipe.segment.frames))
         groups = np.add.reduceat(np.array(segments), np.arange(0, len(rows), GROUP))  # (G, 1 + speeds)
         count, mean, squares = moments or (0, np.zeros(0), np.zeros(0))
         summary = {"identity": self.identity, "groups": groups.tolist()}
@@ -189,7 +189,7 @@ def moments_of(cut: Cut, length: int) -> Moments:
     return int(weights.sum()), mean, weights @ (frames - mean) ** 2
 
 
-def together(one: Moments | None, other: Moments) -> Moments:
+def combined_moments(one: Moments | None, other: Moments) -> Moments:
     """Moments of two sets of frames (Chan, Golub and LeVeque 1979): no digit is lost, however many there are."""
     if one is None:
         return other
@@ -234,7 +234,7 @@ def _totals(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         }
         if part == "train":
             count, mean, squares = summary["moments"]
-            moments = together(moments, (count, np.array(mean), np.array(squares)))
+            moments = combined_moments(moments, (count, np.array(mean), np.array(squares)))
     assert moments is not None
     deviation = np.sqrt(moments[2] / moments[0])
     return {"parts": parts, "mean": moments[1].tolist(), "deviation": deviation.tolist()}
