@@ -9,16 +9,16 @@ SOURCES := src tests benchmarks docs page hatch_build.py
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
 
-# Tests side by side, a core each; who has none left takes over half of another's.
-PYTEST = OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n auto --dist worksteal
+# Tests side by side, a core each.
+PYTEST = OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n auto
 
-# What a change usually needs.
+# What a change usually needs. A core that has no tests left takes over half of another's.
 test: $(FULL)/.ready
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) --dist worksteal -m 'not slow'
 
-# The long ones too, and the properties again, in a thousand new cases.
+# The long ones too, and the properties again, in a thousand new cases. Tests of one group share what takes long to make.
 test-all: test
-	$(PYTEST) -m 'slow or hypothesis' --hypothesis-profile thorough
+	$(PYTEST) --dist loadgroup -m 'slow or hypothesis' --hypothesis-profile thorough
 
 check: $(FULL)/.ready
 	$(FULL)/bin/ruff check $(SOURCES)

@@ -47,7 +47,10 @@ pathlib.Path.open = opened
 """
 """Makes any file whose name has the word kill the process that opens it, as a bug in a decoder would."""
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*"),
+    pytest.mark.xdist_group("ray"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,10 @@ from emofocus.cluster.fold_task import FoldTask, NodeFeatures, Resources, train_
 from emofocus.cluster.grid import load_grid, run_grid
 from emofocus.training.options import FabricOptions
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray.*"),
+    pytest.mark.xdist_group("ray"),
+]
 
 RECIPE = "epochs: 1\nbatch_size: 32\n"
 

@@ -14,6 +14,8 @@ from emofocus.config import load_model_config
 from emofocus.models.checkpoint import load_tensors
 from emofocus.training.options import ExperimentOptions
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 PATIENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}
 PATIENT |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}  # of a busy machine
 

@@ -24,6 +24,8 @@ from emofocus.segments import softmax
 from helpers.speeds import slow_but
 from helpers.untrained import config_of, saved, untrained
 
+pytestmark = pytest.mark.xdist_group("export")
+
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
 

@@ -29,6 +29,8 @@ from emofocus.splits.protocols import make_folds
 from helpers.paths import EXAMPLES
 from helpers.speeds import slow_but
 
+pytestmark = pytest.mark.xdist_group("engines")
+
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
 HEAVY = {"mhsa-faca": 6.0, "compact-faca": 1.1}

@@ -31,6 +31,7 @@ from model_files import write as write_model_files
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or ""
 pytestmark = [
+    pytest.mark.xdist_group("page"),
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"),
     pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the page is not built: make page"),
 ]

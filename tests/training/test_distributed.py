@@ -23,6 +23,8 @@ from emofocus.training.runs import crossval
 from helpers.paths import ROOT
 from helpers.trained_together import part
 
+pytestmark = pytest.mark.xdist_group("distributed")
+
 PROGRAM = ROOT / "tests" / "helpers" / "trained_together.py"
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d")
 EPOCHS = 10

@@ -32,6 +32,8 @@ from emofocus.utils.plotting import style
 from helpers.speeds import slow_but
 from helpers.untrained import LABELS, config_of, saved, untrained
 
+pytestmark = pytest.mark.xdist_group("explanation")
+
 RATE = audio.SAMPLING_RATE
 
 
