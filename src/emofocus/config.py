@@ -22,6 +22,9 @@ RECIPES = Path(__file__).parent / "recipes"
 ENCODERS = ("whisper", "wav2vec2", "hubert", "wavlm")
 """Features that a pretrained network makes."""
 
+ENCODER_HOP = 160
+"""Samples from one analysis window of an encoder's log-mels to the next; windows are centred at multiples."""
+
 PITCH_WINDOW = 1024
 """Samples that prosody hears, whatever the window of the other features: four periods of the lowest voice."""
 
@@ -87,6 +90,19 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
     def reach(self) -> int:
         """Samples around its centre that a frame's features are made of, deltas aside."""
         return max(self.window, PITCH_WINDOW) if "prosody" in self.also else self.window
+
+    @property
+    def ahead(self) -> int:
+        """Samples from a frame's position up to the last one that it is made of, deltas aside.
+
+        A frame is centred at its position; that of an encoder begins there, and holds a hop of analysis windows.
+        """
+        return self.reach // 2 + (self.hop - ENCODER_HOP if self.pretrained else 0)
+
+    @property
+    def centre(self) -> int:
+        """Samples from a frame's position to its middle."""
+        return self.hop // 2 if self.pretrained else 0
 
 
 class SegmentSettings(Settings, frozen=True, kw_only=True):

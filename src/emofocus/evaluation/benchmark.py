@@ -117,7 +117,7 @@ def bench_model(
     recognizers = {
         name: Recognizer.load(model, RecognitionOptions(threads=1, precision=name, device=device)) for name in chosen
     }
-    ready = {name: (recognizer, recognizer.with_hop(STREAM_HOP)) for name, recognizer in recognizers.items()}
+    ready = {name: (recognizer, recognizer.for_stream(STREAM_HOP)) for name, recognizer in recognizers.items()}
     clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
     for number in range(rounds + 1):

@@ -26,6 +26,8 @@ def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
     """Give default values to the inputs that most hosts do not feed."""
     values: dict[str, NDArray[np.generic]] = {"hop": np.array(config.segment.hop, np.int64)}
     for item in graph.graph.input:
+        if item.name == "window":
+            values["window"] = np.array(config.segment.frames, np.int64)
         if item.name == "frames":
             size = item.type.tensor_type.shape.dim[2].dim_value
             values["frames"] = np.zeros((1, 1, size), np.float32)

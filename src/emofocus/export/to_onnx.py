@@ -19,8 +19,10 @@ from emofocus.data.speaker_embeddings import MANIFEST, Extractor, join
 from emofocus.errors import ModelError
 from emofocus.export.model_card import model_card
 from emofocus.export.onnx_graph import folded, make_optional, merge_equals, pack_onnx
+from emofocus.features.encoders import EncoderFeatures
 from emofocus.features.front_end import FrontEnd
-from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
+from emofocus.features.stft import decibels
+from emofocus.models import AttentionMaps, NetworkOutput, SpeechNetwork, append_embedding
 from emofocus.models.checkpoint import encoder_tensors, load_network, pack, save_config, save_tensors, unpack
 from emofocus.recognition.engine import STEP, Engine
 from emofocus.segments import segment_count
@@ -62,13 +64,33 @@ class WaveformClassifier(nn.Module):
     with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count, and these are whole,
     so that nothing need be masked. A row that is shorter than a segment has one of n frames; it is recognized by
     itself, or with others of its length. The hop, in frames, is the config's unless another one is given.
+
+    A pretrained encoder sees a segment at a time: of it, frames share what `EncoderFeatures.sounds` gives, and the
+    rest is part of classifying. So the floor of Whisper's log-mels is that of the segment, wherever it comes from: a
+    short clip, a row of a batch, a block of a long recording or a stream. Segments may then be shorter than the
+    config's, which is the ``window``, in frames.
     """
 
     def __init__(self, network: SpeechNetwork, config: ModelConfig) -> None:
         super().__init__()
         self.front_end = FrontEnd(config.features)
+        self.encoder = self.front_end.base if isinstance(self.front_end.base, EncoderFeatures) else None
         self.network = network
         self.segment = config.segment
+
+    def encode(self, waveform: Tensor, lengths: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Once a frame: features to show (B, n, F), level (B, n), and what overlapping segments share (B, n, D)."""
+        if self.encoder is not None:
+            sounds, power = self.encoder.sounds(waveform)
+            return self.encoder.shown(sounds), decibels(power), sounds
+        features, level = self.front_end(waveform, lengths)
+        return features, level, self.network.encode_frames(append_embedding(features, embedding))
+
+    def classify(self, frames: Tensor, need_maps: bool = False) -> NetworkOutput:
+        """Whole segments (B, m, D), as `encode` gives their frames → logits (B, C)."""
+        if self.encoder is not None:
+            frames = self.network.encode_frames(self.encoder.encode(frames))
+        return self.network.classify(frames, None, need_maps)
 
     def forward(
         self,
@@ -77,23 +99,24 @@ class WaveformClassifier(nn.Module):
         embedding: Tensor | None = None,
         need_maps: bool = False,
         hop: Tensor | None = None,
+        window: Tensor | None = None,
     ) -> WaveformOutput:
         """See the class."""
         hop = torch.tensor(self.segment.hop) if hop is None else hop
-        features, level = self.front_end(waveform, lengths)  # (B, n, F), (B, n)
-        index = segment_index(features, self.segment.frames, hop)  # (S, m)
-        encoded = self.network.encode_frames(append_embedding(features, embedding))  # (B, n, D)
+        window = torch.tensor(self.segment.frames) if window is None else window
+        features, level, encoded = self.encode(waveform, lengths, embedding)  # (B, n, F), (B, n), (B, n, D)
+        index = segment_index(encoded, window, hop)  # (S, m)
         segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
         segments = segments.reshape(-1, index.shape[1], encoded.shape[2])  # (B · S, m, D)
-        logits, maps = self.network.classify(segments, None, need_maps)
+        logits, maps = self.classify(segments, need_maps)
         rows = waveform.shape[0]
         return WaveformOutput(_by_row(logits, rows), level, features, encoded, _maps_by_row(maps, rows))
 
 
 @torch.jit.script
-def segment_index(features: Tensor, frames: int, hop: Tensor) -> Tensor:
+def segment_index(features: Tensor, window: Tensor, hop: Tensor) -> Tensor:
     """Frame numbers of each segment (S, m), or of all frames (1, n); scripted, because S depends on the input."""
-    n = features.shape[1]
+    n, frames = features.shape[1], int(window)
     count = int((n - frames) // hop) + 1 if n >= frames else 1
     starts = torch.arange(count, device=features.device) * hop
     return starts.unsqueeze(1) + torch.arange(min(n, frames), device=features.device).unsqueeze(0)
@@ -167,25 +190,29 @@ def _extractor_of(config: ModelConfig, path: Path | None) -> Extractor | None:
 def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     """The graph of `WaveformClassifier`, and beside it that of single segments, with dynamic batch and time.
 
-    Its inputs are waveform, lengths and hop; frames, for streams, unless the network is told who speaks; and embedding
-    (B, D), where it is.
+    Its inputs are waveform, lengths and hop; frames, for streams, unless the network is told who speaks; embedding
+    (B, D), where it is; and window, of a pretrained encoder.
     """
     classifier = WaveformClassifier(network, config).eval()
+    if classifier.encoder is not None:
+        classifier.encoder.keep_positions(config.segment.frames)
     example = {"waveform": torch.randn(2, 16_000), "lengths": torch.tensor([16_000, 9_000])}
     example["hop"] = torch.tensor(config.segment.hop)
+    if classifier.encoder is not None:
+        example["window"] = torch.tensor(config.segment.frames)
     if config.embedding:
         example["embedding"] = torch.randn(2, config.embedding.size)
     else:
         m = config.segment.frames
         with torch.inference_mode():
-            size = network.encode_frames(torch.randn(1, 1, classifier.front_end.size)).shape[2]
+            size = classifier.encode(example["waveform"][:1, :400], example["lengths"][:1].clamp(max=400))[2].shape[2]
         example["frames"] = torch.randn(2, m, size)
     module = _Graph(classifier, list(example))
     names = module.output_names(example)
     axes = {name: {0: "batch", 1: "segments"} for name in names}
     axes |= {name: {0: "batch", 1: "frames"} for name in ("level", "features", "encoded")}
     axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}}
-    axes |= {"frames": {0: "rows", 1: "m"}, "frame_logits": {0: "rows"}, "hop": {}}
+    axes |= {"frames": {0: "rows", 1: "m"}, "frame_logits": {0: "rows"}, "hop": {}, "window": {}}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: what it holds fixed (m, h, d) is fixed
@@ -221,7 +248,12 @@ class _Graph(nn.Module):
     def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name."""
         output = self.classifier(
-            inputs["waveform"], inputs["lengths"], inputs.get("embedding"), need_maps=True, hop=inputs["hop"]
+            inputs["waveform"],
+            inputs["lengths"],
+            inputs.get("embedding"),
+            need_maps=True,
+            hop=inputs["hop"],
+            window=inputs.get("window"),
         )
         outputs = {"logits": output.logits, "level": output.level, "features": output.features}
         if output.maps is not None:
@@ -229,7 +261,7 @@ class _Graph(nn.Module):
             outputs |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
         if "frames" in inputs:
             outputs["encoded"] = output.encoded
-            outputs["frame_logits"] = self.classifier.network.classify(inputs["frames"], need_maps=True).logits
+            outputs["frame_logits"] = self.classifier.classify(inputs["frames"], need_maps=True).logits
         return outputs
 
     @torch.inference_mode()

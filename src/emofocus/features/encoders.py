@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from emofocus.config import EncoderSettings, FeatureSettings
 from emofocus.errors import ConfigError, ModelError
 from emofocus.features import self_supervised, whisper
+from emofocus.features.window_encoder import WindowEncoder
 from emofocus.utils.atomic import replacing
 from emofocus.utils.folders import cache_folder
 
@@ -46,7 +47,7 @@ class Family(NamedTuple):
         width_of: Shape → features of a position.
         own_name: A tensor's name in the file, and layers used → its name in the encoder, None if it is not used.
         make: Shape, layers → the encoder, without its weights.
-        hear: Shape, encoder → waveform (B, T), positions e, true positions (B,) or None → each layer's (B, e, d).
+        hear: Shape, encoder → what runs it, window by window.
     """
 
     step: int
@@ -55,7 +56,7 @@ class Family(NamedTuple):
     width_of: Callable[[Shape], int]
     own_name: Callable[[str, int], str | None]
     make: Callable[[Shape, int], nn.Module]
-    hear: Callable[[Shape, nn.Module], nn.Module]
+    hear: Callable[[Shape, nn.Module], WindowEncoder]
 
 
 FAMILIES: dict[str, Family] = {
@@ -235,7 +236,7 @@ def _kept(digest: str) -> Path:
     return cache_folder() / "encoders" / f"{digest}.safetensors"
 
 
-def load(settings: FeatureSettings) -> nn.Module:
+def load(settings: FeatureSettings) -> WindowEncoder:
     """The encoder that settings describe, with its weights, frozen; see `Family.hear`.
 
     Raises:
@@ -247,7 +248,9 @@ def load(settings: FeatureSettings) -> nn.Module:
         network = family.make(encoder.config, layers)
     tensors = weights_of(encoder, layers, settings.name)
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
-    return family.hear(encoder.config, network).requires_grad_(False).eval()
+    runner = family.hear(encoder.config, network)
+    runner.requires_grad_(False).eval()
+    return runner
 
 
 def described(settings: FeatureSettings) -> tuple[EncoderSettings, int]:
@@ -272,7 +275,10 @@ def taps_of(settings: FeatureSettings) -> tuple[int, ...]:
 
 
 class EncoderFeatures(nn.Module):
-    """A frozen encoder's outputs, averaged over the hop.
+    """A frozen encoder's outputs, averaged over the hop, in two steps.
+
+    The first, `sounds`, looks at each frame alone, so that overlapping windows share it. The second, `encode`, sees
+    a whole window: its convolutions, its attention and the floor of Whisper's log-mels depend on all of its frames.
 
     Shape: waveform (B, T), lengths (B,) in samples or None → (B, 1 + T // hop, taps · d).
     """
@@ -285,7 +291,7 @@ class EncoderFeatures(nn.Module):
                 f"features {settings.name} need a hop of a multiple of {step} samples, not {settings.hop}"
             )
         self.encoder = load(settings)
-        self.longest = int(cast(int, self.encoder.longest)) // (settings.hop // step)
+        self.longest = self.encoder.longest // (settings.hop // step)
         self.taps, self.size = taps_of(settings), frame_size(settings)
         self.hop = settings.hop
         self.pool = settings.hop // step
@@ -294,12 +300,30 @@ class EncoderFeatures(nn.Module):
         """Features (B, n, F) and mean square (B, n), in pieces as long as the encoder has positions for."""
         total = 1 + waveform.shape[1] // self.hop
         frames = None if lengths is None else torch.div(lengths, self.hop, rounding_mode="floor") + 1
+        sounds, power = self.sounds(waveform)
         for start in range(0, total, self.longest):
             count = min(self.longest, total - start)
-            piece = waveform[:, start * self.hop : (start + count) * self.hop]
-            true = None if frames is None else (frames - start).clamp(1, count) * self.pool
-            outputs = self.encoder(piece, count * self.pool, true)
-            chosen = torch.cat([outputs[number - 1] for number in self.taps], dim=2)  # (B, e, F)
-            whole = F.pad(piece, (0, count * self.hop - piece.shape[1])).reshape(len(piece), count, self.hop)
-            pooled = chosen.reshape(len(chosen), count, self.pool, self.size).mean(dim=2)
-            yield pooled, whole.square().mean(dim=2)
+            true = None if frames is None else (frames - start).clamp(1, count)
+            piece = slice(start, start + count)
+            yield self.encode(sounds[:, piece], true), power[:, piece]
+
+    def shown(self, sounds: Tensor) -> Tensor:
+        """Sounds (B, n, D) → what figures show of each frame (B, n, …)."""
+        return self.encoder.shown(sounds)
+
+    def keep_positions(self, frames: int) -> None:
+        """Drop what only windows of more frames need."""
+        self.encoder.keep_positions(frames * self.pool)
+
+    def sounds(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveform (B, T) → what the encoder takes of each frame (B, n, D), and its mean square (B, n)."""
+        frames = 1 + waveform.shape[1] // self.hop
+        padded = F.pad(waveform, (0, self.hop))[:, : frames * self.hop]
+        power = padded.reshape(waveform.shape[0], -1, self.hop).square().mean(dim=2)
+        return self.encoder.sounds(waveform, self.hop), power
+
+    def encode(self, sounds: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Sounds of windows (B, m, D), true frames (B,) or None when all are → features (B, m, F)."""
+        outputs = self.encoder(sounds, None if frames is None else frames * self.pool)
+        chosen = torch.cat([outputs[number - 1] for number in self.taps], dim=2)  # (B, e, F)
+        return chosen.reshape(chosen.shape[0], -1, self.pool, self.size).mean(dim=2)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofocus.errors import MissingExtraError
+from emofocus.features.window_encoder import WindowEncoder
 
 WINDOW, STEP = 400, 320
 """Samples that a position's convolutions see, and from one position to the next."""
@@ -75,27 +76,42 @@ def make(shape: Mapping[str, Any], layers: int) -> nn.Module:
     return encoder
 
 
-class SelfSupervised(nn.Module):
+class SelfSupervised(WindowEncoder):
     """A network of `transformers`, each clip by itself.
 
-    Shape: waveform (B, T), number of positions e, true positions (B,) or None → outputs of layers, each (B, e, d).
+    Shape: samples of a window (B, m, hop), true positions (B,) or None → outputs of layers, each (B, e, d).
     """
 
     def __init__(self, shape: Mapping[str, Any], encoder: nn.Module) -> None:
         super().__init__()
         self.encoder, self.longest = encoder, LONGEST
 
-    def forward(self, waveform: Tensor, positions: int, lengths: Tensor | None = None) -> list[Tensor]:
+    def sounds(self, waveform: Tensor, hop: int) -> Tensor:
+        """Waveform (B, T) → its samples, and zeros up to the end of the last frame (B, 1 + T // hop, hop)."""
+        frames = 1 + waveform.shape[1] // hop
+        return F.pad(waveform, (0, hop))[:, : frames * hop].reshape(waveform.shape[0], -1, hop)
+
+    def keep_positions(self, positions: int) -> None:
+        """Positions are no vectors here."""
+
+    def shown(self, sounds: Tensor) -> Tensor:
+        """The samples (B, n, hop)."""
+        return sounds
+
+    def forward(self, sounds: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
         """See the class."""
-        counts = [positions] * len(waveform) if lengths is None else [int(item) for item in lengths]
-        rows = [self._one(row[None], count) for row, count in zip(waveform, counts, strict=True)]
+        waveform = sounds.flatten(1)
+        if lengths is None:
+            return list(self._encode(waveform))
+        counts = [int(item) for item in lengths]
+        rows = [self._encode(row[None, : count * STEP]) for row, count in zip(waveform, counts, strict=True)]
+        positions = waveform.shape[1] // STEP
         layers = zip(*rows, strict=True)
         return [torch.cat([F.pad(x, (0, 0, 0, positions - x.shape[1])) for x in outputs]) for outputs in layers]
 
-    def _one(self, waveform: Tensor, positions: int) -> tuple[Tensor, ...]:
-        """A clip (1, T) → outputs of layers, each (1, positions, d)."""
-        samples = (positions - 1) * STEP + WINDOW
-        x = F.pad(waveform[:, :samples], (0, max(0, samples - waveform.shape[1])))
-        x = (x - x.mean()) / (x.var(correction=0) + 1e-7).sqrt()
+    def _encode(self, waveform: Tensor) -> tuple[Tensor, ...]:
+        """Windows of one length (B, e · 320) → outputs of layers, each (B, e, d)."""
+        x = F.pad(waveform, (0, WINDOW - STEP))  # silence, up to where the last position's window ends
+        x = (x - x.mean(dim=1, keepdim=True)) / (x.var(dim=1, keepdim=True, correction=0) + 1e-7).sqrt()
         outputs: tuple[Tensor, ...] = self.encoder(x, output_hidden_states=True).hidden_states
         return outputs[1:]

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from emofocus.config import FeatureSettings
 from emofocus.features.log_mel import LogMel
 from emofocus.features.stft import BLOCK_FRAMES
+from emofocus.features.window_encoder import WindowEncoder
 
 STEP = 320
 """Samples from one position of the encoder to the next, 20 ms."""
@@ -103,23 +104,32 @@ class WhisperLogMel(LogMel):
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:  # type: ignore[override]
         """See the class."""
+        return cut_off(self.logarithms(waveform, MEL_HOP * frames))
+
+    def logarithms(self, waveform: Tensor, samples: int) -> Tensor:
+        """(B, T), samples at whose end the last frame ends → log10 of power, not cut off (B, samples / 160, mels)."""
         margin = MEL_WINDOW // 2
-        mirrored = F.pad(waveform, (0, max(0, margin + 1 - waveform.shape[1])))[:, 1 : margin + 1].flip(1)
-        whole = torch.cat([mirrored, waveform, waveform.new_zeros(len(waveform), MEL_HOP * frames)], dim=1)
-        whole = whole[:, : (frames - 1) * MEL_HOP + MEL_WINDOW]
-        frames_of = whole.unfold(1, MEL_WINDOW, MEL_HOP)
-        parts = torch.split(frames_of, max(1, BLOCK_FRAMES // len(waveform)), dim=1)
-        x = torch.cat([self._logarithms(part) for part in parts], dim=1)
-        floor = x.amax(dim=(1, 2), keepdim=True) - DECADES
-        return (torch.maximum(x, floor) + 4.0) / 4.0
+        mirrored = F.pad(waveform, (0, margin + 1))[:, 1 : margin + 1].flip(1)
+        whole = torch.cat([mirrored, F.pad(waveform, (0, samples))], dim=1)[:, : samples + MEL_WINDOW - MEL_HOP]
+        if torch.onnx.is_in_onnx_export():
+            return self._logarithms(self.spectrum.chunked_frames(whole))
+        parts = torch.split(whole.unfold(1, MEL_WINDOW, MEL_HOP), max(1, BLOCK_FRAMES // len(waveform)), dim=1)
+        return torch.cat([self._logarithms(part) for part in parts], dim=1)
 
     def _logarithms(self, frames: Tensor) -> Tensor:
         """(B, n, N) → log10 of power (B, n, mels)."""
         rows = frames.flatten(0, 1)
         squares = self.spectrum.squares(rows)
         mels = self.mels(squares)  # in units of the floor, 1e-10
-        self.sharpen(mels, self.spectrum.power(squares), rows)
-        return (mels.log10() - 10.0).view(*frames.shape[:2], -1)
+        if not torch.onnx.is_in_onnx_export():  # which is in float64 anyhow
+            self.sharpen(mels, self.spectrum.power(squares), rows)
+        return (mels.log10() - 10.0).reshape(frames.shape[0], -1, mels.shape[1])
+
+
+def cut_off(logarithms: Tensor) -> Tensor:
+    """Log10 of power of a window (B, n, mels) → Whisper's log-mels, whose floor lies 8 below the window's largest."""
+    floor = logarithms.amax(dim=(1, 2), keepdim=True) - DECADES
+    return (torch.maximum(logarithms, floor) + 4.0) / 4.0
 
 
 class WhisperLayer(nn.Module):
@@ -184,18 +194,39 @@ class WhisperEncoder(nn.Module):
         return outputs
 
 
-class Whisper(nn.Module):
+class Whisper(WindowEncoder):
     """Log-mels and encoder.
 
-    Shape: waveform (B, T), number of positions e, true positions (B,) or None → outputs of layers, each (B, e, d).
+    Overlapping windows share the logarithms of mels. The floor is that of the window, so all behind it is, too.
+
+    Shape: logarithms of a window (B, m, D), true positions (B,) or None → outputs of layers, each (B, e, d).
     """
+
+    encoder: WhisperEncoder
 
     def __init__(self, config: Mapping[str, Any], encoder: nn.Module) -> None:
         super().__init__()
+        assert isinstance(encoder, WhisperEncoder)
         self.log_mel, self.encoder = WhisperLogMel(int(config["num_mel_bins"])), encoder
         self.longest = int(config["max_source_positions"])
 
-    def forward(self, waveform: Tensor, positions: int, lengths: Tensor | None = None) -> list[Tensor]:
+    def sounds(self, waveform: Tensor, hop: int) -> Tensor:
+        """Waveform (B, T) → logarithms of the mels of each frame of a hop (B, 1 + T // hop, hop / 160 · mels)."""
+        frames = 1 + waveform.shape[1] // hop
+        logarithms = self.log_mel.logarithms(waveform, frames * hop)
+        return logarithms.reshape(waveform.shape[0], -1, hop // MEL_HOP * self.log_mel.size)
+
+    def keep_positions(self, positions: int) -> None:
+        """Drop the vectors of later positions."""
+        self.longest = min(self.longest, positions)
+        self.encoder.positions.data = self.encoder.positions.data[: self.longest].clone()
+
+    def shown(self, sounds: Tensor) -> Tensor:
+        """Sounds (B, n, D) → each frame's mean power by mel band, in decibels (B, n, mels)."""
+        return 10.0 * sounds.reshape(*sounds.shape[:2], -1, self.log_mel.size).mean(dim=2)
+
+    def forward(self, sounds: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
         """See the class."""
-        outputs: list[Tensor] = self.encoder(self.log_mel(waveform, 2 * positions), lengths)
+        log_mels = cut_off(sounds.reshape(sounds.shape[0], -1, self.log_mel.size))
+        outputs: list[Tensor] = self.encoder(log_mels, lengths)
         return outputs

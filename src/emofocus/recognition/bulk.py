@@ -180,9 +180,10 @@ def recognize_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) ->
 
     Waveforms that fill no segment are scored one by one.
     """
-    engine = recognizer.engine
+    engine, config = recognizer.engine, recognizer.config
+    whole = (config.segment.frames - 1) * config.features.hop
     order = sorted(range(len(waveforms)), key=lambda number: len(waveforms[number]))
-    short = sum(len(waveform) < engine.whole for waveform in waveforms)
+    short = sum(len(waveform) < whole for waveform in waveforms)
     groups = [[number] for number in order[:short]]
     groups += [order[start : start + engine.batch] for start in range(short, len(order), engine.batch)]
     results: dict[int, Prediction] = {}

@@ -73,8 +73,11 @@ class Engine:
     Attributes:
         step: Number of frames that one position of the attention maps stands for.
         attends: Whether the graph has attention maps.
+        windowed: Whether segments can be shorter than the model's own, as with pretrained encoders.
         streams: Whether the graph scores frames and segments one by one. Models that need a speaker's embedding do not.
         batch: Number of clips of a few seconds that are best scored together.
+        frame_hop: Number of samples from frame to frame.
+        frames: Number of frames of a segment.
         whole: Number of samples that fill a segment. Shorter clips are scored one by one: the graph has no mask.
 
     Raises:
@@ -97,14 +100,15 @@ class Engine:
         exported = "config" in metadata and "hop" in spare and self._names >= {"logits", "level"}
         if taken != {"waveform", "lengths"} or not exported:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
-        if not spare <= {"hop", "frames"}:  # older graphs have masks
+        if not spare <= {"hop", "frames", "window"}:  # older graphs have masks
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
-        self.streams = "frames" in spare
+        self.streams, self.windowed = "frames" in spare, "window" in spare
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
         self.step = int(metadata.get(STEP, 1))
         config = json.loads(metadata["config"])
-        self.whole = (config["segment"]["frames"] - 1) * config["features"]["hop"]
+        self.frame_hop, self.frames = int(config["features"]["hop"]), int(config["segment"]["frames"])
+        self.whole = (self.frames - 1) * self.frame_hop
         # onnxruntime computes the requested outputs only.
         self._run_options = runtime().RunOptions()
         self._run_options.only_execute_path_to_fetches = True
@@ -114,7 +118,12 @@ class Engine:
         return type(self), (self.path, *self._options)
 
     def run(
-        self, waveform: Array, lengths: NDArray[np.int64], need_maps: bool = False, hop: int | None = None
+        self,
+        waveform: Array,
+        lengths: NDArray[np.int64],
+        need_maps: bool = False,
+        hop: int | None = None,
+        window: int | None = None,
     ) -> EngineOutput:
         """Score a batch whose rows are at least as long as a segment, or all of one length.
 
@@ -124,17 +133,24 @@ class Engine:
             need_maps: Whether to return features, attention, centres, scopes and gates too, as far as the model has
                 them.
             hop: Frames from segment to segment; by default those of the exported config.
+            window: Number of frames of a segment, for `windowed` models; by default that of the exported config.
 
         Raises:
-            ValueError: A row is shorter than a segment, and padded.
+            ValueError: A row is shorter than a segment, and padded; or the model has no such segments.
         """
-        if lengths.min() < min(self.whole, waveform.shape[1]):
-            raise ValueError(f"rows of less than {self.whole} samples are recognized by themselves, without padding")
+        size = self.frames if window is None else window
+        if size != self.frames and not (self.windowed and 1 <= size <= self.frames):
+            raise ValueError(f"this model has no segments of {size} frames; its own have {self.frames}")
+        whole = (size - 1) * self.frame_hop
+        if lengths.min() < min(whole, waveform.shape[1]):
+            raise ValueError(f"rows of less than {whole} samples are recognized by themselves, without padding")
         wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
         names = [name for name in wanted if name in self._names]
         feeds = {"waveform": waveform, "lengths": lengths}
         if hop is not None:
             feeds["hop"] = np.array(hop, np.int64)
+        if size != self.frames:
+            feeds["window"] = np.array(size, np.int64)
         values = self._session.run(names, feeds, self._run_options)
         return EngineOutput(**dict(zip(names, values, strict=True)))
 

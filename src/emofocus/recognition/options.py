@@ -13,6 +13,8 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
         threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1; None for the
             model's own.
         hop: Seconds from segment to segment, rounded to whole frames; None for the model's own.
+        window: Seconds of a segment, rounded to whole frames; None for the model's own. Models on a pretrained encoder
+            take shorter ones too.
         precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
         device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
         optimize_graph: Whether onnxruntime arranges the graph anew. That takes a while at the start, and saves a tenth
@@ -25,6 +27,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
     threads: int | None = None
     threshold: float | None = None
     hop: float | None = None
+    window: float | None = None
     precision: str = "fp32"
     device: str = "auto"
     optimize_graph: bool = True
@@ -37,6 +40,8 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
             check_threshold(self.threshold)
         if self.hop is not None:
             check_hop(self.hop)
+        if self.window is not None:
+            check_window(self.window)
         if self.precision not in PRECISION_FILES:
             raise ConfigError(f"unknown precision {self.precision!r} ({one_of(PRECISION_FILES)})")
         if self.device not in ("auto", *DEVICES):
@@ -57,3 +62,9 @@ def check_hop(seconds: float) -> None:
     """Refuse a hop that is not above 0 (ConfigError)."""
     if not seconds > 0:
         raise ConfigError(f"hop of {seconds:g} s: segments cannot follow each other like that (valid: above 0)")
+
+
+def check_window(seconds: float) -> None:
+    """Refuse a window that is not above 0 (ConfigError)."""
+    if not seconds > 0:
+        raise ConfigError(f"window of {seconds:g} s: a segment cannot be so short (valid: above 0)")

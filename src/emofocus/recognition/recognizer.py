@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput
-from emofocus.config import ModelConfig, load_model_config
-from emofocus.errors import ModelError
+from emofocus.config import ModelConfig, SegmentSettings, load_model_config
+from emofocus.errors import ConfigError, ModelError
 from emofocus.recognition.engine import Engine, graph_file
-from emofocus.recognition.options import RecognitionOptions, check_hop, check_threshold
+from emofocus.recognition.options import RecognitionOptions, check_hop, check_threshold, check_window
 from emofocus.recognition.prediction import Prediction, Segment, Timeline
 from emofocus.recognition.scoring import Scorer
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation
 
 __all__ = ["Prediction", "Recognizer", "Segment", "Timeline", "model_folder"]
+
+
+STREAM_WINDOW = 3.2
+"""Seconds that an event of a stream is about, at most, unless a window is asked for.
+
+A whole phrase is a segment of a model on a pretrained encoder; a listener does not wait that long.
+"""
 
 
 class Recognizer:
@@ -52,6 +59,7 @@ class Recognizer:
         threads: int | None = None,
         threshold: float | None = None,
         hop: float | None = None,
+        window: float | None = None,
         precision: str = "fp32",
         device: str = "auto",
         optimize_graph: bool = True,
@@ -64,6 +72,7 @@ class Recognizer:
             threshold: Lowest probability of the label at which a prediction counts as confident; by default the
                 model's own.
             hop: Seconds from segment to segment; by default the model's own.
+            window: Seconds of a segment; by default the model's own. Models on a pretrained encoder take shorter ones.
             precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
             device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
             optimize_graph: Whether onnxruntime arranges the graph anew: a slower start, and faster clips.
@@ -76,6 +85,7 @@ class Recognizer:
             threads=threads,
             threshold=threshold,
             hop=hop,
+            window=window,
             precision=precision,
             device=device,
             optimize_graph=optimize_graph,
@@ -92,13 +102,16 @@ class Recognizer:
 
         Raises:
             ModelError: The model does not exist, or one of its files is missing or damaged.
-            ConfigError: `config.json` has unknown keys or bad values, or this machine lacks the device.
+            ConfigError: `config.json` has unknown keys or bad values, this machine lacks the device, or the model has no
+                such window.
         """
         folder = model_folder(source)
         path = graph_file(folder, options.precision)
         config = load_model_config(folder / "config.json")
         engine = Engine(path, options.threads, options.device, options.optimize_graph)
         recognizer = cls(engine, config, options.threshold)
+        if options.window is not None:
+            recognizer = recognizer.with_window(options.window)
         return recognizer if options.hop is None else recognizer.with_hop(options.hop)
 
     def with_hop(self, seconds: float) -> "Recognizer":
@@ -108,9 +121,41 @@ class Recognizer:
             ConfigError: The hop is not above 0.
         """
         check_hop(seconds)
-        frames = max(1, round(seconds * SAMPLING_RATE / self.config.features.hop))
-        config = replace(self.config, segment=replace(self.config.segment, hop=frames))
-        return Recognizer(self.engine, config, self.threshold)
+        return self._with_segment(replace(self.config.segment, hop=self._frames_in(seconds)))
+
+    def with_window(self, seconds: float) -> "Recognizer":
+        """The same model with shorter segments, rounded to whole frames, at least one.
+
+        They follow each other as before, but leave no gap between them.
+
+        Raises:
+            ConfigError: The window is not above 0 or is longer than the model's own segments, or the model is not on a
+                pretrained encoder: others keep their segments.
+        """
+        check_window(seconds)
+        frames, engine, segment = self._frames_in(seconds), self.engine, self.config.segment
+        if frames != engine.frames and not (engine.windowed and frames <= engine.frames):
+            own = engine.frames * engine.frame_hop / SAMPLING_RATE
+            valid = f"up to {own:g}" if engine.windowed else f"{own:g}"
+            raise ConfigError(f"{self.config.model} has no segments of {seconds:g} s (valid: {valid})")
+        return self._with_segment(replace(segment, frames=frames, hop=min(segment.hop, frames)))
+
+    def for_stream(self, hop: float, window: float | None = None) -> "Recognizer":
+        """The same model for a stream, with an event each ``hop`` seconds.
+
+        Args:
+            hop: As in `with_hop`.
+            window: As in `with_window`. By default as now, but at most `STREAM_WINDOW` where the model allows that.
+        """
+        if window is None and self.engine.windowed:
+            window = min(STREAM_WINDOW, self.config.segment.frames * self.engine.frame_hop / SAMPLING_RATE)
+        return (self if window is None else self.with_window(window)).with_hop(hop)
+
+    def _frames_in(self, seconds: float) -> int:
+        return max(1, round(seconds * SAMPLING_RATE / self.config.features.hop))
+
+    def _with_segment(self, segment: SegmentSettings) -> "Recognizer":
+        return Recognizer(self.engine, replace(self.config, segment=segment), self.threshold)
 
     @overload
     def __call__(

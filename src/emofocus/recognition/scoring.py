@@ -201,7 +201,7 @@ def final_counts(samples: int, config: ModelConfig, last: bool) -> tuple[int, in
     if last:
         frames = 1 + samples // features.hop
         return frames, segment_count(frames, segment)
-    frames = max(0, 1 + (samples - features.reach // 2) // features.hop - _neighbors(features))
+    frames = max(0, 1 + (samples - features.ahead) // features.hop - _neighbors(features))
     return frames, segment_count(frames, segment) if frames >= segment.frames else 0
 
 
@@ -213,7 +213,8 @@ def run_checked(
     Raises:
         ModelError: The output has other numbers of frames, segments or scores than the config leads to.
     """
-    output = engine.run(rows, lengths, need_maps, config.segment.hop)
+    window = config.segment.frames if engine.windowed else None
+    output = engine.run(rows, lengths, need_maps, config.segment.hop, window)
     frames = 1 + rows.shape[1] // config.features.hop
     expected = frames, segment_count(frames, config.segment), len(config.labels)
     given = output.level.shape[1], *output.logits.shape[1:]

@@ -205,6 +205,7 @@ class StreamingRecognizer:
         sampling_rate: int = SAMPLING_RATE,
         smoothing: Smoothing | None = None,
         hop: float = STREAM_HOP,
+        window: float | None = None,
         threads: int | None = 1,
         threshold: float | None = None,
         precision: str = "fp32",
@@ -217,6 +218,7 @@ class StreamingRecognizer:
             sampling_rate: Sampling rate of all chunks, in hertz.
             smoothing: How scores are smoothed over time.
             hop: Seconds from event to event.
+            window: Seconds that an event is about, see `Recognizer.for_stream`.
             threads: CPU threads; None for as many as there are cores.
             threshold: Lowest probability of an emotion at which an event counts as confident; by default the model's.
             precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
@@ -227,8 +229,8 @@ class StreamingRecognizer:
             ConfigError: An argument is not valid.
             AudioError: The sampling rate is impossible.
         """
-        options = RecognitionOptions(threads=threads, threshold=threshold, hop=hop, precision=precision, device=device)
-        return cls(Recognizer.load(source, options), sampling_rate, smoothing)
+        options = RecognitionOptions(threads=threads, threshold=threshold, precision=precision, device=device)
+        return cls(Recognizer.load(source, options).for_stream(hop, window), sampling_rate, smoothing)
 
     def reset(self) -> None:
         """Begin a new stream."""

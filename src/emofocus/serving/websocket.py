@@ -177,7 +177,7 @@ def _open_stream(
     if rate != int(rate):
         raise Refusal(400, "bad_value", f"rate {rate:g} is no whole number of hertz")
     try:
-        stream = StreamingRecognizer(recognizer.with_hop(hop), checked_rate(int(rate)), engine=engine)
+        stream = StreamingRecognizer(recognizer.for_stream(hop), checked_rate(int(rate)), engine=engine)
     except EmofocusError as error:
         raise Refusal(400, "bad_value", str(error)) from error
     return stream, FORMATS[kind]
