@@ -72,6 +72,17 @@ def smoothing_option(help: str) -> Callable[[Command], Command]:
     return click.option("--smoothing", "smoothing_seconds", default=1.0, metavar="SECONDS", help=help)
 
 
+def window_option(default: str) -> Callable[[Command], Command]:
+    """The option `--window`, the length of a segment."""
+    return click.option(
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        show_default=default,
+        help="Length of a segment, of models on a pretrained encoder.",
+    )
+
+
 def device_option() -> Callable[[Command], Command]:
     """The option `--device`."""
     return click.option("--device", default="auto", help="cpu, cuda, coreml or directml; auto takes the fastest.")

@@ -12,7 +12,14 @@ from typing import NamedTuple, TextIO
 import click
 from msgspec.structs import replace
 
-from emofocus.cli.options import model_option, precision_options, ray_option, smoothing_option, with_options
+from emofocus.cli.options import (
+    model_option,
+    precision_options,
+    ray_option,
+    smoothing_option,
+    window_option,
+    with_options,
+)
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH, MANIFESTS, ClipResult, Item, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
@@ -243,6 +250,7 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 @click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognized side by side.")
 @click.option("--timeline", is_flag=True, help="Emotions over time, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="Time from segment to segment.")
+@window_option("the model's")
 @smoothing_option("With --timeline: time over which scores are averaged.")
 @ray_option()
 @click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips in a task, and in a file of results.")
@@ -257,6 +265,7 @@ def predict(
     workers: int | None,
     timeline: bool,
     hop: float | None,
+    window: float | None,
     smoothing_seconds: float,
     ray: str | None,
     part: int,
@@ -272,7 +281,7 @@ def predict(
     With --ray, a cluster recognizes. PATHS and OUT may then be URIs, such as s3://bucket/folder, and results are
     Parquet files below OUT.
     """
-    options = RecognitionOptions(threshold=threshold, hop=hop, precision=precision, device=device)
+    options = RecognitionOptions(threshold=threshold, hop=hop, window=window, precision=precision, device=device)
     if ray is not None:
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.cli.options import model_option, precision_options, smoothing_option, with_options
+from emofocus.cli.options import model_option, precision_options, smoothing_option, window_option, with_options
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
@@ -79,7 +79,7 @@ def run_stream(
     file = source not in (None, "-")
     rate = audio.SAMPLING_RATE if file else rate
     smoothing = Smoothing(seconds=smoothing_seconds)
-    recognizer = StreamingRecognizer(Recognizer.load(model, options), rate, smoothing)
+    recognizer = StreamingRecognizer(Recognizer.load(model, options).for_stream(window=options.window), rate, smoothing)
     if source is None:
         chunks = microphone(rate)
     elif source == "-":
@@ -254,6 +254,7 @@ VIEWS: dict[str, Callable[[], Any]] = {
 @with_options(precision_options())
 @click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
 @click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="Time from event to event.")
+@window_option("at most 3.2")
 @smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--rate", default=16_000, metavar="HERTZ", help="Sampling rate of raw samples, or of the microphone.")
@@ -267,6 +268,7 @@ def stream(
     device: str,
     format: str | None,
     hop: float,
+    window: float | None,
     smoothing_seconds: float,
     threshold: float | None,
     rate: int,
@@ -279,5 +281,7 @@ def stream(
     SOURCE is an audio file, played at its own speed, or - for raw samples on standard input, such as
     `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without SOURCE, the microphone is used.
     """
-    options = RecognitionOptions(threads=1, threshold=threshold, hop=hop, precision=precision, device=device)
+    options = RecognitionOptions(
+        threads=1, threshold=threshold, hop=hop, window=window, precision=precision, device=device
+    )
     run_stream(source, model, format, options, smoothing_seconds, rate, samples, channels, fast)

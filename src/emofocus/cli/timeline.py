@@ -63,7 +63,7 @@ def write_timelines(
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
     smoothing = Smoothing(seconds=smoothing_seconds)
-    recognizer = Recognizer.load(model, options)
+    recognizer = Recognizer.load(model, options).for_stream(window=options.window)
     files = audio.find(paths)
     _refuse_output(format, out, len(files))
     failed, settings = 0, settings_of(recognizer) if out else {}

@@ -110,7 +110,8 @@ class WhisperLogMel(LogMel):
         """(B, T), samples at whose end the last frame ends → log10 of power, not cut off (B, samples / 160, mels)."""
         margin = MEL_WINDOW // 2
         mirrored = F.pad(waveform, (0, margin + 1))[:, 1 : margin + 1].flip(1)
-        whole = torch.cat([mirrored, F.pad(waveform, (0, samples))], dim=1)[:, : samples + MEL_WINDOW - MEL_HOP]
+        silent = F.pad(waveform, (0, samples + MEL_HOP))
+        whole = torch.cat([mirrored, silent], dim=1)[:, : samples + MEL_WINDOW - MEL_HOP]
         if torch.onnx.is_in_onnx_export():
             return self._logarithms(self.spectrum.chunked_frames(whole))
         parts = torch.split(whole.unfold(1, MEL_WINDOW, MEL_HOP), max(1, BLOCK_FRAMES // len(waveform)), dim=1)

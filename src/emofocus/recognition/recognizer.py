@@ -102,8 +102,8 @@ class Recognizer:
 
         Raises:
             ModelError: The model does not exist, or one of its files is missing or damaged.
-            ConfigError: `config.json` has unknown keys or bad values, this machine lacks the device, or the model has no
-                such window.
+            ConfigError: `config.json` has unknown keys or bad values, this machine lacks the device, or the model
+                has no such window.
         """
         folder = model_folder(source)
         path = graph_file(folder, options.precision)
@@ -126,7 +126,7 @@ class Recognizer:
     def with_window(self, seconds: float) -> "Recognizer":
         """The same model with shorter segments, rounded to whole frames, at least one.
 
-        They follow each other as before, but leave no gap between them.
+        The hop shrinks with them, so that they overlap as before.
 
         Raises:
             ConfigError: The window is not above 0 or is longer than the model's own segments, or the model is not on a
@@ -138,15 +138,21 @@ class Recognizer:
             own = engine.frames * engine.frame_hop / SAMPLING_RATE
             valid = f"up to {own:g}" if engine.windowed else f"{own:g}"
             raise ConfigError(f"{self.config.model} has no segments of {seconds:g} s (valid: {valid})")
-        return self._with_segment(replace(segment, frames=frames, hop=min(segment.hop, frames)))
+        hop = max(1, round(segment.hop * frames / segment.frames))
+        return self._with_segment(replace(segment, frames=frames, hop=hop))
 
-    def for_stream(self, hop: float, window: float | None = None) -> "Recognizer":
-        """The same model for a stream, with an event each ``hop`` seconds.
+    def for_stream(self, hop: float | None = None, window: float | None = None) -> "Recognizer":
+        """The same model for a stream or a timeline.
 
         Args:
-            hop: As in `with_hop`.
-            window: As in `with_window`. By default as now, but at most `STREAM_WINDOW` where the model allows that.
+            hop: Seconds from event to event, as in `with_hop`; by default as now.
+            window: Seconds that an event is about, as in `with_window`. By default those of the model's segments, but
+                at most `STREAM_WINDOW` where the model allows that.
+
+        Raises:
+            ConfigError: As in both.
         """
+        hop = self.config.segment.hop * self.engine.frame_hop / SAMPLING_RATE if hop is None else hop
         if window is None and self.engine.windowed:
             window = min(STREAM_WINDOW, self.config.segment.frames * self.engine.frame_hop / SAMPLING_RATE)
         return (self if window is None else self.with_window(window)).with_hop(hop)

@@ -137,7 +137,7 @@ def _measure_utterance(
     settings: ClaimSettings,
 ) -> UtteranceAttention:
     hop, step, size = config.features.hop, network.frames_a_step, config.segment.frames
-    amplitude = frame_amplitude(corpus.waveform(index), hop)
+    amplitude = frame_amplitude(corpus.waveform(index), hop, config.features.centre)
     count = len(speech.frames)
     frames = min(size, count)
     segments = np.stack([speech.frames[first : first + frames] for first in starts])  # (S, m, F)

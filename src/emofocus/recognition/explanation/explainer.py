@@ -21,7 +21,15 @@ MAPS_BYTES = 64 << 20
 """Bytes of attention maps that are kept at most unless segments are chosen. Of recordings with more maps, those around
 the loudest moment are kept."""
 
-FEATURE_NAMES = {"mfcc": "MFCC", "log-mel": "mel bands", "waveform": "samples"}
+FEATURE_NAMES = {
+    "mfcc": "MFCC",
+    "log-mel": "mel bands",
+    "waveform": "samples",
+    "whisper": "mel bands",
+    "wav2vec2": "samples",
+    "hubert": "samples",
+    "wavlm": "samples",
+}
 """Features → their names in figures."""
 
 
@@ -66,7 +74,8 @@ class Explainer:
         self.count = 1 + len(waveform) // hop  # n
         self.segments = segment_count(self.count, self.config.segment)  # S
         self.segment_frames = min(self.config.segment.frames, self.count)
-        self.amplitude = frame_amplitude(waveform, hop)
+        self.amplitude = frame_amplitude(waveform, hop, self.config.features.centre)
+        self.first_middle = start + self.config.features.centre / SAMPLING_RATE
         self.peak_frames = peaks_of(self.amplitude, self._firsts(), self.segment_frames, 1)  # within their segments
 
     def _firsts(self) -> NDArray[np.int64]:
@@ -152,14 +161,14 @@ class Explainer:
             waveform=self.waveform,
             start=self.start,
             loudest=self._loudest(),
-            frames=np.arange(self.count) * np.float64(self.frame_seconds) + self.start,
+            frames=np.arange(self.count) * np.float64(self.frame_seconds) + self.first_middle,
             features=output.features,
             amplitude=self.amplitude,
             attention=over_time(
                 output.attention[speech], self._firsts()[speech], self.segment_frames, self.engine.step, self.count
             ),
             received=output.attention,
-            peaks=(self._firsts() + self.peak_frames) * np.float64(self.frame_seconds) + self.start,
+            peaks=(self._firsts() + self.peak_frames) * np.float64(self.frame_seconds) + self.first_middle,
             peak_positions=self.peak_frames // self.engine.step,
             centre=centre,
             scope=scope,
@@ -239,10 +248,19 @@ def over_time(received: Array, firsts: NDArray[np.int64], frames: int, step: int
         return np.asarray(total / np.where(times, times, np.nan), np.float32)
 
 
-def frame_amplitude(waveform: Waveform, hop: int) -> Array:
-    """Largest absolute sample that is nearer to a frame's middle than to any other's: (T,) → (1 + T // hop,)."""
+def frame_amplitude(waveform: Waveform, hop: int, centre: int = 0) -> Array:
+    """Largest absolute sample that is nearer to a frame's middle than to any other's.
+
+    Args:
+        waveform: Samples (T,).
+        hop: Number of samples from frame to frame.
+        centre: Number of samples from a frame's position, i · hop, to its middle.
+
+    Returns:
+        (1 + T // hop,).
+    """
     count = 1 + len(waveform) // hop
-    before = hop // 2  # frame i is centred at sample i · hop
+    before = hop // 2 - centre
     padded = np.zeros(count * hop, np.float32)
     kept = np.abs(waveform[: count * hop - before])
     padded[before : before + len(kept)] = kept
