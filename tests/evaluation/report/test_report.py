@@ -59,6 +59,7 @@ def text_of(root: Path, tmp_path: Path) -> str:
 # The committed report
 
 
+@pytest.mark.slow
 def test_the_committed_report_is_what_its_results_give(own_text: str) -> None:
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == own_text, "run: make results"
 
@@ -148,6 +149,7 @@ def test_the_papers_figures_are_printed_as_in_its_tables(text: str) -> None:
     assert "| **emofocus** | not measured | not measured |" in text
 
 
+@pytest.mark.slow
 def test_ours_stand_beside_the_papers_with_their_protocol(own_text: str) -> None:
     row = next(line for line in own_text.splitlines() if line.startswith("| MHSA-FACA | WA 82.85"))
     assert re.search(
