@@ -1,18 +1,22 @@
 """Recordings that a player plays are read in full, at the times that it shows; cut ones as far as they go."""
 
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofocus import audio
+from emofocus import Recognizer, audio
 from emofocus.audio.loading import Notice
+from emofocus.cli.main import app
 from emofocus.errors import AudioError, AudioWarning
+from emofocus.recognition.options import RecognitionOptions
 from helpers.containers import (
     CONTAINERS,
     RATE,
@@ -99,6 +103,20 @@ def test_the_default_track_is_read_and_its_number_is_said(kind: str, default: in
         assert notices == []
     with pytest.raises(AudioError, match=r"the given file: has no audio track 4 \(valid: 1, 2, 3\)"):
         read(content, track=4)
+
+
+def test_the_commands_read_the_track_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    path.write_bytes(container("matroska", [tone(300), tone(600)], default=0))
+    recognizer, second = Recognizer.from_pretrained(), Recognizer.load(None, RecognitionOptions(track=2))
+    assert second(path).scores == recognizer(path, track=2).scores != recognizer(path).scores
+    assert recognizer(path).warnings[0] == "tracks: 2 audio tracks; number 1 was read (option track)"
+    done = CliRunner().invoke(app, ["predict", str(path), "--format", "json", "--track", "2"], catch_exceptions=False)
+    answer = json.loads(done.stdout)
+    assert list(answer["scores"].values()) == pytest.approx(list(second(path).scores.values()), abs=1e-5)
+    assert not any(text.startswith("tracks") for text in answer["warnings"])
+    wrong = CliRunner().invoke(app, ["predict", str(path), "--track", "3"], catch_exceptions=False)
+    assert "has no audio track 3 (valid: 1, 2)" in wrong.stderr
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])

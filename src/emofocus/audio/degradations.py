@@ -1,4 +1,4 @@
-"""What happens to speech between a mouth and a model: loudness, rates, coding, noise, rooms."""
+"""Distortions of speech on its way from a mouth to a model: loudness, rates, coding, noise, rooms."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000}
 
 
 class Scene(NamedTuple):
-    """What a distortion may use.
+    """Material for distortions.
 
     Attributes:
-        random: Numbers of its own, the same each time.
-        others: Further voices, for babble.
+        random: Source of random numbers, seeded for each clip.
+        others: Other voices, for babble.
     """
 
     random: np.random.Generator
@@ -33,12 +33,12 @@ Distortion = Callable[[Waveform, Scene], Waveform]
 
 
 def gain(decibels: float) -> Distortion:
-    """Louder or softer; what passes full scale is cut off."""
+    """Change the loudness; samples beyond full scale are clipped."""
     return lambda waveform, _: np.asarray((waveform * 10 ** (decibels / 20)).clip(-1, 1), np.float32)
 
 
 def through_rate(rate: int, quality: str = "HQ") -> Distortion:
-    """To another rate and back, by soxr."""
+    """Resample to another rate and back, with soxr."""
 
     def distort(waveform: Waveform, _: Scene) -> Waveform:
         import soxr
@@ -50,7 +50,7 @@ def through_rate(rate: int, quality: str = "HQ") -> Distortion:
 
 
 def linear(rate: int) -> Distortion:
-    """To another rate and back by straight lines between samples, as careless programs resample."""
+    """Resample to another rate and back along straight lines between samples, as careless programs do."""
 
     def distort(waveform: Waveform, _: Scene) -> Waveform:
         times = np.arange(len(waveform)) / SAMPLING_RATE
@@ -61,7 +61,7 @@ def linear(rate: int) -> Distortion:
 
 
 def coded(codec: str, bits: int, container: str) -> Distortion:
-    """Compressed by ffmpeg's codec at a bit rate, and decoded again."""
+    """Compress with a codec of FFmpeg at a bit rate, and decode again."""
 
     def distort(waveform: Waveform, _: Scene) -> Waveform:
         import av
@@ -87,7 +87,7 @@ def coded(codec: str, bits: int, container: str) -> Distortion:
 
 
 def _converted(frame: Any, track: Any) -> Any:
-    """As the codec wants its samples."""
+    """Convert a frame to the format of a track's codec."""
     import av
 
     resampler = av.AudioResampler(format=track.format, layout="mono", rate=track.rate)
@@ -95,12 +95,12 @@ def _converted(frame: Any, track: Any) -> Any:
 
 
 def noise(decibels: float) -> Distortion:
-    """White noise that far below the speech's power."""
+    """Add white noise, so many decibels below the speech's power."""
     return lambda waveform, scene: mixed(waveform, scene.random.standard_normal(len(waveform)), decibels)
 
 
 def babble(decibels: float, voices: int = 4) -> Distortion:
-    """Other voices together, that far below the speech's power."""
+    """Add other voices, together so many decibels below the speech's power."""
 
     def distort(waveform: Waveform, scene: Scene) -> Waveform:
         total = np.zeros(len(waveform))
@@ -113,7 +113,7 @@ def babble(decibels: float, voices: int = 4) -> Distortion:
 
 
 def mixed(waveform: Waveform, other: NDArray[np.floating], decibels: float) -> Waveform:
-    """Speech and something else, in a ratio of powers; speech's is that of its loud frames (the upper half)."""
+    """Add another sound at a ratio of powers; the speech's power is that of its louder half of frames."""
     size = 400
     frames = waveform[: len(waveform) // size * size].reshape(-1, size)
     power = np.square(frames, dtype=np.float64).mean(axis=1)
@@ -123,7 +123,7 @@ def mixed(waveform: Waveform, other: NDArray[np.floating], decibels: float) -> W
 
 
 def room(seconds: float) -> Distortion:
-    """Reverberation: noise that falls by 60 dB in that time (Moorer 1979), as loud as the direct sound."""
+    """Add reverberation: noise that falls by 60 dB in a time (Moorer 1979), as loud as the direct sound."""
 
     def distort(waveform: Waveform, scene: Scene) -> Waveform:
         count = int(seconds * SAMPLING_RATE)
@@ -166,4 +166,4 @@ DISTORTIONS: dict[str, Distortion] = {
     "room of 0.6 s": room(0.6),
     "room of 1 s": room(1.0),
 }
-"""Name → what it does."""
+"""Name → distortion."""

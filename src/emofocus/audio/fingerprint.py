@@ -1,4 +1,4 @@
-"""Which utterances sound the same: equal samples, and altered copies or cuts of one recording.
+"""Fingerprints of utterances, which find equal samples, and altered copies or cuts of one recording.
 
 Altered copies are found by Haitsma and Kalker's audio fingerprint (ISMIR 2002): a bit for each of 32 bands says
 whether the difference to the next band grew since the frame before. Loudness does not change it, noise flips few

@@ -16,7 +16,7 @@ class StreamResampler:
     """soxr's stream resampler, which cannot be copied, with enough of its input to build it again.
 
     Args:
-        rate: Of the input, in hertz.
+        rate: Sampling rate of the input in hertz.
     """
 
     def __init__(self, rate: int) -> None:
@@ -49,7 +49,7 @@ class StreamResampler:
         return np.concatenate([early, made])
 
     def _give(self, made: NDArray[np.float32]) -> Waveform:
-        """What of it was not given before."""
+        """The part of new output that was not given before."""
         fresh = made[max(0, self._given - self._made) :]
         self._made += len(made)
         self._given += len(fresh)
@@ -63,7 +63,7 @@ class StreamResampler:
             self._first += spare
 
     def copy(self) -> "StreamResampler":
-        """Another one that goes on from here."""
+        """Another resampler that goes on from here."""
         other = StreamResampler(self.rate)
         other._history, other._first, other._given = self._history.copy(), self._first, self._given
         other._start()

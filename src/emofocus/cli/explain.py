@@ -12,6 +12,7 @@ from emofocus.cli.options import ANY_PATH
 from emofocus.errors import ConfigError, one_of
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
 from emofocus.recognition.explanation.explanation import Explanation
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import replacing
 from emofocus.utils.plotting import style
@@ -35,6 +36,7 @@ def explain_clip(
     end: float | None = None,
     segments: Sequence[float] = (),
     heads: Sequence[int] = (),
+    track: int | None = None,
 ) -> Path:
     """Write a page or a picture of one clip.
 
@@ -49,6 +51,7 @@ def explain_clip(
         segments: Seconds whose segments' attention maps are drawn. With any, or with several models, a picture shows
             maps, otherwise the story of the clip; pages and PDFs show both.
         heads: Numbers of the heads whose maps are drawn, from 1; by default those with the highest weights.
+        track: Number of the audio track to read, from 1; None for the file's default one.
 
     Returns:
         The written file.
@@ -64,10 +67,10 @@ def explain_clip(
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"{path}: cannot write {path.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
     kind = path.suffix.lower().removeprefix(".")
-    recognizers = [Recognizer.from_pretrained(model) for model in models]
+    recognizers = [Recognizer.load(model, RecognitionOptions(track=track)) for model in models]
     _refuse_other_labels(recognizers)
     if kind in ("png", "svg"):
-        _refuse_length(clip, start, end, maps=bool(segments) or len(models) > 1)
+        _refuse_length(clip, start, end, track, maps=bool(segments) or len(models) > 1)
     explanations = [recognizer.explain(clip, start, end, segments) for recognizer in recognizers]
     if kind == "html":
         write_page(explanations, path)
@@ -91,11 +94,11 @@ def _refuse_other_labels(recognizers: Sequence[Recognizer]) -> None:
             )
 
 
-def _refuse_length(clip: Path, start: float | None, end: float | None, maps: bool) -> None:
+def _refuse_length(clip: Path, start: float | None, end: float | None, track: int | None, maps: bool) -> None:
     """Refuse a picture of minutes, which nobody could read, before the work is done (ConfigError)."""
     if maps or (end is not None and end - (start or 0.0) <= LONGEST_PICTURE):
         return
-    samples = sum(map(len, audio.stream(clip, warn=ignore)))
+    samples = sum(map(len, audio.stream(clip, track=track, warn=ignore)))
     seconds = min(samples / audio.SAMPLING_RATE, end or float("inf")) - (start or 0.0)
     if seconds > LONGEST_PICTURE:
         raise ConfigError(
@@ -147,6 +150,7 @@ def _save(path: Path, kind: str, figures: Iterator[Any]) -> None:
 @click.option("--head", "heads", multiple=True, type=int, metavar="NUMBER", help="Draw this head's maps.")
 @click.option("--start", type=float, metavar="SECOND", show_default="the beginning", help="Explain a part alone.")
 @click.option("--end", type=float, metavar="SECOND", show_default="the end")
+@click.option("--track", type=int, metavar="N", show_default="the file's default", help="Audio track to read, from 1.")
 @click.option("-o", "--out", type=ANY_PATH, show_default="CLIP-explained.html", help=".html, .png, .svg or .pdf.")
 def explain(
     clip: Path,
@@ -155,6 +159,7 @@ def explain(
     heads: tuple[int, ...],
     start: float | None,
     end: float | None,
+    track: int | None,
     out: Path | None,
 ) -> None:
     """Show the prediction for a clip, and the attention behind it.
@@ -162,4 +167,4 @@ def explain(
     A page (.html) plays the clip, answers to the mouse, and needs no other file. A picture shows the clip over time;
     with --segment, or with several models, it shows their attention maps. A .pdf has both.
     """
-    explain_clip(clip, model or (None,), out, start, end, segments, heads)
+    explain_clip(clip, model or (None,), out, start, end, segments, heads, track)

@@ -6,12 +6,13 @@ times as long to start.
 
 import os
 import sys
+import warnings
 from importlib import import_module
 from typing import NamedTuple, cast
 
 import click
 
-from emofocus.errors import EmofocusError, MissingExtraError
+from emofocus.errors import AudioWarning, EmofocusError, MissingExtraError
 from emofocus.version import __version__
 
 
@@ -67,6 +68,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 
 COMMANDS = {name: entry for entries in SECTIONS.values() for name, entry in entries.items()}
 
+PYTHON_FORMAT = warnings.formatwarning
+
 TRAINING = ("torch", "lightning_fabric", "safetensors", "sklearn", "lmdb", "polars", "scipy", "pooch", "onnx", "yaml")
 """Modules of the extra `[train]`, which half of the commands need."""
 
@@ -107,10 +110,20 @@ def app() -> None:
     """Speech emotion recognition with focus and calibration attention."""
 
 
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Spell a warning: those of recordings without a place in the code, which says nothing to users."""
+    if issubclass(category, AudioWarning):
+        return f"emofocus: {message}\n"
+    return PYTHON_FORMAT(message, category, filename, lineno, line)
+
+
 def main() -> None:
     """Run the command line; an error that a user can cause ends with one line and exit code 1."""
     # torch's exporter warns at every LSTM of what the parity check then shows to be right; read when torch is loaded.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    warnings.formatwarning = _format_warning
     try:
         app()
     except (EmofocusError, ModuleNotFoundError) as error:

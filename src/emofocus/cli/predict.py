@@ -251,6 +251,7 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 @click.option("--timeline", is_flag=True, help="Emotions over time, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="Time from segment to segment.")
 @window_option("the model's")
+@click.option("--track", type=int, metavar="N", show_default="the file's default", help="Audio track to read, from 1.")
 @smoothing_option("With --timeline: time over which scores are averaged.")
 @ray_option()
 @click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips in a task, and in a file of results.")
@@ -266,6 +267,7 @@ def predict(
     timeline: bool,
     hop: float | None,
     window: float | None,
+    track: int | None,
     smoothing_seconds: float,
     ray: str | None,
     part: int,
@@ -281,7 +283,9 @@ def predict(
     With --ray, a cluster recognizes. PATHS and OUT may then be URIs, such as s3://bucket/folder, and results are
     Parquet files below OUT.
     """
-    options = RecognitionOptions(threshold=threshold, hop=hop, window=window, precision=precision, device=device)
+    options = RecognitionOptions(
+        threshold=threshold, hop=hop, window=window, precision=precision, device=device, track=track
+    )
     if ray is not None:
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 

@@ -148,7 +148,7 @@ def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipR
     notices: list[list[audio.Notice]] = [[] for _ in items]
     for number, item in enumerate(items):
         try:
-            waveform = _load(item, notices[number].append)
+            waveform = _load(item, recognizer.track, notices[number].append)
             if waveform is None:
                 results[number] = recognizer(str(item.path))
             else:
@@ -160,12 +160,12 @@ def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipR
     return [(item, results[number]) for number, item in enumerate(items)]
 
 
-def _load(item: Item, warn: audio.Warn) -> Waveform | None:
+def _load(item: Item, track: int | None, warn: audio.Warn) -> Waveform | None:
     """Samples of a clip (T,), 16 kHz; None if it is longer than `LONGEST_SECONDS`."""
     if item.start is not None or item.end is not None:
-        return audio.load(item.path, item.start, item.end, warn=warn)
+        return audio.load(item.path, item.start, item.end, track, warn)
     blocks, samples = [], 0
-    for block in audio.stream(item.path, warn=warn):
+    for block in audio.stream(item.path, track=track, warn=warn):
         blocks.append(block)
         samples += len(block)
         if samples > LONGEST_SECONDS * SAMPLING_RATE:

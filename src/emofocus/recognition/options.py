@@ -19,6 +19,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
         device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
         optimize_graph: Whether onnxruntime arranges the graph anew. That takes a while at the start, and saves a tenth
             of the time of each clip.
+        track: Number of the audio track to read of files that have several, from 1; None for their default one.
 
     Raises:
         ConfigError: A value is not valid.
@@ -31,6 +32,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
     precision: str = "fp32"
     device: str = "auto"
     optimize_graph: bool = True
+    track: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are not valid (ConfigError)."""

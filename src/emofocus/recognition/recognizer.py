@@ -40,12 +40,16 @@ class Recognizer:
         config: The model's `config.json`.
         threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1; by default the
             config's.
+        track: Number of the audio track to read of files that have several, from 1; None for their default one.
 
     Raises:
         ConfigError: The threshold is no probability.
     """
 
-    def __init__(self, engine: Engine, config: ModelConfig, threshold: float | None = None) -> None:
+    def __init__(
+        self, engine: Engine, config: ModelConfig, threshold: float | None = None, track: int | None = None
+    ) -> None:
+        self.track = track
         self.engine, self.config, self.labels = engine, config, config.labels
         self.threshold = config.threshold if threshold is None else threshold
         check_threshold(self.threshold)
@@ -109,7 +113,7 @@ class Recognizer:
         path = graph_file(folder, options.precision)
         config = load_model_config(folder / "config.json")
         engine = Engine(path, options.threads, options.device, options.optimize_graph)
-        recognizer = cls(engine, config, options.threshold)
+        recognizer = cls(engine, config, options.threshold, options.track)
         if options.window is not None:
             recognizer = recognizer.with_window(options.window)
         return recognizer if options.hop is None else recognizer.with_hop(options.hop)
@@ -161,7 +165,7 @@ class Recognizer:
         return max(1, round(seconds * SAMPLING_RATE / self.config.features.hop))
 
     def _with_segment(self, segment: SegmentSettings) -> "Recognizer":
-        return Recognizer(self.engine, replace(self.config, segment=segment), self.threshold)
+        return Recognizer(self.engine, replace(self.config, segment=segment), self.threshold, self.track)
 
     @overload
     def __call__(
@@ -183,7 +187,8 @@ class Recognizer:
                 ``{"array": samples, "sampling_rate": hertz}``; or, with ``sampling_rate``, samples of shape (T,) or
                 (channels, T). A list of any of these gives a list of predictions; a list of numbers is samples.
             sampling_rate: Rate in hertz of samples that come without it.
-            track: Number of the audio track of a file that has several, from 1; None for its default one.
+            track: Number of the audio track of a file that has several, from 1; None for the
+                recognizer's own, or else the file's default one.
 
         Raises:
             AudioError: The audio cannot be read, or holds nothing that can be recognized.
@@ -195,7 +200,7 @@ class Recognizer:
     def _recognize(self, audio_input: Any, sampling_rate: int | None, track: int | None) -> Prediction:
         clip = audio.with_rate(audio_input, sampling_rate)
         notices: list[audio.Notice] = []
-        blocks = audio.stream(clip, track=track, warn=notices.append)
+        blocks = audio.stream(clip, track=track or self.track, warn=notices.append)
         return self.scorer.score_recording(blocks, audio.name_of(clip)).with_notices(notices)
 
     def explain(
@@ -222,7 +227,7 @@ class Recognizer:
         """
         from emofocus.recognition.explanation.explainer import explain  # imported here: prediction starts without it
 
-        return explain(self.scorer, audio_input, start, end, segments)
+        return explain(self.scorer, audio_input, start, end, segments, self.track)
 
 
 def model_folder(source: str | Path | None) -> Path:

@@ -22,7 +22,8 @@ from emofocus.version import __version__
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """Everything besides its clip that a row depends on: model, config, threshold and version."""
-    return {
+    track = {} if recognizer.track is None else {"track": recognizer.track}
+    return track | {
         "version": __version__,
         "model": content_hash(recognizer.engine.path),
         "threshold": recognizer.threshold,

@@ -66,7 +66,7 @@ def spans(recognizer: Recognizer, audio_input: AudioInput, smoothing: Smoothing 
     stream = StreamingRecognizer(recognizer, smoothing=smoothing)
 
     def events() -> Iterator[Event]:
-        for block in audio.stream(audio_input):
+        for block in audio.stream(audio_input, track=recognizer.track):
             yield from stream.feed(block)
         audio.check_length(round(stream.seconds * SAMPLING_RATE), audio.name_of(audio_input))
         yield from stream.finish()

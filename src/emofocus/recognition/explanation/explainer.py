@@ -39,6 +39,7 @@ def explain(
     start: float | None = None,
     end: float | None = None,
     segments: Sequence[float] = (),
+    track: int | None = None,
 ) -> Explanation:
     """Explain one clip, or a part of it; see `emofocus.Recognizer.explain`."""
     if not scorer.engine.attends:
@@ -48,7 +49,7 @@ def explain(
     name = audio.name_of(audio_input)
     notices: list[audio.Notice] = []
     try:
-        waveform = audio.load(audio_input, start, end, warn=notices.append)
+        waveform = audio.load(audio_input, start, end, track, notices.append)
     except SilentAudioError as error:
         raise SilentAudioError(f"{error}: there is nothing to attend to") from error
     explainer = Explainer(scorer, waveform, name, start or 0.0)
