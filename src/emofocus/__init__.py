@@ -11,6 +11,7 @@ from emofocus.version import __version__
 if TYPE_CHECKING:
     from emofocus.errors import (
         AudioError,
+        AudioWarning,
         ConfigError,
         CorpusError,
         DownloadError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioError",
+    "AudioWarning",
     "ConfigError",
     "CorpusError",
     "DownloadError",
@@ -52,6 +54,7 @@ __all__ = [
 _MODULES = {
     "errors": (
         "AudioError",
+        "AudioWarning",
         "ConfigError",
         "CorpusError",
         "DownloadError",
