@@ -3,6 +3,10 @@
 import worklet from "./recorder.worklet.js?url";
 import { RATE } from "./types";
 
+/** Power of the mean over that of independent channels below which channels cancel, and the seconds that are compared. */
+const CANCELLED = 0.1;
+const WINDOW_SECONDS = 10;
+
 /** Decode a file as the browser does, at 16 kHz. */
 export async function decode(file: Blob): Promise<Float32Array> {
   const bytes = await file.arrayBuffer();
@@ -13,14 +17,40 @@ export async function decode(file: Blob): Promise<Float32Array> {
   } catch {
     throw new Error("this is no audio that the browser can decode");
   }
-  const mono = new Float32Array(buffer.length);
-  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
-    const samples = buffer.getChannelData(channel);
-    for (let t = 0; t < mono.length; t++) mono[t] += samples[t] / buffer.numberOfChannels;
-  }
+  const mono = mixed(Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel)));
   if (mono.length < 400) throw new Error("this is too short: 25 ms at least are needed");
-  if (mono.every((sample) => Math.abs(sample) < 1e-4)) throw new Error("this is silent: there is nothing to attend to");
+  let [lowest, highest] = [mono[0], mono[0]];
+  for (const sample of mono) [lowest, highest] = [Math.min(lowest, sample), Math.max(highest, sample)];
+  if ((highest - lowest) / 2 < 1e-4) throw new Error("this is silent: there is nothing to attend to");
   return mono;
+}
+
+/** Channels → one, by the rules of `emofocus.audio.channels`: their mean, or one of them where they cancel each other. */
+export function mixed(channels: Float32Array[]): Float32Array {
+  if (channels.length === 1) return channels[0];
+  const length = channels[0].length;
+  const mono = new Float32Array(length);
+  for (const samples of channels) for (let t = 0; t < length; t++) mono[t] += samples[t] / channels.length;
+  const size = WINDOW_SECONDS * RATE;
+  for (let start = 0; start === 0 || start + size <= length; start += size) {
+    const powers = channels.map((samples) => variance(samples.subarray(start, start + size)));
+    const independent = powers.reduce((sum, power) => sum + power, 0) / channels.length ** 2;
+    if (variance(mono.subarray(start, start + size)) < CANCELLED * independent) {
+      mono.set(channels[powers.indexOf(Math.max(...powers))].subarray(start), start);
+      break;
+    }
+  }
+  return mono;
+}
+
+/** Mean square of the samples without their mean. */
+function variance(samples: Float32Array): number {
+  let [sum, squares] = [0, 0];
+  for (const sample of samples) {
+    sum += sample;
+    squares += sample * sample;
+  }
+  return squares / samples.length - (sum / samples.length) ** 2;
 }
 
 /** Samples as a WAV of 16 bits, to play and to send. */

@@ -93,7 +93,7 @@ function answer(out: Outputs, samples: Float32Array, settings: Settings): Recogn
     scores: named(scores, labels),
     duration,
     warnings: [
-      ...qualityOf(samples, out.level),
+      ...qualityOf(samples, out.level, settings.offsetRemoved),
       ...(unlike ? ["unlike: the model makes less of it than of 95 % of what it was tried on"] : []),
     ],
     timeline,

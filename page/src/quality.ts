@@ -9,13 +9,17 @@ const NARROW_HERTZ = 6_200;
 const NARROW_DB = -65;
 const NOISY_DB = 20;
 const SPARSE_SHARE = 0.15;
+const OFFSET_SHARE = 3e-4;
+const OFFSET_ERRORS = 4;
 const LEAST_FRAMES = 50;
 const SPECTRUM = 1024;
 const LOOKS = 64;
 
-/** Warnings of a waveform at 16 kHz, and of the level of each of its frames in dB. */
-export function qualityOf(samples: Float32Array, level: Float32Array): string[] {
+/** Warnings of a waveform at 16 kHz and the level of each of its frames in dB; whether features are without an offset. */
+export function qualityOf(samples: Float32Array, level: Float32Array, offsetRemoved: boolean): string[] {
   const found: string[] = [];
+  const offset = offsetRemoved ? 0 : offsetOf(samples);
+  if (offset !== 0) found.push(`offset: the mean of the samples is ${(100 * offset).toFixed(2)}% of full scale, which changes answers`);
   let most = 0;
   for (const sample of samples) most = Math.max(most, Math.abs(sample));
   const peak = 20 * Math.log10(Math.max(most, 1e-9));
@@ -26,7 +30,7 @@ export function qualityOf(samples: Float32Array, level: Float32Array): string[] 
   if (band !== null && band < NARROW_DB) {
     found.push("narrow: nothing above 6 kHz, as on a telephone or after strong compression");
   }
-  if (level.length >= LEAST_FRAMES) {
+  if (level.length >= LEAST_FRAMES && offset === 0) {
     const ordered = Float32Array.from(level).sort();
     const apart = quantile(ordered, 0.95) - quantile(ordered, 0.1);
     if (apart < NOISY_DB) found.push(`noisy: ${apart.toFixed(0)} dB between loud and soft moments; noise, or no pause`);
@@ -34,6 +38,19 @@ export function qualityOf(samples: Float32Array, level: Float32Array): string[] 
     if (near < SPARSE_SHARE) found.push(`sparse: ${Math.round(100 * near)}% of it is near its loudest`);
   }
   return found;
+}
+
+/** Mean of the samples; 0 where it may be chance. */
+function offsetOf(samples: Float32Array): number {
+  let [sum, squares] = [0, 0];
+  for (const sample of samples) {
+    sum += sample;
+    squares += sample * sample;
+  }
+  const count = Math.max(1, samples.length);
+  const mean = sum / count;
+  const error = Math.sqrt(Math.max(squares / count - mean * mean, 0) / count);
+  return Math.abs(mean) > Math.max(OFFSET_SHARE, OFFSET_ERRORS * error) ? mean : 0;
 }
 
 /** Samples that stand in runs at the largest value. */

@@ -7,6 +7,8 @@ export interface Settings {
   hop: number;
   /** Samples around its middle that a frame is made of. */
   reach: number;
+  /** Whether features are without a DC offset. */
+  offsetRemoved: boolean;
   /** Frames of a segment, from segment to segment, and decibels below the loudest that are silence. */
   segment: { frames: number; hop: number; top_db: number };
   /** Frames of a position of the attention maps. */
@@ -28,6 +30,7 @@ export function settingsOf(config: any): Settings {
     labels,
     hop: config.features.hop,
     reach: config.features.window,
+    offsetRemoved: config.features.remove_offset === true,
     segment: config.segment,
     step: config.frames_a_step,
     temperature: config.temperature,

@@ -73,6 +73,18 @@ def test_an_answer_is_what_python_says(client: httpx.Client, recognizer: Recogni
     assert form["timeline"] is None
 
 
+def test_an_answer_says_that_a_file_was_cut_and_that_its_channels_cancel(
+    client: httpx.Client, recognizer: Recognizer
+) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    content = io.BytesIO()
+    soundfile.write(content, np.stack([samples, -samples], axis=1), 16_000, format="WAV")
+    body = content.getvalue()[:100_000]
+    told = client.post("/v1/recognize", content=body).json()["warnings"]
+    assert told == list(recognizer(body).warnings)
+    assert {text.partition(":")[0] for text in told} >= {"cut", "inverted"}
+
+
 def test_it_tells_where_the_model_listened(client: httpx.Client, recognizer: Recognizer) -> None:
     body = wav(3.0)
     answer = client.post("/v1/recognize", content=body, headers=WAV, params={"explain": True, "timeline": True}).json()

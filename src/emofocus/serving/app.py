@@ -244,7 +244,7 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
         service.access.admit(request)
         name, recognizer = service.find_model(model)
         service.batcher.admit()
-        waveform = await service.decoders.decode(await read_file(request, service.limits))
+        waveform, notices = await service.decoders.decode(await read_file(request, service.limits))
         listening = None
         if explain:
             explanation = await _explain(service, recognizer, waveform)
@@ -252,7 +252,7 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
         else:
             prediction = await service.batcher.recognize(recognizer, waveform)
         service.metrics.audio.labels("clip").inc(prediction.duration)
-        fields = prediction.to_dict()
+        fields = prediction.with_notices(notices).to_dict()
         segments = fields.pop("timeline")
         return Recognition(model=name, timeline=segments if timeline else None, listening=listening, **fields)
 

@@ -5,10 +5,12 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from emofocus.audio.loading import Waveform
+from emofocus.audio.notices import Kind, Notice
 from emofocus.serving.decoder_worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 from emofocus.serving.limits import Limits, Refusal
 
@@ -17,6 +19,18 @@ BUFFER_BYTES = 4 << 20
 
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
 """Environment variables that a decoder gets; it needs no secrets."""
+
+
+class Decoded(NamedTuple):
+    """A decoded file.
+
+    Attributes:
+        waveform: Samples at 16 kHz (T,).
+        notices: Facts about the file that its answer should carry.
+    """
+
+    waveform: Waveform
+    notices: tuple[Notice, ...]
 
 
 class DecoderPool:
@@ -50,11 +64,8 @@ class DecoderPool:
         """Process ids."""
         return [process.pid for process in self._all]
 
-    async def decode(self, body: bytes) -> Waveform:
+    async def decode(self, body: bytes) -> Decoded:
         """Decode the bytes of a file.
-
-        Returns:
-            Samples at 16 kHz (T,).
 
         Raises:
             Refusal: The file is not audio (422), lasts too long (413), or needs too much time or memory (422).
@@ -64,7 +75,7 @@ class DecoderPool:
         try:
             if process is None or process.returncode is not None:  # the process has ended, or could not be started
                 process = await self._spawn()
-            kind, payload = await asyncio.wait_for(self._request(process, body), 2 * self.limits.decode_seconds)
+            kind, payload, lines = await asyncio.wait_for(self._request(process, body), 2 * self.limits.decode_seconds)
             usable = True
         except (TimeoutError, EOFError, ConnectionError) as error:
             self.lost += 1
@@ -79,10 +90,12 @@ class DecoderPool:
             raise Refusal(413, "too_long", f"lasts longer than the {self.limits.seconds:g} s that are allowed")
         if kind != SAMPLES:
             raise Refusal(422, "not_audio", payload.decode())
-        return np.frombuffer(payload, np.float32)
+        parts = (line.partition(" ") for line in lines.decode().splitlines())
+        notices = tuple(Notice(cast(Kind, name), text) for name, _, text in parts)
+        return Decoded(np.frombuffer(payload, np.float32), notices)
 
-    async def _request(self, process: Process, body: bytes) -> tuple[int, bytes]:
-        """Send a file to a process; return the kind of its answer and the payload."""
+    async def _request(self, process: Process, body: bytes) -> tuple[int, bytes, bytes]:
+        """Send a file to a process; return the kind of its answer, the payload and the notices."""
         assert process.stdin
         assert process.stdout
         limits = self.limits
@@ -90,8 +103,8 @@ class DecoderPool:
         process.stdin.write(head)
         process.stdin.write(body)
         await process.stdin.drain()
-        kind, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
-        return kind, await process.stdout.readexactly(size)
+        kind, size, more = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
+        return kind, await process.stdout.readexactly(size), await process.stdout.readexactly(more)
 
     async def _spawn(self) -> Process:
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}

@@ -17,13 +17,14 @@ from typing import BinaryIO
 import numpy as np
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform, stream
+from emofocus.audio.notices import Notice, Warn, ignore
 from emofocus.errors import AudioError
 
 HEAD = struct.Struct("<QddQ")
 """Size of the file in bytes, allowed duration and processor time in seconds, and additional memory in bytes."""
 
-ANSWER = struct.Struct("<BQ")
-"""Kind of the answer, one of the following, and the number of bytes that follow."""
+ANSWER = struct.Struct("<BQQ")
+"""Kind of the answer, one of the following; bytes that follow, and bytes of notices behind these, one a line."""
 
 SAMPLES, REASON, TOO_LONG = range(3)
 
@@ -42,16 +43,19 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         size, seconds, processor, memory = HEAD.unpack(head)
         body = requests.read(size)
         _allow(processor, memory)
-        kind, payload = answer(body, seconds)
-        answers.write(ANSWER.pack(kind, len(payload)))
+        notices: list[Notice] = []
+        kind, payload = answer(body, seconds, notices.append)
+        lines = "\n".join(f"{notice.kind} {notice.text}" for notice in notices).encode()
+        answers.write(ANSWER.pack(kind, len(payload), len(lines)))
         answers.write(payload)
+        answers.write(lines)
         answers.flush()
 
 
-def answer(body: bytes, seconds: float) -> tuple[int, bytes]:
+def answer(body: bytes, seconds: float, warn: Warn = ignore) -> tuple[int, bytes]:
     """Decode a file of at most ``seconds``; return the kind of the answer and its bytes."""
     try:
-        waveform = _decoded(body, seconds)
+        waveform = _decoded(body, seconds, warn)
     except AudioError as error:
         return REASON, str(error).encode()
     except MemoryError:
@@ -59,10 +63,10 @@ def answer(body: bytes, seconds: float) -> tuple[int, bytes]:
     return (TOO_LONG, b"") if waveform is None else (SAMPLES, waveform.tobytes())
 
 
-def _decoded(body: bytes, seconds: float) -> Waveform | None:
+def _decoded(body: bytes, seconds: float, warn: Warn) -> Waveform | None:
     """Samples at 16 kHz (T,), or None if the file is longer than ``seconds``; decoding stops there."""
     blocks, left = [], round(seconds * SAMPLING_RATE)
-    for block in _blocks(body):
+    for block in _blocks(body, warn):
         left -= len(block)
         if left < 0:
             return None
@@ -70,8 +74,8 @@ def _decoded(body: bytes, seconds: float) -> Waveform | None:
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def _blocks(body: bytes) -> Iterator[Waveform]:
-    return stream(io.BytesIO(body), block_seconds=5.0)
+def _blocks(body: bytes, warn: Warn) -> Iterator[Waveform]:
+    return stream(io.BytesIO(body), block_seconds=5.0, warn=warn)
 
 
 def _allow(processor: float, memory: int) -> None:
