@@ -28,8 +28,8 @@ export class BrowserEngine implements Engine {
     this.ask({ kind: "prepare", base: this.base }).catch(() => undefined);
   }
 
-  recognise(clip: Clip): Promise<Recognition> {
-    return this.ask({ kind: "recognise", base: this.base, samples: clip.samples });
+  recognize(clip: Clip): Promise<Recognition> {
+    return this.ask({ kind: "recognize", base: this.base, samples: clip.samples });
   }
 
   async listen(_rate: number, hear: (event: LiveEvent) => void, fail: (reason: Error) => void): Promise<Live> {

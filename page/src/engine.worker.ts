@@ -47,7 +47,7 @@ async function fetched(address: string): Promise<Response> {
   return answer;
 }
 
-async function recognise({ settings, session }: Loaded, samples: Float32Array): Promise<Recognition> {
+async function recognize({ settings, session }: Loaded, samples: Float32Array): Promise<Recognition> {
   const model = await session("model.onnx");
   const waveform = new ort.Tensor("float32", samples, [1, samples.length]);
   const lengths = new ort.Tensor("int64", BigInt64Array.of(BigInt(samples.length)), [1]);
@@ -103,20 +103,20 @@ function answer(out: Outputs, samples: Float32Array, settings: Settings): Recogn
 
 type Task =
   | { id: number; kind: "prepare"; base: string }
-  | { id: number; kind: "recognise"; base: string; samples: Float32Array }
+  | { id: number; kind: "recognize"; base: string; samples: Float32Array }
   | { id: number; kind: "listen"; base: string }
   | { id: number; kind: "feed"; samples: Float32Array }
   | { id: number; kind: "finish" };
 
 async function perform(task: Task): Promise<Recognition | LiveEvent[] | Settings | null> {
-  if (task.kind === "prepare" || task.kind === "recognise" || task.kind === "listen") {
+  if (task.kind === "prepare" || task.kind === "recognize" || task.kind === "listen") {
     loading ??= load(task.base);
     const loaded = await loading.catch((reason) => {
       loading = null; // another try may find it
       throw reason;
     });
     if (task.kind === "prepare") return loaded.session("model.onnx").then(() => null);
-    if (task.kind === "recognise") return recognise(loaded, task.samples);
+    if (task.kind === "recognize") return recognize(loaded, task.samples);
     const [encode, classify] = await Promise.all([loaded.session("live-encode.onnx"), loaded.session("live-classify.onnx")]);
     live = new LiveSpeech(loaded.settings, encode, classify);
     return loaded.settings;

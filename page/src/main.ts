@@ -28,7 +28,7 @@ function complain(reason: unknown): void {
   $("error").textContent = reason instanceof Error ? reason.message : String(reason);
 }
 
-async function recognise(name: string, file: Blob): Promise<void> {
+async function recognize(name: string, file: Blob): Promise<void> {
   const mine = ++task;
   $("error").textContent = "";
   say(`Listening to ${name} …`);
@@ -39,10 +39,10 @@ async function recognise(name: string, file: Blob): Promise<void> {
     }
     const clip = { name, file, samples };
     const began = performance.now();
-    const found = await engine.recognise(clip);
+    const found = await engine.recognize(clip);
     if (mine !== task) return; // another clip was chosen meanwhile
     show(clip, found);
-    say(`Recognised ${name} in ${((performance.now() - began) / 1000).toFixed(2)} s ${engine.where}.`);
+    say(`Recognized ${name} in ${((performance.now() - began) / 1000).toFixed(2)} s ${engine.where}.`);
   } catch (reason) {
     if (mine === task) complain(reason);
   }
@@ -107,7 +107,7 @@ function barOf(share: number, fill: string): HTMLElement {
 
 $<HTMLInputElement>("file").addEventListener("change", (event) => {
   const input = event.target as HTMLInputElement;
-  if (input.files?.[0]) void recognise(input.files[0].name, input.files[0]);
+  if (input.files?.[0]) void recognize(input.files[0].name, input.files[0]);
   input.value = ""; // so that the same file can be chosen again
 });
 
@@ -117,7 +117,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     drop.classList.toggle("over", kind === "dragover");
     const file = kind === "drop" ? (event as DragEvent).dataTransfer?.files[0] : undefined;
-    if (file) void recognise(file.name, file);
+    if (file) void recognize(file.name, file);
   });
 }
 
@@ -130,7 +130,7 @@ for (const name of EXAMPLES) {
     try {
       const answer = await fetch(`examples/${name}.wav`);
       if (!answer.ok) throw new Error(`the example cannot be had (${answer.status})`);
-      await recognise(button.textContent!, await answer.blob());
+      await recognize(button.textContent!, await answer.blob());
     } catch (reason) {
       complain(reason);
     }
@@ -159,7 +159,7 @@ $("record").addEventListener("click", async () => {
       $<HTMLButtonElement>("live").disabled = false;
       const samples = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
       parts.reduce((place, part) => (samples.set(part, place), place + part.length), 0);
-      await recognise("your recording", wav(samples));
+      await recognize("your recording", wav(samples));
     } else {
       const parts: Float32Array[] = [];
       $("error").textContent = "";

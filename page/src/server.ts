@@ -18,7 +18,7 @@ export class ServerEngine implements Engine {
     }
   }
 
-  async recognise(clip: Clip): Promise<Recognition> {
+  async recognize(clip: Clip): Promise<Recognition> {
     const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
     const answer = await fetch("v1/recognize?timeline=true&explain=true", { method: "POST", body: clip.file, headers });

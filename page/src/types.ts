@@ -40,11 +40,11 @@ export interface LiveEvent {
   scores: Record<string, number>;
 }
 
-/** Something that recognises. */
+/** Something that recognizes. */
 export interface Engine {
   /** Words for the reader: where audio goes. */
   readonly where: string;
-  recognise(clip: Clip): Promise<Recognition>;
+  recognize(clip: Clip): Promise<Recognition>;
   listen(rate: number, hear: (event: LiveEvent) => void, fail: (reason: Error) => void): Promise<Live>;
 }
 

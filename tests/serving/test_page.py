@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import soundfile
 import soxr
 
-from emofocus import Recognizer
+from emofocus import Recognizer, audio
 from emofocus.serving.limits import Limits
 from emofocus.serving.tokens import Tokens, add_token
 from emofocus.serving.web_page import FOLDER
@@ -141,6 +142,7 @@ def test_the_browser_warns_as_python_does(
         "clipped": (5 * voice).clip(-0.5, 0.5),
         "narrow": soxr.resample(soxr.resample(voice, rate, 8_000), 8_000, rate),
         "noisy": 0.1 * noise,
+        "offset": voice + np.float32(0.01),
         "sparse": np.concatenate([voice, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise]),
     }
     context = browser.new_context()
@@ -154,6 +156,25 @@ def test_the_browser_warns_as_python_does(
         assert told[0]["warnings"] == told[1]["warnings"] == expected
     context.close()
 
+
+@pytest.mark.slow
+def test_the_browser_mixes_channels_as_python_does(browser: Any, service: Service, tmp_path: Path) -> None:
+    left = np.random.default_rng(0).normal(0, 0.1, 25 * 16_000).astype(np.float32)
+    sign = np.where(np.arange(len(left)) < 12 * 16_000, 1, -0.9).astype(np.float32)
+    page = Visit(browser.new_context().new_page()).open(service.url).page
+    for right in (-0.98 * left, sign * left, np.roll(left, 40)):
+        path = tmp_path / "stereo.wav"
+        soundfile.write(path, np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+        with warnings.catch_warnings(action="ignore"):
+            expected = audio.load(path)
+        decoded = page.evaluate(DECODED, [list(path.read_bytes())])
+        np.testing.assert_allclose(decoded, expected[::100], atol=1e-6)
+
+
+DECODED = """async ([bytes]) => {
+    const samples = await window.emofocus.decode(new Blob([new Uint8Array(bytes)]));
+    return Array.from(samples).filter((_, place) => place % 100 === 0);
+}"""
 
 BOTH = """async ([bytes]) => {
     const file = new Blob([new Uint8Array(bytes)]);

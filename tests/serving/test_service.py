@@ -278,7 +278,7 @@ def test_what_is_no_audio_is_refused_with_its_reason(client: httpx.Client) -> No
     post = lambda content, headers=WAV: code_of(client.post("/v1/recognize", content=content, headers=headers))  # noqa: E731
     assert post(b"") == (400, "no_file")
     assert post(b"no audio") == (422, "not_audio")
-    assert post(wav()[:1000]) == (422, "not_audio")
+    assert post(wav()[:30]) == (422, "not_audio")  # cut in its header; behind it, a cut file is read
     assert post(wav(0.01)) == (422, "nothing_to_recognize")
     assert post(wav(level=0.0)) == (422, "nothing_to_recognize")
     silence = client.post("/v1/recognize", content=wav(level=0.0), headers=WAV, params={"explain": True})
