@@ -1,5 +1,6 @@
 """How often a property is tried: in few cases by ``make test``, in many by ``make test-all``."""
 
+import os
 from typing import Any
 
 from hypothesis import settings
@@ -18,8 +19,12 @@ def cases(few: int, many: int = 1000, **options: Any) -> settings:
 
     Args:
         few: Cases in ``make test``, the same in each run.
-        many: Cases in ``make test-all``, others in each run; less than a thousand where one takes long.
+        many: Cases in ``make test-all``; less than a thousand where one takes long. They are others in each run, but in
+            continuous integration, where the same sources must get the same verdict.
         **options: More of `hypothesis.settings`.
     """
     thorough = settings.get_current_profile_name() == THOROUGH
-    return settings(**{"max_examples": count(few, many), "deadline": None, "derandomize": not thorough} | options)
+    return settings(
+        **{"max_examples": count(few, many), "deadline": None, "derandomize": not thorough or "CI" in os.environ}
+        | options
+    )
