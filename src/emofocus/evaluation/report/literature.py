@@ -133,6 +133,14 @@ TABLES = (
                 "emofocus, compact-faca", "compact-faca", "", "", "Ours: the same mechanisms in a smaller network."
             ),
             Published(
+                "emofocus, encoder-faca",
+                "encoder-faca",
+                "",
+                "",
+                "Ours: the same mechanisms on the first layers of Whisper base, or tiny.en, which have heard other "
+                "speech. What that was is not public; no emotion label is known to have entered.",
+            ),
+            Published(
                 "emofocus, MHSA-FACA and compact-faca together",
                 "mhsa-faca+compact-faca",
                 "",
