@@ -14,12 +14,13 @@ from emofocus.segments import softmax
 
 torch = pytest.importorskip("torch", reason="exporting needs emofocus[train]")
 
-from emofocus.config import ModelConfig, SegmentSettings  # noqa: E402
+from emofocus.config import FeatureSettings, ModelConfig, SegmentSettings  # noqa: E402
 from emofocus.export.to_onnx import WaveformClassifier, segment_counts  # noqa: E402
+from emofocus.features.encoders import resolved  # noqa: E402
 from emofocus.features.front_end import FrontEnd  # noqa: E402
 from emofocus.models.checkpoint import load_network  # noqa: E402
 from emofocus.recognition.engine import Engine  # noqa: E402
-from helpers.encoders import tiny_features  # noqa: E402
+from helpers.encoders import tiny_features, tiny_whisper  # noqa: E402
 from helpers.untrained import LABELS, saved, untrained  # noqa: E402
 
 RATE, HOP, FRAMES = audio.SAMPLING_RATE, 1280, 25
@@ -195,3 +196,22 @@ def test_an_explanation_shows_mel_bands_and_where_the_loudest_moment_is(recogniz
 def test_the_graph_is_opened_without_torch(folder: Path) -> None:
     engine = Engine(folder / "model.onnx", threads=1)
     assert (engine.attends, engine.streams, engine.windowed, engine.frames) == (True, True, True, FRAMES)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_fewer_bits_answer_alike_and_stream(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emofocus.export.quantization import write_fp16, write_int8
+
+    monkeypatch.setenv("EMOFOCUS_CACHE", str(tmp_path / "cache"))
+    encoder = tiny_whisper(tmp_path / "encoder", d_model=64, encoder_ffn_dim=128)
+    features = resolved(FeatureSettings(name="whisper", encoder=str(encoder), layers=2, hop=HOP))
+    config = ModelConfig.of("encoder-faca", LABELS, features=features, segment=SegmentSettings(frames=FRAMES, hop=10))
+    folder = saved(tmp_path, untrained(config), config)
+    agreement = (write_int8 if precision == "int8" else write_fp16)(folder, config, [talk(50_000, k) for k in range(4)])
+    assert agreement.mean < (0.02 if precision == "int8" else 0.001)
+    small, whole = (Recognizer.from_pretrained(folder, threads=1, precision=name) for name in (precision, "fp32"))
+    assert small.engine.path.stat().st_size < 0.75 * whole.engine.path.stat().st_size
+    stream = StreamingRecognizer(small.for_stream(0.5, 1.0))
+    events = stream.feed(talk(40_000)) + stream.finish()
+    offline = small.for_stream(0.5, 1.0)({"array": talk(40_000), "sampling_rate": RATE}).timeline
+    np.testing.assert_allclose(np.stack([event.scores for event in events]), offline.probabilities, atol=1e-4)

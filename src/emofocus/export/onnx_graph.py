@@ -18,6 +18,12 @@ from emofocus.recognition.engine import runtime
 
 Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
 
+POSITIONS = ".positions"
+"""End of the name of an encoder's vectors of positions."""
+
+FEATURES = ("front_end", "log_mel")
+"""Parts of the names of nodes that compute features."""
+
 SMALLEST = 4096
 """Fewest weights of a layer that is stored in fewer bits, because casts around it cost time and bytes."""
 
@@ -81,6 +87,18 @@ def pack_lstms(graph: onnx.ModelProto) -> None:
     _pack(graph, lambda tensor: _rows(numpy_helper.to_array(tensor), -1) if tensor.name in weights else None)
 
 
+def pack_encoder(graph: onnx.ModelProto) -> None:
+    """Store an encoder's convolutions and positions as int8 rows, each filter and position with a scale of its own."""
+    filters = {node.input[1] for node in weighted(graph, {"Conv"})}
+
+    def rows(tensor: onnx.TensorProto) -> Rows | None:
+        if tensor.name in filters:
+            return _rows(numpy_helper.to_array(tensor), (1, 2))
+        return _rows(numpy_helper.to_array(tensor), 1) if tensor.name.endswith(POSITIONS) else None
+
+    _pack(graph, rows)
+
+
 def _pack(graph: onnx.ModelProto, rows: Callable[[onnx.TensorProto], Rows | None]) -> None:
     """Replace those weights for which there are rows."""
     nodes, kept = [], []
@@ -141,7 +159,7 @@ def weighted(graph: onnx.ModelProto, kinds: set[str]) -> list[onnx.NodeProto]:
         for node in graph.graph.node
         if node.op_type in kinds
         and sizes.get(node.input[1], 0) >= SMALLEST
-        and "front_end" not in node.name
+        and not any(part in node.name for part in FEATURES)
         and not node.name.startswith("speaker/")
     ]
 

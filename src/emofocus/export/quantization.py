@@ -19,6 +19,7 @@ from emofocus.export.onnx_graph import (
     folded,
     halve,
     hold,
+    pack_encoder,
     pack_lstms,
     prune,
     split_gemms,
@@ -59,6 +60,9 @@ def write_int8(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agr
     cost nine points of UA. Features stay in float, because their range is that of loudness, ten million to one, and so
     do products of attention, whose factors both depend on the input.
 
+    A pretrained encoder's products find the range of each input when they run; a transformer's inputs hold a few very
+    large numbers, which would coarsen calibrated ranges. Its convolutions and positions are bytes at rest alone.
+
     Args:
         folder: Model directory.
         config: Configuration of the model.
@@ -70,27 +74,46 @@ def write_int8(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agr
     """
     source = folder / PRECISION_FILES["fp32"]
     plain = _split(source)
-    nodes = [node.name for node in weighted(plain, {"Conv", "MatMul"})]
     with replacing(folder / PRECISION_FILES["int8"]) as out, _quietly():
-        from onnxruntime.quantization import QuantType, quantize_static  # after `runtime` has silenced it
-
-        onnx.save(plain, out)
-        if nodes:  # none would mean all
-            quantize_static(
-                plain,
-                out,
-                _Clips(source, config, clips),
-                nodes_to_quantize=nodes,
-                per_channel=True,
-                reduce_range=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
-        graph = onnx.load(out)
-        pack_lstms(graph)
-        drop_unused(graph)
-        onnx.save(graph, out)
+        if config.features.pretrained:
+            _quantize_dynamically(plain, out)
+        else:
+            _quantize_statically(plain, out, _Clips(source, config, clips))
         return _checked(source, out, config, clips)
+
+
+def _quantize_dynamically(plain: onnx.ModelProto, out: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # after `runtime` has silenced it
+
+    nodes = [node.name for node in weighted(plain, {"MatMul"})]
+    pack_encoder(plain)
+    onnx.save(plain, out)
+    if nodes:  # none would mean all
+        quantize_dynamic(
+            plain, out, nodes_to_quantize=nodes, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
+        )
+
+
+def _quantize_statically(plain: onnx.ModelProto, out: Path, clips: "_Clips") -> None:
+    from onnxruntime.quantization import QuantType, quantize_static  # after `runtime` has silenced it
+
+    nodes = [node.name for node in weighted(plain, {"Conv", "MatMul"})]
+    onnx.save(plain, out)
+    if nodes:  # none would mean all
+        quantize_static(
+            plain,
+            out,
+            clips,
+            nodes_to_quantize=nodes,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    graph = onnx.load(out)
+    pack_lstms(graph)
+    drop_unused(graph)
+    onnx.save(graph, out)
 
 
 def write_fp16(folder: Path, config: ModelConfig, clips: Sequence[Array]) -> Agreement:

@@ -96,18 +96,16 @@ class WhisperLogMel(LogMel):
     Numbers of `transformers.WhisperFeatureExtractor`: the clip is mirrored before its first sample, and silent behind
     its last one. So padding with zeros changes nothing.
 
-    Shape: waveform (B, T), number of frames → (B, frames, mels).
+    What depends on the whole clip, the cut, is a step of its own, `cut_off`.
+
+    Shape: waveform (B, T), samples at whose end the last frame ends → log10 of power (B, samples / 160, mels).
     """
 
     def __init__(self, mels: int) -> None:
         super().__init__(FeatureSettings(name="log-mel", window=MEL_WINDOW, hop=MEL_HOP, mels=mels))
 
-    def forward(self, waveform: Tensor, frames: int) -> Tensor:  # type: ignore[override]
+    def forward(self, waveform: Tensor, samples: int) -> Tensor:  # type: ignore[override]
         """See the class."""
-        return cut_off(self.logarithms(waveform, MEL_HOP * frames))
-
-    def logarithms(self, waveform: Tensor, samples: int) -> Tensor:
-        """(B, T), samples at whose end the last frame ends → log10 of power, not cut off (B, samples / 160, mels)."""
         margin = MEL_WINDOW // 2
         mirrored = F.pad(waveform, (0, margin + 1))[:, 1 : margin + 1].flip(1)
         silent = F.pad(waveform, (0, samples + MEL_HOP))
@@ -214,7 +212,7 @@ class Whisper(WindowEncoder):
     def sounds(self, waveform: Tensor, hop: int) -> Tensor:
         """Waveform (B, T) → logarithms of the mels of each frame of a hop (B, 1 + T // hop, hop / 160 · mels)."""
         frames = 1 + waveform.shape[1] // hop
-        logarithms = self.log_mel.logarithms(waveform, frames * hop)
+        logarithms: Tensor = self.log_mel(waveform, frames * hop)
         return logarithms.reshape(waveform.shape[0], -1, hop // MEL_HOP * self.log_mel.size)
 
     def keep_positions(self, positions: int) -> None:
