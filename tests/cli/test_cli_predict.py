@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -694,3 +695,46 @@ def test_the_shipped_model_by_its_folder(recognizer: Recognizer, model: Path, cl
 def test_one_thread_recognizes_the_same(recognizer: Recognizer, speech: Path) -> None:
     single = Recognizer.from_pretrained(threads=1)(speech)
     np.testing.assert_allclose(single.timeline.probabilities, recognizer(speech).timeline.probabilities, atol=1e-5)
+
+
+# Lists, folders and pipes
+
+
+def test_a_batch_goes_on_behind_rows_that_name_no_clip(command: Command, clips: Path, tmp_path: Path) -> None:
+    """`NaN` as a time ended the batch: 8 rows of 20 were recognized, for good."""
+    rows = [f"{clips / 'a.wav'};{start};{end}" for start, end in (("", "NaN"), ("-1", "0,5"), ("0,1", "0,9"))]
+    rows += [f"{'x' * 300}.wav;;", f"{clips / 'deeper' / 'b.flac'};;inf"]
+    (tmp_path / "list.csv").write_bytes("\r\n".join(["File; Start;End", *rows]).encode("utf-8-sig"))
+    outcome = command(tmp_path / "list.csv", "-f", "jsonl")
+    assert outcome.code == 1
+    assert [Path(json.loads(line)["file"]).name for line in outcome.out.splitlines()] == ["a.wav", "a.wav", "b.flac"]
+    assert [line.rpartition(": ")[2] for line in sorted(outcome.err.splitlines(), key=len)] == [
+        f"its start, -1 s, is negative (entry 2 of {tmp_path / 'list.csv'})",
+        "cannot be read (File name too long)",
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="this system has no /dev/stdin")
+@pytest.mark.parametrize("path", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_the_standard_input_is_a_clip(path: str, seconds: int, clips: Path, tmp_path: Path, encode, tone) -> None:
+    file = encode(tmp_path / "tone.wav", tone(seconds=seconds))
+    code = "from emofocus.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", path, "-f", "json"],
+        input=file.read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["duration"] == seconds
+
+
+def test_a_pipe_of_more_than_a_block_is_read_once(command: Command, tmp_path: Path, encode, tone) -> None:
+    content = encode(tmp_path / "tone.wav", tone(seconds=40)).read_bytes()
+    os.mkfifo(tmp_path / "pipe.wav")
+    writer = threading.Thread(target=(tmp_path / "pipe.wav").write_bytes, args=(content,), daemon=True)
+    writer.start()
+    outcome = command(tmp_path / "pipe.wav", "-f", "json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads(outcome.out)["duration"] == 40

@@ -70,13 +70,13 @@ def _decode(source: Path | BinaryIO, block_seconds: float, track: int | None, wa
     if not isinstance(source, Path):
         yield from _decode_opened(_rewound(source), OPENED, block_seconds, track, warn)
         return
-    if source.is_dir():
-        raise AudioError(f"{source}: is a folder, not an audio file")
-    if not source.exists():
-        raise AudioError(f"{source}: no such file")
-    if source.is_file() and source.stat().st_size == 0:
-        raise AudioError(f"{source}: is an empty file")
     try:
+        if source.is_dir():
+            raise AudioError(f"{source}: is a folder, not an audio file")
+        if not source.exists():
+            raise AudioError(f"{source}: no such file")
+        if source.is_file() and source.stat().st_size == 0:
+            raise AudioError(f"{source}: is an empty file")
         # Decoders get no name: they stumble over "12:30.m4a" and over names that are not UTF-8.
         with source.open("rb") as opened:
             rewindable = opened if opened.seekable() else BytesIO(opened.read())  # a named pipe

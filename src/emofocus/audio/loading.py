@@ -5,7 +5,8 @@ soxr does every resampling, because differing resamplers change labels.
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import groupby
@@ -21,6 +22,8 @@ from emofocus.audio.decoding import BLOCK_SECONDS, EXTENSIONS, OPENED, TOLERATED
 from emofocus.audio.notices import Notice, Warn
 from emofocus.audio.samples import Waveform, channels_of, checked_rate
 from emofocus.errors import AudioError, AudioWarning, ShortAudioError, SilentAudioError, one_of
+from emofocus.utils.folder_tree import files_below, is_folder
+from emofocus.utils.progress import log_line
 
 __all__ = [
     "BLOCK_SECONDS",
@@ -28,6 +31,7 @@ __all__ = [
     "LARGEST",
     "MINIMUM_SAMPLES",
     "SAMPLING_RATE",
+    "SEARCHED",
     "SILENCE_DB",
     "TOLERATED_SECONDS",
     "AudioArray",
@@ -60,6 +64,18 @@ MINIMUM_SAMPLES = 400
 
 SILENCE_DB = -80.0
 """Full-scale level (dB) that some sample must pass for audio not to count as silent."""
+
+
+SEARCHED = (
+    *EXTENSIONS,
+    *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".m4b", ".mka", ".mp2", ".mpga", ".oga"),
+    *(".snd", ".spx", ".tta", ".w64", ".wma", ".wv"),
+    *(".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv"),
+)
+"""Suffixes that folders are searched for: audio, and videos, which have a sound track."""
+
+SKIPPED = (".dss", ".ds2", ".mid", ".midi", ".m3u", ".m3u8", ".pcm", ".pls", ".raw", ".rm", ".sph", ".vox")
+"""Suffixes of sound that cannot be told without further facts, or not decoded; folders' files of them are counted."""
 
 
 class AudioArray(TypedDict):
@@ -238,22 +254,48 @@ def check_level(peak: float, name: str) -> None:
         raise SilentAudioError(f"{name}: is silent (no sample above {SILENCE_DB:.0f} dBFS)")
 
 
-def find(paths: Iterable[str | Path]) -> list[Path]:
-    """List audio files: files as they are given, folders walked in the order of names.
+def find(paths: Iterable[str | Path], report: Callable[[AudioError], None] | None = None) -> list[Path]:
+    """List audio files: files as they are given, folders walked in the order of names, linked folders included.
+
+    Files of other suffixes that may hold sound or pictures are counted in one line.
+
+    Args:
+        paths: Files and folders.
+        report: Takes the error of a folder, below the given ones, that cannot be read; by default it is raised.
 
     Raises:
-        AudioError: A path does not exist, or a folder holds no audio.
+        AudioError: A folder holds no audio, or cannot be read.
     """
-    return [file for path in paths for file in _files(Path(path))]
+    return [file for path in paths for file in _files(Path(path), report or _raise)]
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
+def _raise(error: AudioError) -> None:
+    raise error
+
+
+def _files(path: Path, report: Callable[[AudioError], None]) -> list[Path]:
+    if not is_folder(path):
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
-    if not found:
+    unreadable: list[AudioError] = []
+
+    def note(error: OSError) -> None:
+        unreadable.append(AudioError(f"{os.fsdecode(error.filename)}: cannot be read ({error.strerror})"))
+        report(unreadable[-1])
+
+    files = list(files_below(path, note))
+    found = sorted(file for file in files if file.suffix.lower() in SEARCHED)
+    _count_skipped(path, files)
+    if not found and not unreadable:
         raise AudioError(f"{path}: this folder holds no audio ({one_of(EXTENSIONS)})")
     return found
+
+
+def _count_skipped(folder: Path, files: Iterable[Path]) -> None:
+    """Say how many files of a folder are left out although they may be recordings."""
+    skipped = Counter(file.suffix.lower() for file in files if file.suffix.lower() in SKIPPED)
+    if skipped:
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
+        log_line(f"{folder}: files that may hold sound, and are not searched for, are left out: {listed}")
 
 
 def _checked_array(audio: Any) -> tuple[int, Channels]:

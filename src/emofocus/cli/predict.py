@@ -21,11 +21,12 @@ from emofocus.cli.options import (
     with_options,
 )
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import BATCH, MANIFESTS, ClipResult, Item, items_of, recognize
+from emofocus.recognition.bulk import BATCH, ClipResult, Item, is_list, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
 from emofocus.utils.atomic import replacing
+from emofocus.utils.folder_tree import is_folder
 from emofocus.utils.progress import log_progress
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -52,7 +53,7 @@ def predict_files(
     jsonl is written row by row: the same command goes on where it was interrupted, and tries failed files again.
 
     Args:
-        paths: Files, folders that are walked, and manifests (`emofocus.recognition.bulk.MANIFESTS`).
+        paths: Files, folders that are walked, lists of clips, and ``-`` for the standard input.
         model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
         format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
         out: File to write; stdout when None.
@@ -63,17 +64,18 @@ def predict_files(
         Number of files that could not be recognized.
 
     Raises:
-        ConfigError: The format is unknown, a manifest cannot be read, or ``out`` holds results of another model or of
+        ConfigError: The format is unknown, a list cannot be read, or ``out`` holds results of another model or of
             other settings.
         ModelError: The model cannot be loaded.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
-    one = len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in MANIFESTS
+    lists = any(map(is_list, paths))
+    one = len(paths) == 1 and not lists and not is_folder(paths[0])
     recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
     failures: list[str] = []
     items = items_of(paths, lambda error: _report(error, failures))
-    row_format = row_format_of(format, recognizer.labels, parts=any(path.suffix.lower() in MANIFESTS for path in paths))
+    row_format = row_format_of(format, recognizer.labels, parts=lists)
     if out is not None and format in ("csv", "jsonl"):
         with ResultsFile(out, format, settings_of(recognizer), row_format.header) as file:
             for batch in _log_progress(recognize(recognizer, items, workers, done=file.holds), out):

@@ -1,7 +1,6 @@
 """Input of a bulk run on a cluster: files, folders and manifests, by path or URI, divided into parts."""
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from emofocus.audio.loading import EXTENSIONS
+from emofocus.audio.loading import EXTENSIONS, SEARCHED
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import MANIFESTS, Item, entries_of, items_of
+from emofocus.recognition.bulk import Item, items_of
+from emofocus.recognition.clip_list import SUFFIXES, entries_of, turned_path
+from emofocus.utils.folder_tree import is_file
 from emofocus.utils.storage import LOCAL, Location, is_uri, list_files, parse_location, reason_of
 
 CLIPS = pa.schema(
@@ -120,8 +121,8 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
     """
     for source in sources:
         location = parse_location(source)
-        if location.suffix in MANIFESTS and (is_uri(source) or Path(source).is_file()):
-            yield from _manifest_clips(location)
+        if location.suffix in SUFFIXES and (is_uri(source) or is_file(Path(source))):
+            yield from _list_clips(location, report)
         elif is_uri(source):
             yield from _uri_clips(location, report)
         else:
@@ -129,23 +130,25 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
             yield from (Clip(item.name, Location(LOCAL, str(item.path.absolute()))) for item in items)
 
 
-def _manifest_clips(location: Location) -> Iterator[Clip]:
+def _list_clips(location: Location, report: Callable[[AudioError], None]) -> Iterator[Clip]:
     system, path = location.open()
     try:
         with system.open_input_stream(path) as stream:
-            text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
-            for name, start, end in entries_of(text, location.name):
-                yield Clip(name, location.sibling(name), start, end)
+            for entry in entries_of(stream, location.name):
+                if isinstance(entry, AudioError):
+                    report(entry)
+                else:
+                    yield Clip(entry.file, location.sibling(turned_path(entry.file)), entry.start, entry.end)
     except OSError as error:
         raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
 
 
 def _uri_clips(location: Location, report: Callable[[AudioError], None]) -> Iterator[Clip]:
-    if location.suffix in EXTENSIONS:
+    if location.suffix in SEARCHED:
         location.open()  # raises if there is no such file system
         yield Clip(location.name, location)
         return
-    files = [file for file in list_files(location) if file.suffix in EXTENSIONS]
+    files = [file for file in list_files(location) if file.suffix in SEARCHED]
     if not files:
         report(AudioError(f"{location.name}: this folder holds no audio ({one_of(EXTENSIONS)})"))
     yield from (Clip(file.name, file) for file in files)

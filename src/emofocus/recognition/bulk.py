@@ -1,22 +1,22 @@
 """Recognition of many clips: decoded and scored in parallel, several clips in a batch, in the order given."""
 
-import csv
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
 from emofocus.errors import AudioError, ConfigError
+from emofocus.recognition.clip_list import SUFFIXES, entries_of, turned_path
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.utils.folder_tree import is_file
 from emofocus.utils.lookahead import map_ahead
 
 BATCH = 8
@@ -26,8 +26,8 @@ with the same others, and has the same bits, even when an interrupted run goes o
 LONGEST_SECONDS = 30.0
 """Longest clip of a batch; longer clips are scored alone, block by block."""
 
-MANIFESTS = (".csv", ".jsonl")
-"""Suffixes of lists of clips: a column, or key, `file`, and for parts of files `start` and `end` in seconds."""
+STANDARD_INPUT = Path("-")
+"""The path that names the standard input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,55 +62,64 @@ def seconds(value: float | None) -> str:
 
 
 def items_of(paths: Sequence[Path], report: Callable[[AudioError], None]) -> Iterator[Item]:
-    """Clips of files, of the audio files in folders, and of manifests.
+    """Clips of files, of the audio files in folders, of lists, and of the standard input.
 
     Args:
-        paths: Files, folders and manifests.
-        report: Called with the error of a path that has no audio.
+        paths: Files, folders and lists of clips; ``-`` is the standard input.
+        report: Called with the error of a path that has no audio, of a folder that cannot be read, and of a list's row
+            that names no clip.
 
     Raises:
-        ConfigError: A manifest cannot be read.
+        ConfigError: A list cannot be read.
     """
     for path in paths:
-        if path.suffix.lower() in MANIFESTS and path.is_file():
-            yield from read_manifest(path)
-            continue
-        try:
-            yield from (Item(str(file), file) for file in audio.find([path]))
-        except AudioError as error:
-            report(error)
+        if is_list(path):
+            yield from read_list(path, report)
+        elif path == STANDARD_INPUT:
+            yield Item(str(path), Path("/dev/stdin"))
+        else:
+            try:
+                yield from (Item(str(file), file) for file in audio.find([path], report))
+            except AudioError as error:
+                report(error)
 
 
-def read_manifest(path: Path) -> Iterator[Item]:
-    """Clips of a manifest; its files are relative to its folder.
-
-    Raises:
-        ConfigError: An entry names no file, or a time is no number; the message names the entry.
-    """
-    with path.open(encoding="utf-8", newline="") as stream:
-        for name, start, end in entries_of(stream, str(path)):
-            yield Item(name, path.parent / name, start, end)
+def is_list(path: Path) -> bool:
+    """Whether a path is a list of clips."""
+    return path.suffix.lower() in SUFFIXES and is_file(path)
 
 
-def entries_of(stream: TextIO, source: str) -> Iterator[tuple[str, float | None, float | None]]:
-    """File, start and end of each entry of a manifest that is open.
+def read_list(path: Path, report: Callable[[AudioError], None]) -> Iterator[Item]:
+    """Clips of a list; its files are relative to its folder.
 
     Args:
-        stream: Text of the manifest.
-        source: Name of the manifest, whose suffix is one of `MANIFESTS`.
+        path: A CSV or JSONL file.
+        report: Called with the error of each row that names no clip.
 
     Raises:
-        ConfigError: An entry names no file, or a time is no number; the message names the entry.
+        ConfigError: The file is no list of clips, or cannot be read.
     """
-    rows = csv.DictReader(stream) if source.lower().endswith(".csv") else map(json.loads, stream)
     try:
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(row, dict) or not row.get("file"):
-                raise ConfigError(f"{source}: entry {number} names no file (it needs a column, or key, file)")
-            start, end = (None if row.get(key) in (None, "") else float(row[key]) for key in ("start", "end"))
-            yield str(row["file"]), start, end
-    except (ValueError, UnicodeDecodeError) as error:  # JSON's errors are ValueErrors
-        raise ConfigError(f"{source}: cannot be read as a list of clips ({error})") from error
+        stream = path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    with stream:
+        for entry in entries_of(stream, str(path)):
+            if isinstance(entry, AudioError):
+                report(entry)
+            else:
+                yield Item(entry.file, _path_of(path.parent, entry.file), entry.start, entry.end)
+
+
+def _path_of(folder: Path, name: str) -> Path:
+    """File of an entry: as it is named, or as a program of Windows may have meant it."""
+    path, turned = folder / name, turned_path(name)
+    if turned != name and not is_file(path):
+        path = folder / turned
+    if not name.isprintable() and not is_file(path):  # bytes that are no UTF-8: Excel writes the code page of Windows
+        with suppress(UnicodeError):
+            path = folder / turned.encode("utf-8", "surrogateescape").decode("cp1252")
+    return path
 
 
 def recognize(
@@ -148,9 +157,10 @@ def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipR
     notices: list[list[audio.Notice]] = [[] for _ in items]
     for number, item in enumerate(items):
         try:
-            waveform = _load(item, recognizer.track, notices[number].append)
+            source = _source_of(item)
+            waveform = _load(item, source, recognizer.track, notices[number].append)
             if waveform is None:
-                results[number] = recognizer(str(item.path))
+                results[number] = recognizer(source)
             else:
                 short[number] = waveform
         except AudioError as error:
@@ -160,18 +170,36 @@ def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipR
     return [(item, results[number]) for number, item in enumerate(items)]
 
 
-def _load(item: Item, track: int | None, warn: audio.Warn) -> Waveform | None:
+def _source_of(item: Item) -> str | bytes:
+    """The file's path; the content of a pipe, which can be read once.
+
+    Raises:
+        AudioError: A pipe cannot be read, or holds nothing.
+    """
+    path = item.path
+    try:
+        if not (path.is_fifo() or (path.is_char_device() and str(path) == "/dev/stdin")):
+            return str(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise AudioError(f"{item.name}: cannot be read ({error.strerror})") from error
+    if not content:
+        raise AudioError(f"{item.name}: is an empty file")
+    return content
+
+
+def _load(item: Item, source: str | bytes, track: int | None, warn: audio.Warn) -> Waveform | None:
     """Samples of a clip (T,), 16 kHz; None if it is longer than `LONGEST_SECONDS`."""
     if item.start is not None or item.end is not None:
-        return audio.load(item.path, item.start, item.end, track, warn)
+        return audio.load(source, item.start, item.end, track, warn)
     blocks, samples = [], 0
-    for block in audio.stream(item.path, track=track, warn=warn):
+    for block in audio.stream(source, track=track, warn=warn):
         blocks.append(block)
         samples += len(block)
         if samples > LONGEST_SECONDS * SAMPLING_RATE:
             return None
     waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    audio.check(waveform, str(item.path))
+    audio.check(waveform, audio.name_of(source))
     return waveform
 
 
