@@ -539,7 +539,9 @@ def test_out_holds_what_the_terminal_would_show(format: str, command: Command, c
     outcome = command(clips, "-f", format, "--out", tmp_path / "new" / "results.txt")
     assert outcome == (0, "", "")
     assert (tmp_path / "new" / "results.txt").read_text(encoding="utf-8") == shown
-    beside = [".results.txt.settings"] if format in ("jsonl", "csv") else []  # what a resumed run must agree with
+    beside = (
+        [".results.txt.recordings", ".results.txt.settings"] if format in ("jsonl", "csv") else []
+    )  # what a resumed run must agree with
     assert names_in(tmp_path / "new") == [*beside, "results.txt"]
 
 
