@@ -11,6 +11,11 @@ from pathlib import Path
 import onnx
 from onnx.utils import extract_model
 
+from emofocus.config import ModelConfig, load_model_config
+from emofocus.recognition.engine import PRECISION_FILES
+from emofocus.recognition.recognizer import STREAM_WINDOW
+from emofocus.recognition.streaming import STREAM_HOP
+
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "src" / "emofocus" / "assets" / "default"
 HALVES = {
@@ -20,20 +25,44 @@ HALVES = {
 """File → inputs and outputs: what `Engine.encode` and `Engine.classify` compute. onnxruntime-web runs all or
 nothing."""
 
+ENCODER_HOP = 0.8
+"""Seconds from event to event of a model on a pretrained encoder: a browser computes a window anew for each."""
+
+
+def smallest(model: Path) -> Path:
+    """Graph that the page runs: of a model on a pretrained encoder int8 if there is one, a quarter of the download."""
+    int8 = model / PRECISION_FILES["int8"]
+    pretrained = load_model_config(model / "config.json").features.pretrained
+    return int8 if pretrained and int8.is_file() else model / "model.onnx"
+
+
+def page_settings(config: ModelConfig) -> dict[str, int | float]:
+    """Rules of the package that the page follows in its own language.
+
+    Samples from a frame's position to its middle, and to the last one that it is made of; frames of a live segment, and
+    seconds from one to the next.
+    """
+    features, frames = config.features, config.segment.frames
+    live = min(frames, round(STREAM_WINDOW * features.sampling_rate / features.hop)) if features.pretrained else frames
+    hop = ENCODER_HOP if features.pretrained else STREAM_HOP
+    return {"ahead": features.ahead, "centre": features.centre, "live_frames": live, "live_hop": hop}
+
 
 def write(model: Path, public: Path) -> None:
     """Write the folders `model` and `examples` into a folder, anew."""
     for folder in ("model", "examples"):
         shutil.rmtree(public / folder, ignore_errors=True)
         (public / folder).mkdir(parents=True)
-    shutil.copy(model / "model.onnx", public / "model" / "model.onnx")
-    metadata = {item.key: item.value for item in onnx.load(model / "model.onnx").metadata_props}
+    graph_path = smallest(model)
+    shutil.copy(graph_path, public / "model" / "model.onnx")
+    metadata = {item.key: item.value for item in onnx.load(graph_path).metadata_props}
     config = json.loads((model / "config.json").read_text())
     config["frames_a_step"] = int(metadata["frames_a_step"])  # onnxruntime-web shows no metadata
+    config["page"] = page_settings(load_model_config(model / "config.json"))
     (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for name, (inputs, outputs) in HALVES.items():
         path = public / "model" / name
-        extract_model(str(model / "model.onnx"), str(path), inputs, outputs)
+        extract_model(str(graph_path), str(path), inputs, outputs)
         graph = onnx.load(path)
         kept = [item for item in graph.graph.initializer if item.name not in inputs]  # no defaults: all are given
         del graph.graph.initializer[:]

@@ -51,7 +51,7 @@ export function listening(out: Outputs, samples: Float32Array, active: boolean[]
   };
   const { centre, scope, gates } = out;
   return {
-    frames: Array.from({ length: count }, (_, i) => i * second),
+    frames: Array.from({ length: count }, (_, i) => i * second + settings.centre / RATE),
     attention: Array.from(total, (value, i) => (times[i] ? value / times[i] : null)),
     loudest: loudest / RATE,
     segments,

@@ -1,4 +1,4 @@
-/** Live speech at 16 kHz → an event every 100 ms: `StreamingRecognizer` of the package, frame by frame. */
+/** Live speech at 16 kHz → an event for each segment: `StreamingRecognizer` of the package, frame by frame. */
 
 import * as ort from "onnxruntime-web/wasm";
 import { named, softmax } from "./segments";
@@ -6,7 +6,6 @@ import type { Settings } from "./settings";
 import { RATE, type LiveEvent } from "./types";
 import { EnergyVoice, Smoother } from "./voice";
 
-const HOP_SECONDS = 0.1;
 const MIDDLE_SECONDS = 0.15;
 
 export class LiveSpeech {
@@ -27,7 +26,7 @@ export class LiveSpeech {
     private readonly classify: ort.InferenceSession,
   ) {
     const second = settings.hop / RATE;
-    this.hop = Math.max(1, Math.round(HOP_SECONDS / second));
+    this.hop = Math.max(1, Math.round(settings.live.hop / second));
     this.around = Math.ceil(settings.reach / 2 / settings.hop);
     this.voice = new EnergyVoice(settings.segment.top_db, second);
     this.smoother = new Smoother(this.hop * second);
@@ -39,8 +38,8 @@ export class LiveSpeech {
     joined.set(fresh, this.samples.length);
     this.samples = joined;
     this.heard += fresh.length;
-    const frames = Math.max(0, 1 + Math.floor((this.heard - this.settings.reach / 2) / this.settings.hop));
-    const ready = frames >= this.settings.segment.frames ? this.segmentsIn(frames) : 0;
+    const frames = Math.max(0, 1 + Math.floor((this.heard - this.settings.ahead) / this.settings.hop));
+    const ready = frames >= this.settings.live.frames ? this.segmentsIn(frames) : 0;
     return this.advance(frames, ready);
   }
 
@@ -51,7 +50,7 @@ export class LiveSpeech {
   }
 
   private segmentsIn(frames: number): number {
-    return Math.max(1, 1 + Math.floor((frames - this.settings.segment.frames) / this.hop));
+    return Math.max(1, 1 + Math.floor((frames - this.settings.live.frames) / this.hop));
   }
 
   private async advance(frames: number, ready: number): Promise<LiveEvent[]> {
@@ -87,9 +86,9 @@ export class LiveSpeech {
   }
 
   private async event(number: number): Promise<LiveEvent> {
-    const { labels, segment, temperature, threshold, hop } = this.settings;
+    const { labels, live, temperature, threshold, hop } = this.settings;
     const start = number * this.hop - this.first;
-    const part = this.frames.slice(start, start + segment.frames);
+    const part = this.frames.slice(start, start + live.frames);
     const width = part[0].encoded.length;
     const rows = new Float32Array(part.length * width);
     part.forEach((frame, i) => rows.set(frame.encoded, i * width));
@@ -106,7 +105,7 @@ export class LiveSpeech {
     const begins = number * this.hop * second;
     return {
       start: begins,
-      end: Math.min(begins + segment.frames * second, this.heard / RATE),
+      end: Math.min(begins + live.frames * second, this.heard / RATE),
       emotion: label === null ? null : labels[label],
       confident: label !== null && mean !== null && mean[label] >= threshold,
       speech,

@@ -5,8 +5,12 @@ export interface Settings {
   labels: string[];
   /** Samples from frame to frame. */
   hop: number;
-  /** Samples around its middle that a frame is made of. */
+  /** Samples from a frame's position to its middle, to the last one that it is made of, and around its middle. */
+  centre: number;
+  ahead: number;
   reach: number;
+  /** Frames of a segment of live speech, and seconds from one to the next. */
+  live: { frames: number; hop: number };
   /** Whether features are without a DC offset. */
   offsetRemoved: boolean;
   /** Frames of a segment, from segment to segment, and decibels below the loudest that are silence. */
@@ -29,7 +33,10 @@ export function settingsOf(config: any): Settings {
     model: config.model,
     labels,
     hop: config.features.hop,
+    centre: config.page.centre,
+    ahead: config.page.ahead,
     reach: config.features.window,
+    live: { frames: config.page.live_frames, hop: config.page.live_hop },
     offsetRemoved: config.features.remove_offset === true,
     segment: config.segment,
     step: config.frames_a_step,
