@@ -12,6 +12,7 @@ from emofocus.errors import ModelError
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import build
 from emofocus.models.checkpoint import load_network, save_config, save_tensors
+from emofocus.models.complexity import network_cost
 from emofocus.models.encoder_head import mean_of_steps
 from helpers.encoders import tiny_features
 
@@ -143,3 +144,8 @@ def test_means_of_steps_are_over_true_frames_alone() -> None:
     x[1, 5:] = 0
     found = mean_of_steps(x, torch.tensor([10, 5]), 4)[:, :, 0]
     torch.testing.assert_close(found, torch.tensor([[1.5, 5.5, 8.5], [1.5, 4.0, 0.0]]))
+
+
+def test_a_head_is_counted_without_the_encoders_weights() -> None:
+    """`emofocus compare` asked for weights that a reader of results does not have."""
+    assert network_cost(described(msgspec.UNSET)) > 1e4

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from emofocus.config import ModelConfig, SegmentSettings
-from emofocus.features.front_end import FrontEnd
+from emofocus.features.front_end import FrontEnd, frame_size
 from emofocus.models import SpeechNetwork, append_embedding, build
 from emofocus.segments import segment_count
 
@@ -45,7 +45,9 @@ def network_cost(config: ModelConfig) -> int:
     Raises:
         ModelError: Unknown model.
     """
-    features, _ = FrontEnd(config.features)(_noise(config))
+    settings = config.features
+    frames = 1 + SECONDS * settings.sampling_rate // settings.hop
+    features = torch.zeros(1, frames, frame_size(settings))  # an encoder's weights are not needed
     recording = Recording(build(config), config.segment)
     return multiply_accumulates(recording, append_embedding(features, _nobody(config))) // SECONDS
 
