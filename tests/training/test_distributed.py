@@ -139,7 +139,7 @@ def test_a_step_is_the_same_whoever_shares_it() -> None:
     alone, shares = steps(Rank()), [steps(Rank(number, 3)) for number in range(3)]
     for whole, *parts in zip(alone, *shares, strict=True):
         assert all(torch.equal(whole.batch.features, item.batch.features) for item in parts)
-        rows = sorted(row for item in parts for row in range(5)[item.own])
+        rows = sorted(row for item in parts for row in range(5)[item.learned])
         assert rows == list(range(5))
 
 

@@ -135,7 +135,7 @@ def test_where_patience_ended_training_the_best_epoch_is_its_length(runs: Runs, 
     for number, item in enumerate(found["folds"]):
         item |= {"best_epoch": number + 1, "history": [[1.0, 0.5, 0.5]] * (number + 2)}
     (tmp_path / "summary.json").write_text(json.dumps(found))
-    assert [item.epochs for item in refitted(patient, tmp_path).settled] == [1, 2, 3]
+    assert [item.epochs for item in refitted(patient, tmp_path).validation_choices] == [1, 2, 3]
 
 
 def test_a_run_that_cannot_be_refitted_is_refused_by_name(runs: Runs, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_run_that_cannot_be_refitted_is_refused_by_name(runs: Runs, tmp_path: 
 
 def test_another_seed_takes_the_length_and_calibration_of_the_run_before(runs: Runs) -> None:
     again = refitted(replace(runs.base, seed=1), runs.before)
-    assert again.settled == refitted(runs.base, runs.before).settled
+    assert again.validation_choices == refitted(runs.base, runs.before).validation_choices
     assert again.identity()["seed"] == 1
 
 
@@ -171,7 +171,7 @@ def test_a_run_from_before_energies_were_fitted_has_none_to_keep(runs: Runs, tmp
     for item in done["folds"]:
         del item["energy"]
     (tmp_path / "summary.json").write_text(json.dumps(done))
-    assert [item.calibration.energy for item in refitted(runs.base, tmp_path).settled] == [None] * 3
+    assert [item.calibration.energy for item in refitted(runs.base, tmp_path).validation_choices] == [None] * 3
 
 
 def test_the_command_refuses_it_before_any_work(shared_small_corpus: Path, tmp_path: Path) -> None:
@@ -198,5 +198,5 @@ def test_results_of_more_training_data_are_shown_beside_those_of_less_and_tested
 
 def test_a_refit_changes_nothing_else_of_an_experiment(runs: Runs) -> None:
     again = refitted(runs.base, runs.before)
-    assert replace(again, settled=(), recipe_name="tiny").identity() == runs.base.identity()
+    assert replace(again, validation_choices=(), recipe_name="tiny").identity() == runs.base.identity()
     assert all(np.array_equal(again.fold(k).test, fold.test) for k, fold in enumerate(runs.base.folds))

@@ -141,18 +141,18 @@ class Cache:
             )
 
     def _bytes_used(self, transaction: Any) -> int:
-        found = transaction.stat(self._entries)
-        pages = found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
-        return int(pages * found["psize"])
+        counts = transaction.stat(self._entries)
+        pages = counts["branch_pages"] + counts["leaf_pages"] + counts["overflow_pages"]
+        return int(pages * counts["psize"])
 
 
 def describe(cache: Cache) -> str:
     """A few lines for people."""
-    found = cache.usage()
-    last = "never" if found.oldest is None else time.strftime("%Y-%m-%d", time.localtime(found.oldest))
+    usage = cache.usage()
+    last = "never" if usage.oldest is None else time.strftime("%Y-%m-%d", time.localtime(usage.oldest))
     return (
-        f"folder   {cache.folder}\nentries  {found.entries}\nin use   {format_size(found.used)} of "
-        f"{format_size(found.limit)} (EMOFOCUS_CACHE_LIMIT)\nfile     {format_size(found.file)}\noldest   {last}"
+        f"folder   {cache.folder}\nentries  {usage.entries}\nin use   {format_size(usage.used)} of "
+        f"{format_size(usage.limit)} (EMOFOCUS_CACHE_LIMIT)\nfile     {format_size(usage.file)}\noldest   {last}"
     )
 
 

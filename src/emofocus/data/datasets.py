@@ -53,7 +53,7 @@ class Step(NamedTuple):
     """
 
     batch: Batch
-    own: slice
+    learned: slice
     segments: int
 
 
@@ -188,9 +188,9 @@ class SegmentDataset:
         order = generator.permutation(len(self))
         starts = range(0, max(1, len(self) // size) * size, size)  # without a full one, there is one of what there is
         refuse_idle(min(size, len(self)), rank)
-        own = slice(rank.number, None, rank.of)
+        learned = slice(rank.number, None, rank.of)
         chosen = (order[start : start + size] for start in starts)
-        return Pass(len(starts), (Step(self.batch(numbers), own, len(numbers)) for numbers in chosen), draws=0)
+        return Pass(len(starts), (Step(self.batch(numbers), learned, len(numbers)) for numbers in chosen), draws=0)
 
     def batches(self, size: int, order: NDArray[np.int64] | None = None, rank: Rank = ALONE) -> Iterator[Batch]:
         """A process' share of all segments, in their own order or a given one."""

@@ -180,12 +180,12 @@ def _refuse_other_features(path: Path, metadata: dict[str, str]) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            there = file.metadata() or {}
+            written = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ConfigError(f"{path} is there already, and is no file of features; {REMEDY}") from error
-    if "half" not in there:
+    if "half" not in written:
         raise ConfigError(f"{path} is there already, and nobody knows of which recordings; {REMEDY}")
-    refuse_other_work(path, _parsed(there), _parsed(metadata))
+    refuse_other_work(path, _parsed(written), _parsed(metadata))
 
 
 def _parsed(metadata: dict[str, str]) -> dict[str, object]:

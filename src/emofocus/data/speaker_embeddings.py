@@ -46,14 +46,14 @@ class Extractor:
         self.inputs = [item.name for item in self._session.get_inputs()]
         self.output: str = self._session.get_outputs()[0].name
         try:
-            found = self(np.zeros((1, audio.SAMPLING_RATE), np.float32))
+            vector = self(np.zeros((1, audio.SAMPLING_RATE), np.float32))
         except Exception as error:  # onnxruntime's own exceptions share no base but Exception
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path}: does not take a waveform (B, T) and its lengths (B,): {reason}") from error
-        if found.ndim != 2 or len(found) != 1:
-            raise ModelError(f"{path}: gives {found.shape} for one waveform (valid: (1, D))")
+        if vector.ndim != 2 or len(vector) != 1:
+            raise ModelError(f"{path}: gives {vector.shape} for one waveform (valid: (1, D))")
         digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-        self.settings = EmbeddingSettings(size=found.shape[1], source=f"onnx {digest}")
+        self.settings = EmbeddingSettings(size=vector.shape[1], source=f"onnx {digest}")
 
     def __reduce__(self) -> tuple[type["Extractor"], tuple[Path]]:
         """Another process opens the same file."""
@@ -184,7 +184,10 @@ def join(extractor: Extractor, graph: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:  # onnx's C++ side raises what it likes
         reason = str(error).splitlines()[0]
         raise ModelError(f"{extractor.path}: cannot be joined to a graph of opset {opset}: {reason}") from error
-    same = {f"speaker/{mine}": ours for mine, ours in zip(extractor.inputs, ("waveform", "lengths"), strict=False)}
+    same = {
+        f"speaker/{name}": shared_name
+        for name, shared_name in zip(extractor.inputs, ("waveform", "lengths"), strict=False)
+    }
     for node in joined.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
     operators = {item.domain: item.version for item in joined.opset_import}  # each is named twice: once by each half

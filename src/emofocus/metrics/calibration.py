@@ -133,8 +133,8 @@ def fit_temperature(logits: Array, labels: Numbers) -> float:
         return -float(_log_softmax(logits, exp(log_temperature))[rows, labels].mean())
 
     low, high = map(log, TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
-    return round(exp(found.x), 6)
+    minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
+    return round(exp(minimum.x), 6)
 
 
 def _log_softmax(logits: Array, temperature: float) -> NDArray[np.float64]:
@@ -191,8 +191,8 @@ def choose_threshold(confidence: Array, correct: Truths, target: float = TARGET_
     Returns:
         One of `THRESHOLDS`; 0 when answering everything reaches the target.
     """
-    found = [(threshold, select(confidence, correct, threshold)) for threshold in THRESHOLDS]
-    useful = [(threshold, made.accuracy or 0.0) for threshold, made in found if made.coverage >= LEAST_COVERAGE]
+    selections = [(threshold, select(confidence, correct, threshold)) for threshold in THRESHOLDS]
+    useful = [(threshold, made.accuracy or 0.0) for threshold, made in selections if made.coverage >= LEAST_COVERAGE]
     reaching = [threshold for threshold, accuracy in useful if accuracy >= target]
     return reaching[0] if reaching else max(useful, key=lambda item: (item[1], -item[0]))[0]
 

@@ -195,13 +195,13 @@ def resampled_means(
         names, unit = np.arange(len(values)), np.arange(len(values))
     sums = np.zeros((len(names), values.shape[1] + 1))
     np.add.at(sums, unit, np.column_stack([values, np.ones(len(values))]))
-    generator, found = np.random.RandomState(seed), []
+    generator, means = np.random.RandomState(seed), []
     for start in range(0, resamples, CHUNK):
         size = min(CHUNK, resamples - start)
         times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size)
         drawn = times @ sums
-        found.append(drawn[:, :-1] / drawn[:, -1:])
-    return np.concatenate(found)
+        means.append(drawn[:, :-1] / drawn[:, -1:])
+    return np.concatenate(means)
 
 
 def difference_of(value: float, drawn: NDArray[Any], level: float = LEVEL) -> Difference:
@@ -256,13 +256,13 @@ def _figures_of(systems: Sequence[Predictions]) -> Array:
 
 def _resample(systems: Sequence[Predictions], resamples: int, seed: int) -> Array:
     """Figures of every resample: (R, systems, 3)."""
-    generator, found = np.random.RandomState(seed), []
+    generator, resampled = np.random.RandomState(seed), []
     cells, draws, shares = _units(systems)
     shape = (-1, len(systems), len(systems[0].classes), len(systems[0].classes))
     for start in range(0, resamples, CHUNK):
         times = generator.multinomial(draws, shares, size=min(CHUNK, resamples - start))
-        found.append(figures((times @ cells).reshape(shape)))
-    return np.concatenate(found)
+        resampled.append(figures((times @ cells).reshape(shape)))
+    return np.concatenate(resampled)
 
 
 def _units(systems: Sequence[Predictions]) -> tuple[Array, int, Array]:
@@ -307,18 +307,18 @@ DEALT: tuple[Check, ...] = (
 
 def require_same(first: Predictions, second: Predictions, checks: Sequence[Check] = SEEN + DEALT) -> None:
     """Raise an `EmofocusError` that says in what two systems differ, if they do."""
-    for what, of in checks:
-        here, there = list(of(first)), list(of(second))
-        if here != there:
-            example = _example(first, what, here, there)
-            raise EmofocusError(f"{first.name} and {second.name} cannot be compared: their {what} differ ({example})")
+    for trait, values_of in checks:
+        one, other = list(values_of(first)), list(values_of(second))
+        if one != other:
+            example = _example(first, trait, one, other)
+            raise EmofocusError(f"{first.name} and {second.name} cannot be compared: their {trait} differ ({example})")
 
 
-def _example(system: Predictions, what: str, here: Sequence[str], there: Sequence[str]) -> str:
+def _example(system: Predictions, trait: str, one: Sequence[str], other: Sequence[str]) -> str:
     """The first difference of two lists."""
-    if len(here) != len(there):
-        only = sorted(set(here) ^ set(there))
-        return f"{len(here)} and {len(there)}" + (f", for example {only[0]!r} in one alone" if only else "")
-    number = next(k for k, (a, b) in enumerate(zip(here, there, strict=True)) if a != b)
-    where = f"{system.utterances[number]}: " if what in ("labels", "speakers") else ""
-    return f"{where}{here[number]!r} and {there[number]!r}"
+    if len(one) != len(other):
+        only = sorted(set(one) ^ set(other))
+        return f"{len(one)} and {len(other)}" + (f", for example {only[0]!r} in one alone" if only else "")
+    number = next(k for k, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    utterance = f"{system.utterances[number]}: " if trait in ("labels", "speakers") else ""
+    return f"{utterance}{one[number]!r} and {other[number]!r}"

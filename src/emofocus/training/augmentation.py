@@ -21,13 +21,13 @@ class Mixed(NamedTuple):
     partners: Tensor
     share: float
 
-    def loss(self, logits: Tensor, label_smoothing: float, own: slice = EVERYTHING) -> Tensor:
+    def loss(self, logits: Tensor, label_smoothing: float, rows: slice = EVERYTHING) -> Tensor:
         """Mean cross-entropy with both labels, by their shares; logits (B, C), or those of the rows ``own``."""
         labels = self.batch.labels
-        loss = F.cross_entropy(logits, labels[own], label_smoothing=label_smoothing)
+        loss = F.cross_entropy(logits, labels[rows], label_smoothing=label_smoothing)
         if self.share == 1.0:
             return loss
-        other = F.cross_entropy(logits, labels[self.partners][own], label_smoothing=label_smoothing)
+        other = F.cross_entropy(logits, labels[self.partners][rows], label_smoothing=label_smoothing)
         return self.share * loss + (1.0 - self.share) * other
 
 
@@ -101,10 +101,10 @@ def mix(batch: Batch, alpha: float) -> Mixed:
     share = max(drawn, 1.0 - drawn)
     partners = torch.randperm(len(batch.labels))
     device = batch.features.device
-    own, other, true = batch.features, batch.features[partners.to(device)], _true_frames(batch)
+    first, second, true = batch.features, batch.features[partners.to(device)], _true_frames(batch)
     # Where one of a pair has ended, the other is heard alone: padding is no sound.
-    own, other = torch.where(true, own, other), torch.where(true[partners.to(device)], other, own)
-    features = share * own + (1.0 - share) * other
+    first, second = torch.where(true, first, second), torch.where(true[partners.to(device)], second, first)
+    features = share * first + (1.0 - share) * second
     lengths = batch.lengths if batch.lengths is None else torch.maximum(batch.lengths, batch.lengths[partners])
     return Mixed(batch._replace(features=features, lengths=lengths), partners, share)
 

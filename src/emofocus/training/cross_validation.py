@@ -117,30 +117,30 @@ def run_fold(
         The fold's entry in `summary.json`, and its lines of `predictions.csv`.
     """
     labels, recipe, fold = experiment.corpus.labels(), experiment.recipe, experiment.fold(number)
-    heard, *altered = speech
-    train = SegmentDataset(heard, labels, recipe.segment, fold.train, variants=altered)
-    test = SegmentDataset(heard, labels, recipe.segment, fold.test)
+    original, *altered = speech
+    train = SegmentDataset(original, labels, recipe.segment, fold.train, variants=altered)
+    test = SegmentDataset(original, labels, recipe.segment, fold.test)
     torch.manual_seed(experiment.seed)
     network = build(experiment.config())
     network.load_pretrained()
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
-    if experiment.settled:
-        epochs, calibration = experiment.settled[number]
+    if experiment.validation_choices:
+        epochs, calibration = experiment.validation_choices[number]
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
         fitted = fit(network, train, None, recipe, experiment.seed, folder, fabric, title, after_epoch)
     else:
-        valid = SegmentDataset(heard, labels, recipe.segment, fold.valid)
+        valid = SegmentDataset(original, labels, recipe.segment, fold.valid)
         fitted = fit(network, train, valid, recipe, experiment.seed, folder, fabric, title, after_epoch)
         calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
     logits = mean_logits(network, test, fabric)
     rows = prediction_rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
     classes = experiment.corpus.classes
-    found, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
+    metrics, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
     log_line(
-        f"{title}: test WA {found.wa:.2%}, UA {found.ua:.2%} (epoch {fitted.best_epoch}); temperature "
+        f"{title}: test WA {metrics.wa:.2%}, UA {metrics.ua:.2%} (epoch {fitted.best_epoch}); temperature "
         f"{calibration.temperature:.2f}: calibration error {calibrated.ece_before:.2%} → {calibrated.ece:.2%}"
     )
-    figures = found._asdict() | calibrated._asdict()
+    figures = metrics._asdict() | calibrated._asdict()
     entry = _fold_entry(number, fold, fitted, calibration, figures, str(fabric._precision.precision))
     if fabric.is_global_zero:
         save_config(folder, _with_provenance(experiment, entry, rows))

@@ -35,10 +35,10 @@ def processes(devices: int | None) -> tuple[int, int]:
     """
     if not started_by_torchrun():
         return devices or 1, 1
-    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    if devices not in (None, here):
-        raise ConfigError(f"--devices {devices}, but torchrun started {here} processes here; leave --devices out")
-    return here, everywhere // here
+    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    if devices not in (None, local):
+        raise ConfigError(f"--devices {devices}, but torchrun started {local} processes here; leave --devices out")
+    return local, world // local
 
 
 def rank_of(fabric: Fabric | None) -> Rank:
@@ -51,18 +51,18 @@ def by_first(fabric: Fabric, function: Callable[[], Result]) -> Result:
 
     Machines need no common disk for it.
     """
-    found, error = None, None
+    result, error = None, None
     if fabric.is_global_zero:
         try:
-            found = function()
+            result = function()
         except EmofocusError as caught:
             if fabric.world_size == 1:
                 raise
             error = caught
-    found, error = fabric.broadcast((found, error))
+    result, error = fabric.broadcast((result, error))
     if error:
         raise error
-    return cast(Result, found)
+    return cast(Result, result)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ SELECTION_OF_REFIT = (
 )
 
 
-class Settled(NamedTuple):
+class ValidationChoice(NamedTuple):
     """What the validation part of a fold has settled.
 
     Attributes:
@@ -52,7 +52,7 @@ class Experiment:
     recipe: Recipe
     folds: Folds
     seed: int
-    settled: tuple[Settled, ...] = ()
+    validation_choices: tuple[ValidationChoice, ...] = ()
 
     @property
     def protocol(self) -> str:
@@ -62,12 +62,12 @@ class Experiment:
     @property
     def selection(self) -> str:
         """What chose the weights that are tested."""
-        return SELECTION_OF_REFIT if self.settled else SELECTION
+        return SELECTION_OF_REFIT if self.validation_choices else SELECTION
 
     def fold(self, number: int) -> Fold:
         """What is trained, validated and tested on."""
         fold = self.folds[number]
-        return Fold.of([*fold.train, *fold.valid], (), fold.test) if self.settled else fold
+        return Fold.of([*fold.train, *fold.valid], (), fold.test) if self.validation_choices else fold
 
     def config(self) -> ModelConfig:
         """What the model directory of a fold says, before there are figures."""
@@ -117,8 +117,8 @@ def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> 
         "labels": hash_of(str(row) for row in table.iter_rows()),
         "precision": precision,
     }
-    if experiment.settled:
-        record["refit"] = [[settled.epochs, *settled.calibration[:2]] for settled in experiment.settled]
+    if experiment.validation_choices:
+        record["refit"] = [[choice.epochs, *choice.calibration[:2]] for choice in experiment.validation_choices]
     return record
 
 
@@ -134,15 +134,15 @@ def refuse_leaks(experiment: Experiment, fingerprints: Sequence[AudioFingerprint
     Raises:
         SplitError: They leak, and their protocol does not say so by its name.
     """
-    found = audit(experiment.corpus.table, experiment.folds, fingerprints)
-    if found.passed:
-        return found
+    audited = audit(experiment.corpus.table, experiment.folds, fingerprints)
+    if audited.passed:
+        return audited
     if not experiment.folds.speakers_shared:
-        worst = next(offence for offence in found.offences if offence.fails)
+        worst = next(offence for offence in audited.offences if offence.fails)
         raise SplitError(
-            f"the {experiment.protocol} split of {experiment.corpus.name} fails its audit: {found.summary()}; "
+            f"the {experiment.protocol} split of {experiment.corpus.name} fails its audit: {audited.summary()}; "
             f"fold {worst.fold}: {worst.kind} {worst.value} {worst.parts or ''}. See it all with: emofocus audit; "
             "a split that is meant to be like this must be called --protocol random"
         )
-    log_line(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {found.summary()}")
-    return found
+    log_line(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {audited.summary()}")
+    return audited

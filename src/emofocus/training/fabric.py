@@ -36,18 +36,20 @@ def make_fabric(options: FabricOptions, out: Path = Path()) -> Fabric:
         MissingExtraError: The log is tensorboard, which is not installed.
     """
     _refuse_unknown(options)
-    here, machines = processes(options.devices)
-    if options.accelerator != "cpu" and 0 < torch.cuda.device_count() < here:
-        raise ConfigError(f"--devices {here}, but torch finds {torch.cuda.device_count()} (valid with cpu: any number)")
+    local, machines = processes(options.devices)
+    if options.accelerator != "cpu" and 0 < torch.cuda.device_count() < local:
+        raise ConfigError(
+            f"--devices {local}, but torch finds {torch.cuda.device_count()} (valid with cpu: any number)"
+        )
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
     loggers = [_tensorboard(out)] if options.log else []
-    strategy = DDPStrategy(timeout=PATIENCE) if here * machines > 1 else "auto"
+    strategy = DDPStrategy(timeout=PATIENCE) if local * machines > 1 else "auto"
     fabric = Fabric(
         accelerator=options.accelerator,
         strategy=strategy,
-        devices=here,
+        devices=local,
         num_nodes=machines,
         precision=options.precision,  # type: ignore[arg-type]
         loggers=loggers,  # type: ignore[arg-type]

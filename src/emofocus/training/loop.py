@@ -131,8 +131,8 @@ def fit(
                 save_tensors(folder / "model.safetensors", run.judged().state_dict())
             run.save(checkpoint)
         log_line(f"{title}: epoch {epoch}/{recipe.epochs}, {figures}")
-        told = {f"{title}/{name}": value for name, value in asdict(figures).items() if value is not None}
-        fabric.log_dict(told, step=epoch)
+        logged = {f"{title}/{name}": value for name, value in asdict(figures).items() if value is not None}
+        fabric.log_dict(logged, step=epoch)
         if after_epoch:
             after_epoch(figures)
     network.load_state_dict(by_first(fabric, lambda: load_tensors(folder / "model.safetensors"))[0])
@@ -168,12 +168,12 @@ def _train_epoch(
         rate = learning_rate(recipe, (epoch - 1 + number / passing.count) / recipe.epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        mixed, own = augment(_to_device(step.batch, fabric), recipe), step.own
-        lengths = None if mixed.batch.lengths is None else mixed.batch.lengths[own]
+        mixed, rows = augment(_to_device(step.batch, fabric), recipe), step.learned
+        lengths = None if mixed.batch.lengths is None else mixed.batch.lengths[rows]
         with own_draws(fabric, _mix(seed, epoch, number, fabric.global_rank)):
-            logits = logits_of_batch(mixed.batch.features[own], lengths)
+            logits = logits_of_batch(mixed.batch.features[rows], lengths)
         # Gradients are averaged over processes: one with more of the segments counts for more.
-        loss = mixed.loss(logits, recipe.label_smoothing, own) * (fabric.world_size * len(logits) / step.segments)
+        loss = mixed.loss(logits, recipe.label_smoothing, rows) * (fabric.world_size * len(logits) / step.segments)
         optimizer.zero_grad()
         fabric.backward(loss)
         if recipe.gradient_norm:
@@ -216,8 +216,8 @@ def _validate(network: SpeechNetwork, valid: ScoredPart, fabric: Fabric) -> tupl
     """WA and UA."""
     predictions = score(network, valid, fabric).argmax(axis=1)
     names = [str(index) for index in range(max(valid.labels.max(), predictions.max()) + 1)]
-    found = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
-    return found.wa, found.ua
+    metrics = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
+    return metrics.wa, metrics.ua
 
 
 def _to_device(batch: Batch, fabric: Fabric) -> Batch:

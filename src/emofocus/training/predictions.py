@@ -67,4 +67,4 @@ def recalls(rows: Sequence[PredictionRow], classes: Sequence[str]) -> dict[str, 
     hits: dict[str, list[bool]] = {name: [] for name in classes}
     for row in rows:
         hits[row["label"]].append(row["label"] == row["prediction"])
-    return {name: round(float(np.mean(found)), 4) for name, found in hits.items() if found}
+    return {name: round(float(np.mean(correct)), 4) for name, correct in hits.items() if correct}

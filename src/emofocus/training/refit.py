@@ -6,7 +6,7 @@ from typing import Any
 
 from emofocus.errors import ConfigError
 from emofocus.metrics.calibration import Calibration, Selection
-from emofocus.training.experiment import Experiment, Settled
+from emofocus.training.experiment import Experiment, ValidationChoice
 from emofocus.training.summary import plain, read_summary
 from emofocus.utils.provenance import refuse_other_work
 
@@ -33,15 +33,17 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     if missing:
         shown = ", ".join(map(str, missing))
         raise ConfigError(f"--refit {run}: folds {shown} are not finished; start their crossval again first")
-    settled = tuple(_settled(run, plain(finished[number]), experiment.recipe.patience) for number in sorted(finished))
-    return replace(experiment, recipe_name=f"{experiment.recipe_name}+refit", settled=settled)
+    validation_choices = tuple(
+        _validation_choice(run, plain(finished[number]), experiment.recipe.patience) for number in sorted(finished)
+    )
+    return replace(experiment, recipe_name=f"{experiment.recipe_name}+refit", validation_choices=validation_choices)
 
 
-def _settled(run: Path, entry: dict[str, Any], patience: int) -> Settled:
+def _validation_choice(run: Path, entry: dict[str, Any], patience: int) -> ValidationChoice:
     """A schedule runs to its end; where patience ended it, as many epochs as were best."""
     for name in ("valid_coverage", "valid_selective_wa", "temperature", "threshold", "best_epoch", "history"):
         if name not in entry:
             raise ConfigError(f"--refit {run}: its summary is too old to tell its {name!r}; train it again first")
     valid = Selection(entry["valid_coverage"], entry["valid_selective_wa"])
     calibration = Calibration(entry["temperature"], entry["threshold"], entry.get("energy"), valid)
-    return Settled(entry["best_epoch"] if patience else len(entry["history"]), calibration)
+    return ValidationChoice(entry["best_epoch"] if patience else len(entry["history"]), calibration)

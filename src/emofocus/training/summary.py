@@ -120,8 +120,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 def plain(value: msgspec.Struct) -> dict[str, Any]:
     """Plain data, ready for JSON, without what is unset."""
-    found: dict[str, Any] = msgspec.to_builtins(value)
-    return found
+    fields: dict[str, Any] = msgspec.to_builtins(value)
+    return fields
 
 
 def averages(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -129,14 +129,14 @@ def averages(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
     A fold in which nothing was answered has no `selective_wa`, and folds of older versions have no calibration.
     """
-    found = {}
+    figures = {}
     for name in (*Metrics._fields, *CalibrationFigures._fields):
         values = [item[name] for item in folds if item.get(name) is not None]
         if not values:
             continue
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        found[name] = {"mean": round(statistics.fmean(values), 6), "std": round(deviation, 6)}
-    return found
+        figures[name] = {"mean": round(statistics.fmean(values), 6), "std": round(deviation, 6)}
+    return figures
 
 
 def read_summary(path: Path) -> Summary:

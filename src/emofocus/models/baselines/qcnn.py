@@ -73,8 +73,8 @@ class QCNN(SpeechNetwork):
             )
         self.blocks = nn.Sequential(
             *(
-                nn.Sequential(QuaternionConv2d(here, there, 3), nn.BatchNorm2d(there), nn.MaxPool2d(2), nn.ReLU())
-                for here, there in pairwise(CHANNELS)
+                nn.Sequential(QuaternionConv2d(inputs, outputs, 3), nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU())
+                for inputs, outputs in pairwise(CHANNELS)
             )
         )
         self.dense = QuaternionLinear(CHANNELS[-1], CHANNELS[-1])

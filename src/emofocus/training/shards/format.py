@@ -84,8 +84,8 @@ def summary_of(shard: Location) -> dict[str, Any]:
         metadata = parquet.read_metadata(file).metadata or {}
     if SUMMARY not in metadata:
         raise CorpusError(f"{shard.name}: no shard of emofocus")
-    found: dict[str, Any] = json.loads(metadata[SUMMARY])
-    return found
+    summary: dict[str, Any] = json.loads(metadata[SUMMARY])
+    return summary
 
 
 # A cell of frames holds float32, or float16 behind the utterance's own offset and scale: each feature then has zero

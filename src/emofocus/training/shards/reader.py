@@ -91,8 +91,8 @@ class Shards:
             raise CorpusError(f"{where}: shards of another version, {self.index.get('format')!r} ({one_of([FORMAT])})")
         self.segment = parse(SegmentSettings, self.index["segment"], where)
         self.features = parse(FeatureSettings, self.index["features"], where)
-        told = self.index["embedding"]
-        self.embedding = parse(EmbeddingSettings, told, where) if told else None
+        embedding = self.index["embedding"]
+        self.embedding = parse(EmbeddingSettings, embedding, where) if embedding else None
         self.half = bool(self.index["half"])
         self.size = len(self.index["mean"])
 
@@ -182,19 +182,19 @@ class StreamedTraining:
         sizes = np.array([size // rank.of + (number < size % rank.of) for number in range(rank.of)])
         count = max(1, int((held // sizes).min()))
         sizes = np.minimum(sizes, held)
-        mine = order[shares[rank.number]]
+        share = order[shares[rank.number]]
         draws = np.random.default_rng([*generator.integers(1 << 32, size=2), rank.number])
-        utterances = self._shards.read("train", groups.at(mine), self._speeds[track[mine]])
-        own = int(sizes[rank.number])
-        return Pass(count, self._steps(utterances, own, int(sizes.sum()), count, draws), draws=rank.number)
+        utterances = self._shards.read("train", groups.at(share), self._speeds[track[share]])
+        steps = self._steps(utterances, int(sizes[rank.number]), int(sizes.sum()), count, draws)
+        return Pass(count, steps, draws=rank.number)
 
     def _steps(
-        self, groups: Utterances, own: int, segments: int, count: int, draws: np.random.Generator
+        self, groups: Utterances, size: int, segments: int, count: int, draws: np.random.Generator
     ) -> Iterator[Step]:
         drawn = shuffled(groups, self._shards.segment.frames, self._buffer_bytes, draws)
         for _ in range(count):
-            parts, labels = zip(*(next(drawn) for _ in range(own)), strict=True)
-            yield Step(batch_of(parts, labels, range(own)), slice(None), segments)
+            parts, labels = zip(*(next(drawn) for _ in range(size)), strict=True)
+            yield Step(batch_of(parts, labels, range(size)), slice(None), segments)
         drawn.close()
         groups.close()
 
@@ -209,12 +209,12 @@ class StreamedScoring:
     @cached_property
     def labels(self) -> Numbers:
         """See `ScoredPart`."""
-        found = []
+        labels = []
         for shard in range(self._groups.shard.max() + 1):
             location = self._shards.location.child(f"{self._part}-{shard:05d}.parquet")
             with plain_read_errors(location), open_file(location) as file:
-                found.append(parquet.read_table(file, columns=["label"])["label"].to_numpy())
-        return np.concatenate(found).astype(np.int64)
+                labels.append(parquet.read_table(file, columns=["label"])["label"].to_numpy())
+        return np.concatenate(labels).astype(np.int64)
 
     def to(self, device: torch.device) -> None:
         """Nothing stays."""
@@ -222,14 +222,14 @@ class StreamedScoring:
     def batches(self, size: int, *, rank: Rank = ALONE) -> Iterator[Batch]:
         """See `ScoredPart`."""
         share = shared(self._groups.segments[:, 0], rank)
-        mine = np.arange(len(self._groups.shard))[share]
+        positions = np.arange(len(self._groups.shard))[share]
         utterance = int(self._groups.utterances[: share.start].sum())
         parts: list[NDArray[np.float32]] = []
         owners: list[int] = []
-        for group in self._shards.read(self._part, self._groups.at(mine), np.ones(len(mine))):
-            for heard in group:
-                for start in heard.cut.starts:
-                    parts.append(heard.cut.frames[start : start + self._shards.segment.frames])
+        for group in self._shards.read(self._part, self._groups.at(positions), np.ones(len(positions))):
+            for utterance_cut in group:
+                for start in utterance_cut.cut.starts:
+                    parts.append(utterance_cut.cut.frames[start : start + self._shards.segment.frames])
                     owners.append(utterance)
                     if len(parts) == size:
                         yield batch_of(parts, self.labels[owners], owners)
@@ -249,8 +249,8 @@ def shared(sizes: Numbers, rank: Rank) -> slice:
 class _Waiting:
     """An utterance in the buffer, and how many of its segments are still to be drawn."""
 
-    def __init__(self, heard: LabeledCut) -> None:
-        self.frames, self.label, self.left = heard.cut.frames, heard.label, len(heard.cut.starts)
+    def __init__(self, utterance: LabeledCut) -> None:
+        self.frames, self.label, self.left = utterance.cut.frames, utterance.label, len(utterance.cut.starts)
 
 
 def shuffled(
@@ -268,9 +268,9 @@ def shuffled(
     waiting: list[tuple[_Waiting, int]] = []
     held = 0
     for group in groups:
-        for heard in group:
-            item = _Waiting(heard)
-            waiting.extend((item, int(start)) for start in heard.cut.starts)
+        for utterance in group:
+            item = _Waiting(utterance)
+            waiting.extend((item, int(start)) for start in utterance.cut.starts)
             held += item.frames.nbytes
         while held > limit and waiting:
             item, start = _drawn(waiting, draws)

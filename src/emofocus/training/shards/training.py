@@ -31,10 +31,10 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "pyarrow", "cluster") from error
 
-SETTLED = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "cache")
+DECIDED_BY_SHARDS = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "cache")
 """Options that shards decide."""
 
-NOT_SETTLED = "--model, --recipe, --epochs, --seed, --buffer, and where to train"
+FREE_OPTIONS = "--model, --recipe, --epochs, --seed, --buffer, and where to train"
 
 
 def save_shards(options: ExperimentOptions, out: str, fold: int, half: bool, listen: bool, utterances: int) -> None:
@@ -63,10 +63,10 @@ def train(
     Raises:
         ConfigError: An option is given that the shards decide, or the recipe asks for what they lack.
     """
-    given = [name for name in SETTLED if getattr(options, name) not in (None, ())]
+    given = [name for name in DECIDED_BY_SHARDS if getattr(options, name) not in (None, ())]
     given += [] if fold is None else ["fold"]
     if given:
-        raise ConfigError(f"--{given[0]} was settled when the shards were written; --shards takes {NOT_SETTLED}")
+        raise ConfigError(f"--{given[0]} was settled when the shards were written; --shards takes {FREE_OPTIONS}")
     opened, buffer_bytes = Shards(shards), parse_size(buffer)
     model, seed = options.model, options.seed
     name, settings = with_embedding(model, *recipe_of(model, options.recipe, options.epochs), opened.embedding)
@@ -96,11 +96,11 @@ def train(
     fitted = fit(network, train_part, valid, settings, seed, work, fabric, title, after_epoch)
     calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
     if fabric.is_global_zero:
-        told = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": device.precision}
-        told |= {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
+        origin = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": device.precision}
+        origin |= {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
         values: dict[str, float | None] = {"temperature": calibration.temperature, "threshold": calibration.threshold}
         values["energy"] = calibration.energy
-        save_config(work, msgspec.structs.replace(config, training=told, **values))
+        save_config(work, msgspec.structs.replace(config, training=origin, **values))
         training.finish()
 
 

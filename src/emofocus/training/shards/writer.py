@@ -68,13 +68,13 @@ def write_shards(
         for name, part in parts.items()
         for shard, positions in enumerate(_cut(part, size, experiment.seed))
     }
-    there = {Path(file.path).name for file in list_files(location, deep=False)}
-    _begin(location, there, head | {"recordings": source.content(), "version": __version__})
-    found = {}
+    present = {Path(file.path).name for file in list_files(location, deep=False)}
+    _begin(location, present, head | {"recordings": source.content(), "version": __version__})
+    summaries = {}
     for name in track(list(chosen), "shards", unit="shard"):
-        found[name] = _finished(location, name, identity) if name in there else writer.shard(name, chosen[name])
-    write_file(location.child(GROUPS), _groups(found, experiment.recipe.speeds))
-    index = head | {"version": __version__, **_totals(found)}
+        summaries[name] = _finished(location, name, identity) if name in present else writer.shard(name, chosen[name])
+    write_file(location.child(GROUPS), _groups(summaries, experiment.recipe.speeds))
+    index = head | {"version": __version__, **_totals(summaries)}
     write_file(location.child(INDEX), json.dumps(index, indent=1).encode())
     return index
 
@@ -108,15 +108,15 @@ def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.i
         yield order[start : start + size]
 
 
-def _begin(location: Location, there: set[str], record: dict[str, Any]) -> None:
+def _begin(location: Location, present: set[str], record: dict[str, Any]) -> None:
     """Note down what is written here, or see that it is the same as before.
 
     Raises:
         ConfigError: It is not, or there are shards without a record.
     """
-    if PROVENANCE in there:
+    if PROVENANCE in present:
         refuse_other_work(location.name, json.loads(read_file(location.child(PROVENANCE))), record)
-    elif any(name.endswith(".parquet") for name in there):
+    elif any(name.endswith(".parquet") for name in present):
         raise ConfigError(f"{location.name} holds shards, and nobody knows how they were made; {REMEDY}")
     else:
         write_file(location.child(PROVENANCE), json.dumps(record, indent=1).encode())
@@ -128,10 +128,10 @@ def _finished(location: Location, name: str, identity: str) -> dict[str, Any]:
     Raises:
         ConfigError: The shard is another run's.
     """
-    found = summary_of(location.child(name))
-    if found.get("identity") != identity:
+    summary = summary_of(location.child(name))
+    if summary.get("identity") != identity:
         raise ConfigError(f"{location.name} holds another run's {name}; {REMEDY}")
-    return found
+    return summary
 
 
 @dataclass(frozen=True)
@@ -201,10 +201,10 @@ def combined_moments(one: Moments | None, other: Moments) -> Moments:
     )
 
 
-def _groups(found: dict[str, dict[str, Any]], speeds: Sequence[float]) -> pa.Buffer:
+def _groups(summaries: dict[str, dict[str, Any]], speeds: Sequence[float]) -> pa.Buffer:
     """The table of all row groups."""
     parts, shards, numbers, sizes = [], [], [], []
-    for name, summary in found.items():
+    for name, summary in summaries.items():
         part, _, shard = name.removesuffix(".parquet").partition("-")
         for number, group in enumerate(summary["groups"]):
             parts.append(part)
@@ -219,18 +219,18 @@ def _groups(found: dict[str, dict[str, Any]], speeds: Sequence[float]) -> pa.Buf
     return file.getvalue()
 
 
-def _totals(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _totals(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Size of each part, and statistics of the training part alone."""
     parts: dict[str, dict[str, int]] = {}
     moments: Moments | None = None
-    for name, summary in found.items():
+    for name, summary in summaries.items():
         part = name.partition("-")[0]
         utterances, segments = np.sum(summary["groups"], axis=0)[:2].tolist()
-        there = parts.setdefault(part, {"shards": 0, "utterances": 0, "segments": 0})
+        totals = parts.setdefault(part, {"shards": 0, "utterances": 0, "segments": 0})
         parts[part] = {
-            "shards": there["shards"] + 1,
-            "utterances": there["utterances"] + utterances,
-            "segments": there["segments"] + segments,
+            "shards": totals["shards"] + 1,
+            "utterances": totals["utterances"] + utterances,
+            "segments": totals["segments"] + segments,
         }
         if part == "train":
             count, mean, squares = summary["moments"]
