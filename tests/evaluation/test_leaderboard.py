@@ -24,9 +24,8 @@ from emofocus.metrics.statistics import compare, holm, intervals
 from emofocus.models import MODELS
 from emofocus.models.complexity import multiply_accumulates, network_cost, real_time_factor
 from emofocus.training.experiment import parameter_count
-from emofocus.training.predictions import measure_rows
+from emofocus.training.results import averages, measure_rows
 from emofocus.training.setup import recipe_of
-from emofocus.training.summary import averages
 from helpers.paths import RESULTS
 from helpers.runs import CLASSES, FOLDS, change, digest, write_result
 from helpers.speeds import slow_but

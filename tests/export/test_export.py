@@ -154,7 +154,7 @@ def test_recognizing_equals_training_sides_scores(ravdess: Path) -> None:
     """The light half and the training half read, cut, trim and average alike."""
     from emofocus.data.datasets import SegmentDataset
     from emofocus.data.feature_store import Speech
-    from emofocus.training.scoring import mean_logits, score
+    from emofocus.training.loop import mean_logits, score
 
     network, config = load_network(model_folder(None))
     shipped = Recognizer.from_pretrained()

@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from emofocus.splits.folds import Fold, Folds
-from emofocus.training.predictions import measure_rows
-from emofocus.training.summary import averages
+from emofocus.training.results import averages, measure_rows
 
 CLASSES = ["angry", "happy", "sad"]
 SPEAKERS = [f"{number:02d}" for number in range(1, 7)]

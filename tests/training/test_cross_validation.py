@@ -35,10 +35,9 @@ from emofocus.splits.protocols import make_folds
 from emofocus.training.cross_validation import cross_validate
 from emofocus.training.experiment import Experiment, refuse_leaks
 from emofocus.training.fabric import make_fabric
+from emofocus.training.loop import mean_logits, score
 from emofocus.training.options import FabricOptions
-from emofocus.training.predictions import measure_row_calibration, measure_rows
-from emofocus.training.scoring import mean_logits, score
-from emofocus.training.summary import Summary, averages, plain, read_summary
+from emofocus.training.results import Summary, averages, measure_row_calibration, measure_rows, plain, read_summary
 from helpers.paths import RESULTS
 from helpers.properties import cases
 from helpers.trees import iemocap_tree, some_turns

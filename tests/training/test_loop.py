@@ -21,8 +21,7 @@ from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.checkpoint import load_tensors, save_tensors
-from emofocus.training.loop import Epoch, Fitted, best_of, fit, learning_rate
-from emofocus.training.scoring import score
+from emofocus.training.loop import Epoch, Fitted, best_of, fit, learning_rate, score
 from helpers.speech import LABELS, speech_of
 
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=1e-3, time_reversal=0.5, label_smoothing=0.1, schedule="cosine")

@@ -30,7 +30,7 @@ from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch, fit
 from emofocus.training.options import FabricOptions
 from emofocus.training.refit import refitted
-from emofocus.training.summary import plain
+from emofocus.training.results import plain
 from helpers.speech import LABELS, speech_of
 
 RECIPE = Recipe(epochs=2, batch_size=16, network=NetworkSettings(dropout=0.0))

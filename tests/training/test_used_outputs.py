@@ -21,8 +21,8 @@ from emofocus.training.cross_validation import cross_validate
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
 from emofocus.training.options import ExperimentOptions, FabricOptions
+from emofocus.training.results import plain
 from emofocus.training.runs import train
-from emofocus.training.summary import plain
 from helpers.toy import TOY_RECIPE, Toy
 
 

@@ -19,8 +19,8 @@ from emofocus.training.cross_validation import FoldResult, cross_validate
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import make_fabric
 from emofocus.training.options import ExperimentOptions, FabricOptions
+from emofocus.training.results import Summary, print_summary
 from emofocus.training.setup import make_experiment
-from emofocus.training.summary import Summary, print_summary
 from emofocus.utils.atomic import replacing
 
 

@@ -20,8 +20,7 @@ from emofocus.training.cross_validation import run_fold
 from emofocus.training.experiment import Experiment
 from emofocus.training.fabric import ACCELERATORS, PRECISIONS, make_fabric
 from emofocus.training.options import FabricOptions
-from emofocus.training.predictions import PredictionRow
-from emofocus.training.summary import FoldEntry
+from emofocus.training.results import FoldEntry, PredictionRow
 from emofocus.utils.progress import use_plain_lines
 
 RETRIES = 5

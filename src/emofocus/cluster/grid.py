@@ -17,8 +17,8 @@ from emofocus.errors import ConfigError, EmofocusError
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
 from emofocus.training.options import FabricOptions, SourceOptions
+from emofocus.training.results import Summary
 from emofocus.training.setup import describe, find_source, recipe_of, with_embedding
-from emofocus.training.summary import Summary
 from emofocus.utils.progress import log_line
 
 Name = Annotated[str, Meta(min_length=1)]

@@ -17,8 +17,7 @@ from emofocus.errors import ConfigError
 from emofocus.evaluation.leaderboard import refuse_other_corpus
 from emofocus.evaluation.results import RunResult, read_run, utterance_of
 from emofocus.metrics.statistics import FIGURES, require_same
-from emofocus.training.predictions import PredictionRow, csv_text, measure_rows
-from emofocus.training.summary import averages
+from emofocus.training.results import PredictionRow, averages, csv_text, measure_rows
 from emofocus.utils.atomic import write_text
 from emofocus.utils.provenance import refuse_other_work
 from emofocus.version import __version__

@@ -15,7 +15,7 @@ from emofocus.errors import EmofocusError, one_of
 from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 from emofocus.splits.folds import PARTS, digest_of
-from emofocus.training.predictions import PredictionRow
+from emofocus.training.results import PredictionRow
 
 TOLERANCE = 1.5e-6
 """Largest difference of a figure that is written with six decimals."""

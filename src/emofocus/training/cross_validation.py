@@ -20,17 +20,19 @@ from emofocus.models.checkpoint import save_config
 from emofocus.splits.folds import Fold, write_folds
 from emofocus.training.distributed import by_first, first_of_machine
 from emofocus.training.experiment import Experiment, provenance, refuse_leaks
-from emofocus.training.loop import Epoch, Fitted, fit
-from emofocus.training.predictions import (
+from emofocus.training.loop import Epoch, Fitted, fit, mean_logits
+from emofocus.training.results import (
+    FoldEntry,
     PredictionRow,
+    Summary,
     csv_text,
     measure_row_calibration,
     measure_rows,
+    plain,
     prediction_rows,
+    read_summary,
     recalls,
 )
-from emofocus.training.scoring import mean_logits
-from emofocus.training.summary import FoldEntry, Summary, plain, read_summary
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import PROVENANCE, refuse_other_work, resumes, write_record

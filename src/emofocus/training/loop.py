@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -19,11 +20,14 @@ from emofocus.data.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
 from emofocus.models.checkpoint import load_tensors, save_tensors
+from emofocus.segments import softmax
 from emofocus.training.augmentation import augment
 from emofocus.training.cuda_graphs import LogitsOf, logits_of
-from emofocus.training.distributed import by_first, own_draws, rank_of, share_statistics
-from emofocus.training.scoring import score
+from emofocus.training.distributed import by_first, own_draws, rank_of, share_statistics, sum_of_all
 from emofocus.utils.progress import log_line, track
+
+EVALUATION_BATCH = 512
+"""Segments scored at a time."""
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
@@ -218,6 +222,34 @@ def _validate(network: SpeechNetwork, valid: ScoredPart, fabric: Fabric) -> tupl
     names = [str(index) for index in range(max(valid.labels.max(), predictions.max()) + 1)]
     metrics = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
     return metrics.wa, metrics.ua
+
+
+def score(network: SpeechNetwork, data: ScoredPart, fabric: Fabric | None = None) -> NDArray[np.float32]:
+    """Class probabilities of each utterance, softmax of its mean logits: (U, C). They are not calibrated."""
+    return softmax(mean_logits(network, data, fabric))
+
+
+@torch.inference_mode()
+def mean_logits(network: SpeechNetwork, data: ScoredPart, fabric: Fabric | None = None) -> NDArray[np.float32]:
+    """Mean of the logits of each utterance's active segments: (U, C).
+
+    The processes of ``fabric`` share the work, and all of them get all of it. The network is left in the mode
+    (training or evaluation) that it was in.
+    """
+    was_training = network.training
+    network.eval()
+    device = network.normalize.mean.device
+    sums: Tensor | None = None
+    counts = torch.zeros(len(data.labels))
+    for batch in data.batches(EVALUATION_BATCH, rank=rank_of(fabric)):
+        lengths = None if batch.lengths is None else batch.lengths.to(device)
+        logits = network(batch.features.to(device), lengths).logits.float().cpu()
+        sums = torch.zeros(len(data.labels), logits.shape[1]) if sums is None else sums
+        sums.index_add_(0, batch.utterances, logits)
+        counts.index_add_(0, batch.utterances, torch.ones(len(logits)))
+    network.train(was_training)
+    sums, counts = sum_of_all(fabric, sums), sum_of_all(fabric, counts)
+    return np.asarray((sums / counts[:, None]).numpy(), dtype=np.float32)
 
 
 def _to_device(batch: Batch, fabric: Fabric) -> Batch:

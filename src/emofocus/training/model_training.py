@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emofocus.export.to_onnx import export
-from emofocus.training.summary import with_defaults
+from emofocus.training.results import with_defaults
 from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import PROVENANCE, Record, read_record, resumes, write_record
 from emofocus.version import __version__

@@ -7,7 +7,7 @@ from typing import Any
 from emofocus.errors import ConfigError
 from emofocus.metrics.calibration import Calibration, Selection
 from emofocus.training.experiment import Experiment, ValidationChoice
-from emofocus.training.summary import plain, read_summary
+from emofocus.training.results import plain, read_summary
 from emofocus.utils.provenance import refuse_other_work
 
 

@@ -20,8 +20,8 @@ from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch
 from emofocus.training.model_training import ModelTraining
 from emofocus.training.options import ExperimentOptions, FabricOptions, SourceOptions
+from emofocus.training.results import print_summary
 from emofocus.training.setup import describe, find_source, make_experiment, recipe_of, with_embedding
-from emofocus.training.summary import print_summary
 from emofocus.utils.progress import log_line, use_plain_lines
 
 

@@ -17,8 +17,7 @@ from emofocus.evaluation.report import ResultError, read_results, write_report
 from emofocus.evaluation.report.entries import group_results
 from emofocus.evaluation.report.literature import TABLES
 from emofocus.models import MODELS
-from emofocus.training.predictions import measure_row_calibration
-from emofocus.training.summary import averages
+from emofocus.training.results import averages, measure_row_calibration
 from helpers.paths import ROOT
 from helpers.runs import CLASSES, SPEAKERS, change, digest, write_result
 

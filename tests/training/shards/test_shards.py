@@ -24,9 +24,8 @@ from emofocus.models import build
 from emofocus.splits.folds import Fold, Folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
-from emofocus.training.loop import fit
+from emofocus.training.loop import fit, mean_logits
 from emofocus.training.options import ExperimentOptions, FabricOptions
-from emofocus.training.scoring import mean_logits
 from emofocus.training.shards.format import Cut
 from emofocus.training.shards.reader import LabeledCut, Shards, shared, shuffled
 from emofocus.training.shards.training import train as train_from_shards

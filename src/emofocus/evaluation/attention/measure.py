@@ -25,7 +25,7 @@ from emofocus.models import MODELS, SpeechNetwork
 from emofocus.models.checkpoint import load_network
 from emofocus.recognition.explanation.explainer import frame_amplitude, over_time, peaks_of, received
 from emofocus.splits.folds import Fold
-from emofocus.training.predictions import csv_text, identity
+from emofocus.training.results import csv_text, identity
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import track
 from emofocus.utils.provenance import refuse_other_work

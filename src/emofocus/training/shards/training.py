@@ -16,10 +16,9 @@ from emofocus.models.checkpoint import save_config
 from emofocus.training.distributed import by_first
 from emofocus.training.experiment import SELECTION
 from emofocus.training.fabric import make_fabric
-from emofocus.training.loop import Epoch, Fitted, fit
+from emofocus.training.loop import Epoch, Fitted, fit, mean_logits
 from emofocus.training.model_training import ModelTraining
 from emofocus.training.options import ExperimentOptions, FabricOptions
-from emofocus.training.scoring import mean_logits
 from emofocus.training.setup import make_experiment, recipe_of, with_embedding
 from emofocus.utils.progress import log_line
 from emofocus.version import __version__
