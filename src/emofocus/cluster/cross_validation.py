@@ -15,8 +15,8 @@ from emofocus.cluster.fold_task import RETRIES, FoldOutcome, FoldTask, NodeFeatu
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import ConfigError, EmofocusError
-from emofocus.training.cross_validation import FoldResult, cross_validate
-from emofocus.training.experiment import Experiment
+from emofocus.training.cross_validation import cross_validate
+from emofocus.training.experiment import Experiment, FoldResult
 from emofocus.training.fabric import make_fabric
 from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.results import Summary, print_summary

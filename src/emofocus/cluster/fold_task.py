@@ -16,8 +16,7 @@ from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech, Speech
 from emofocus.data.speaker_embeddings import with_embeddings
 from emofocus.errors import ConfigError, one_of
-from emofocus.training.cross_validation import run_fold
-from emofocus.training.experiment import Experiment
+from emofocus.training.experiment import Experiment, run_fold
 from emofocus.training.fabric import ACCELERATORS, PRECISIONS, make_fabric
 from emofocus.training.options import FabricOptions
 from emofocus.training.results import FoldEntry, PredictionRow

@@ -1,37 +1,61 @@
-"""All that a result depends on: corpus, model, recipe, folds and seed."""
+"""An experiment, which is all that a result depends on, and the training and test of one of its folds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
+from lightning_fabric import Fabric
 
 from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
-from emofocus.data.feature_store import SpeechSource, hash_of
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech, SpeechSource, hash_of
 from emofocus.errors import SplitError
 from emofocus.metrics.calibration import Calibration
-from emofocus.models import build
+from emofocus.models import SpeechNetwork, build
 from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds
+from emofocus.training.loop import Epoch, Fitted, fit, fit_calibrated, mean_logits, save_trained
+from emofocus.training.results import (
+    FoldEntry,
+    PredictionRow,
+    measure_row_calibration,
+    measure_rows,
+    plain,
+    prediction_rows,
+    recalls,
+)
 from emofocus.utils.progress import log_line
+from emofocus.version import __version__
 
-SELECTION = "best validation UA; test scored once"
+FoldResult = tuple[FoldEntry, list[PredictionRow]]
+"""A fold's entry in `summary.json`, and its lines of `predictions.csv`."""
+
+SELECTION_BY_VALIDATION = "best validation UA"
+"""How weights are chosen where no test part is scored."""
+
+SELECTION = f"{SELECTION_BY_VALIDATION}; test scored once"
+"""How weights are chosen, and how often the test part is scored."""
 
 SELECTION_OF_REFIT = (
     "number of epochs and calibration by validation, in a run before; then trained anew, on the validation part too; "
     "test scored once"
 )
+"""The same where an earlier run chose the length of training."""
 
 
 class ValidationChoice(NamedTuple):
-    """What the validation part of a fold has settled.
+    """The choices that an earlier run made by the validation part of a fold.
 
     Attributes:
         epochs: Length of training.
-        calibration: Fitted to it.
+        calibration: Calibration fitted to the validation part.
     """
 
     epochs: int
@@ -40,10 +64,17 @@ class ValidationChoice(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a result depends on, beside the machine's arithmetic.
+    """All that a result depends on, apart from the machine's arithmetic.
 
     Attributes:
-        settled: Of each fold, in a run before: validation parts then have nothing left to say, and are trained on.
+        corpus: The corpus.
+        model: Name of the network.
+        recipe_name: Short name of the recipe.
+        recipe: The recipe.
+        folds: The folds.
+        seed: Seed of weights, order, augmentation and dropout.
+        validation_choices: Choices of an earlier run for each fold; empty where each fold validates for itself. With
+            them, validation parts are trained on.
     """
 
     corpus: Corpus
@@ -61,22 +92,27 @@ class Experiment:
 
     @property
     def selection(self) -> str:
-        """What chose the weights that are tested."""
+        """How the weights that are tested were chosen."""
         return SELECTION_OF_REFIT if self.validation_choices else SELECTION
 
     def fold(self, number: int) -> Fold:
-        """What is trained, validated and tested on."""
+        """Positions of the utterances on which a fold is trained, validated and tested."""
         fold = self.folds[number]
         return Fold.of([*fold.train, *fold.valid], (), fold.test) if self.validation_choices else fold
 
     def config(self) -> ModelConfig:
-        """What the model directory of a fold says, before there are figures."""
+        """Config of a fold's model directory, without figures."""
         return self.recipe.config(self.model, self.corpus.classes, self.corpus.license)
 
     @cached_property
-    def parameters(self) -> int:
-        """Learned numbers of the network, counted once, without making them."""
-        return parameter_count(self.config())
+    def network(self) -> SpeechNetwork:
+        """The untrained network, drawn from the seed once; each fold trains a copy of it."""
+        torch.manual_seed(self.seed)
+        return build(self.config())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fields alone: another process draws the network again."""
+        return {name: value for name, value in vars(self).items() if name != "network"}
 
     def identity(self) -> dict[str, Any]:
         """The head of `summary.json`."""
@@ -88,7 +124,7 @@ class Experiment:
             "model": self.model,
             "recipe": self.recipe_name,
             "recipe_settings": to_plain(self.recipe),
-            "parameters": self.parameters,
+            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "protocol": {
                 "name": self.protocol,
                 "note": self.folds.note,
@@ -123,16 +159,20 @@ def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> 
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Learned numbers of the network that a config describes."""
+    """Number of learned values of the network that a config describes, counted without allocating them."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(config).parameters())
 
 
 def refuse_leaks(experiment: Experiment, fingerprints: Sequence[AudioFingerprint] | None) -> Audit:
-    """Audit the folds of an experiment, by what is known of its utterances and, unless it is None, by how they sound.
+    """Audit the folds of an experiment.
+
+    Args:
+        experiment: Experiment whose folds are audited by its corpus' table.
+        fingerprints: Fingerprint of each utterance (U,), which finds copies of recordings; None to leave that out.
 
     Raises:
-        SplitError: They leak, and their protocol does not say so by its name.
+        SplitError: The folds leak, and their protocol is not ``random``.
     """
     audited = audit(experiment.corpus.table, experiment.folds, fingerprints)
     if audited.passed:
@@ -146,3 +186,101 @@ def refuse_leaks(experiment: Experiment, fingerprints: Sequence[AudioFingerprint
         )
     log_line(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {audited.summary()}")
     return audited
+
+
+def run_fold(
+    experiment: Experiment,
+    number: int,
+    speech: Sequence[Sequence[Speech]],
+    folder: Path,
+    fabric: Fabric,
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> FoldResult:
+    """Train on a fold, calibrate on its validation part, then score its test part once.
+
+    Where an earlier run has chosen length and calibration, the validation part is trained on as well.
+
+    Args:
+        experiment: The experiment.
+        number: Number of the fold.
+        speech: Features at each speed, as `SpeechSource.speech` returns them. Validation and test use the first.
+        folder: Folder that then holds the network as a model directory without its ONNX file.
+        fabric: Device, precision and processes.
+        after_epoch: Function that `fit` calls after each epoch.
+
+    Returns:
+        The fold's entry in `summary.json`, and its lines of `predictions.csv`.
+    """
+    labels, recipe, fold = experiment.corpus.labels(), experiment.recipe, experiment.fold(number)
+    original, *altered = speech
+    train = SegmentDataset(original, labels, recipe.segment, fold.train, variants=altered)
+    test = SegmentDataset(original, labels, recipe.segment, fold.test)
+    network = deepcopy(experiment.network)
+    network.load_pretrained()
+    title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
+    if experiment.validation_choices:
+        epochs, calibration = experiment.validation_choices[number]
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
+        fitted = fit(network, train, None, recipe, experiment.seed, folder, fabric, title, after_epoch)
+    else:
+        valid = SegmentDataset(original, labels, recipe.segment, fold.valid)
+        fitted, calibration = fit_calibrated(
+            network, train, valid, recipe, experiment.seed, folder, fabric, title, after_epoch
+        )
+    logits = mean_logits(network, test, fabric)
+    rows = prediction_rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
+    classes = experiment.corpus.classes
+    metrics, calibrated = measure_rows(rows, classes), measure_row_calibration(rows, classes, *calibration[:2])
+    log_line(
+        f"{title}: test WA {metrics.wa:.2%}, UA {metrics.ua:.2%} (epoch {fitted.best_epoch}); temperature "
+        f"{calibration.temperature:.2f}: calibration error {calibrated.ece_before:.2%} → {calibrated.ece:.2%}"
+    )
+    figures = metrics._asdict() | calibrated._asdict()
+    entry = _fold_entry(number, fold, fitted, calibration, figures, str(fabric._precision.precision))
+    if fabric.is_global_zero:
+        save_trained(folder, experiment.config(), calibration, _origin(experiment, entry, rows))
+    return entry, rows
+
+
+def _fold_entry(
+    number: int,
+    fold: Fold,
+    fitted: Fitted,
+    calibration: Calibration,
+    figures: dict[str, float | None],
+    precision: str,
+) -> FoldEntry:
+    valid = {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
+    rounded: dict[str, Any] = {
+        name: None if value is None else round(value, 6) for name, value in (figures | valid).items()
+    }
+    return FoldEntry(
+        fold=number,
+        train=len(fold.train),
+        valid=len(fold.valid),
+        test=len(fold.test),
+        best_epoch=fitted.best_epoch,
+        seconds=None if fitted.seconds is None else round(fitted.seconds, 1),
+        temperature=calibration.temperature,
+        threshold=calibration.threshold,
+        energy=calibration.energy,
+        version=__version__,
+        history=[[value and round(value, 5) for value in item.figures] for item in fitted.history],
+        precision=precision,
+        **rounded,
+    )
+
+
+def _origin(experiment: Experiment, entry: FoldEntry, rows: Sequence[PredictionRow]) -> dict[str, Any]:
+    """The record of its training that a fold's model directory holds."""
+    omitted = ("temperature", "threshold", "energy", "history", "seconds")
+    return {name: value for name, value in plain(entry).items() if name not in omitted} | {
+        "corpus": experiment.corpus.name,
+        "recipe": experiment.recipe_name,
+        "protocol": experiment.protocol,
+        "note": experiment.folds.note,
+        "selection": experiment.selection,
+        "seed": experiment.seed,
+        "test_speakers": sorted({row["speaker"] for row in rows}),
+        "test_recalls": recalls(rows, experiment.corpus.classes),
+    }

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import msgspec
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from emofocus.config import Recipe
+from emofocus.config import ModelConfig, Recipe
 from emofocus.data.datasets import Batch, ScoredPart, TrainingPart
+from emofocus.metrics.calibration import Calibration, calibrate
 from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
-from emofocus.models.checkpoint import load_tensors, save_tensors
+from emofocus.models.checkpoint import load_tensors, save_config, save_tensors
 from emofocus.segments import softmax
 from emofocus.training.augmentation import augment
 from emofocus.training.cuda_graphs import LogitsOf, logits_of
@@ -141,6 +143,29 @@ def fit(
             after_epoch(figures)
     network.load_state_dict(by_first(fabric, lambda: load_tensors(folder / "model.safetensors"))[0])
     return Fitted(best_of(run.history).epoch, tuple(run.history))
+
+
+def fit_calibrated(
+    network: SpeechNetwork,
+    train: TrainingPart,
+    valid: ScoredPart,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    fabric: Fabric,
+    title: str,
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[Fitted, Calibration]:
+    """Train a network (`fit`), then fit its calibration to the validation part."""
+    fitted = fit(network, train, valid, recipe, seed, folder, fabric, title, after_epoch)
+    return fitted, calibrate(mean_logits(network, valid, fabric), valid.labels)
+
+
+def save_trained(folder: Path, config: ModelConfig, calibration: Calibration, origin: dict[str, Any]) -> None:
+    """Write `config.json` of a trained network, with its calibration and the record of its training."""
+    temperature, threshold, energy, _ = calibration
+    values: dict[str, Any] = {"temperature": temperature, "threshold": threshold, "energy": energy}
+    save_config(folder, msgspec.structs.replace(config, training=origin, **values))
 
 
 def best_of(history: list[Epoch]) -> Epoch:

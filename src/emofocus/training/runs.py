@@ -13,9 +13,9 @@ from emofocus.data.feature_file import write_features
 from emofocus.data.feature_store import SpeechSource
 from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError, one_of
-from emofocus.training.cross_validation import FoldResult, FoldRunner, cross_validate, run_fold
+from emofocus.training.cross_validation import FoldRunner, cross_validate
 from emofocus.training.distributed import by_first, first_of_machine, processes
-from emofocus.training.experiment import Experiment, provenance, refuse_leaks
+from emofocus.training.experiment import Experiment, FoldResult, provenance, refuse_leaks, run_fold
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch
 from emofocus.training.model_training import ModelTraining

@@ -1,22 +1,19 @@
-"""What `emofocus shards` and `emofocus train --shards` do."""
+"""The commands `emofocus shards` and `emofocus train --shards`."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from emofocus.config import to_plain
 from emofocus.data.cache import format_size, parse_size
 from emofocus.errors import ConfigError, MissingExtraError, one_of
-from emofocus.metrics.calibration import calibrate
 from emofocus.models import build
-from emofocus.models.checkpoint import save_config
 from emofocus.training.distributed import by_first
-from emofocus.training.experiment import SELECTION
+from emofocus.training.experiment import SELECTION_BY_VALIDATION
 from emofocus.training.fabric import make_fabric
-from emofocus.training.loop import Epoch, Fitted, fit, mean_logits
+from emofocus.training.loop import Epoch, Fitted, fit_calibrated, save_trained
 from emofocus.training.model_training import ModelTraining
 from emofocus.training.options import ExperimentOptions, FabricOptions
 from emofocus.training.setup import make_experiment, recipe_of, with_embedding
@@ -89,22 +86,21 @@ def train(
     )
     config = settings.config(model, tuple(opened.index["classes"]), opened.index["license"])
     torch.manual_seed(seed)
-    network, work = build(config), training.work
+    network = build(config)
     network.load_pretrained()
     title = f"{opened.index['corpus']} {opened.index['protocol']['name']} fold {opened.index['protocol']['fold']}"
-    fitted = fit(network, train_part, valid, settings, seed, work, fabric, title, after_epoch)
-    calibration = calibrate(mean_logits(network, valid, fabric), valid.labels)
+    fitted, calibration = fit_calibrated(
+        network, train_part, valid, settings, seed, training.work, fabric, title, after_epoch
+    )
     if fabric.is_global_zero:
-        origin = _provenance(opened, fitted) | {"recipe": name, "seed": seed, "precision": device.precision}
+        origin = _origin(opened, fitted) | {"recipe": name, "seed": seed, "precision": device.precision}
         origin |= {"valid_coverage": calibration.valid.coverage, "valid_selective_wa": calibration.valid.accuracy}
-        values: dict[str, float | None] = {"temperature": calibration.temperature, "threshold": calibration.threshold}
-        values["energy"] = calibration.energy
-        save_config(work, msgspec.structs.replace(config, training=origin, **values))
+        save_trained(training.work, config, calibration, origin)
         training.finish()
 
 
-def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:
-    """What the model directory says of where it comes from. Its test part was scored by nobody."""
+def _origin(shards: Shards, fitted: Fitted) -> dict[str, Any]:
+    """The record of its training that the model directory holds. The test part was not scored."""
     index, best = shards.index, fitted.history[fitted.best_epoch - 1]
     return {
         "corpus": index["corpus"],
@@ -112,7 +108,7 @@ def _provenance(shards: Shards, fitted: Fitted) -> dict[str, Any]:
         "note": index["protocol"]["note"],
         "fold": index["protocol"]["fold"],
         "digest": index["protocol"]["digest"],
-        "selection": SELECTION.partition(";")[0],
+        "selection": SELECTION_BY_VALIDATION,
         "folds_seed": index["seed"],
         "test": index["protocol"]["test"],
         "train": index["parts"]["train"]["utterances"],
