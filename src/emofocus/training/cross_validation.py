@@ -1,4 +1,4 @@
-"""Cross-validation: train and calibrate on each fold, score its test part once, write down all that recomputes it."""
+"""Cross-validation: every fold of an experiment is trained and tested, and the results are written after each."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ from emofocus.utils.provenance import PROVENANCE, refuse_other_work, resumes, wr
 from emofocus.version import __version__
 
 FoldRunner = Callable[[Sequence[int]], Iterable[FoldResult]]
-"""Numbers of folds → the result of each, in the order in which they are finished."""
+"""Numbers of folds → their results, in the order in which the folds finish."""
 
 
 def cross_validate(
@@ -38,20 +38,18 @@ def cross_validate(
     runner: FoldRunner | None = None,
     precision: str = "32-true",
 ) -> Summary:
-    """Audit the folds, train and test every one; write what recomputes it.
+    """Audit the folds of an experiment, then train and test each of them.
 
-    That is `summary.json`, `predictions.csv`, `folds.json` and `audit.json`, below ``out``.
-
-    Both results are rewritten after each fold. When ``out`` holds finished folds of the same experiment already,
-    they are kept, and an unfinished one goes on from its last epoch.
+    Files written below ``out``: `folds.json` and `audit.json` before training, `summary.json` and `predictions.csv`
+    after each fold. Finished folds of the same experiment are kept, and an unfinished one goes on from its last epoch.
 
     Args:
-        experiment: What to run.
-        out: Where results go.
+        experiment: The experiment.
+        out: Folder of results.
         fabric: Device, precision and processes.
-        source: Where the corpus' features come from.
-        runner: Runs folds some other way than one after the other in this process.
-        precision: Arithmetic in which folds are trained.
+        source: Source of the corpus' features.
+        runner: Function that trains folds; one after the other in this process by default.
+        precision: Arithmetic of training, as it is recorded.
 
     Returns:
         The summary.
@@ -60,7 +58,9 @@ def cross_validate(
         ConfigError: ``out`` holds another experiment.
         SplitError: The folds leak.
     """
-    summary, rows = by_first(fabric, lambda: _resume(out, experiment, provenance(experiment, source, precision)))
+    summary, rows = by_first(
+        fabric, lambda: _resume(out, experiment.identity(), provenance(experiment, source, precision))
+    )
     todo = [number for number in range(len(experiment.folds)) if number not in summary.numbers]
     if not todo:
         return summary
@@ -86,21 +86,33 @@ def cross_validate(
     return summary
 
 
-def _resume(out: Path, experiment: Experiment, record: dict[str, object]) -> tuple[Summary, list[PredictionRow]]:
-    """What earlier runs of the same experiment finished.
+def _resume(out: Path, identity: dict[str, object], record: dict[str, object]) -> tuple[Summary, list[PredictionRow]]:
+    """Read the results of earlier runs of the same experiment, or write a summary without folds.
 
-    A run of an older version has no record of its recordings: its summary alone must agree, and it gets one.
+    A run of an older version has no record of its recordings. Its summary alone is compared, and it gets a record.
+
+    Args:
+        out: Folder of results.
+        identity: The experiment's identity.
+        record: The experiment's provenance.
+
+    Returns:
+        The summary, and the lines of `predictions.csv` of its folds.
+
+    Raises:
+        ConfigError: ``out`` holds another experiment.
+        SplitError: Predictions of finished folds are missing.
     """
     path, summary = out / "summary.json", None
     if path.exists():
         summary = read_summary(path)
-        refuse_other_work(out, plain(summary), experiment.identity())
+        refuse_other_work(out, plain(summary), identity)
     if summary and not (out / PROVENANCE).exists():
         log_line(f"{out}: folds of an older version, which did not note its recordings, are kept")
         write_record(out / PROVENANCE, record)
     resumes(out, out / PROVENANCE, record, occupied=bool(summary) or any(out.glob("fold-*/*.safetensors")))
     if summary is None:
-        summary = parse(Summary, experiment.identity() | {"version": __version__}, str(path))
+        summary = parse(Summary, identity | {"version": __version__}, str(path))
         summary.write(path)
         return summary, []
     done = {str(number) for number in summary.numbers}
