@@ -17,16 +17,16 @@ Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 RECIPES = Path(__file__).parent / "recipes"
-"""Those that ship with the package."""
+"""Folder of the recipes that ship with the package."""
 
 ENCODERS = ("whisper", "wav2vec2", "hubert", "wavlm")
-"""Features that a pretrained network makes."""
+"""Names of the features that a pretrained encoder makes."""
 
 ENCODER_HOP = 160
 """Samples from one analysis window of an encoder's log-mels to the next; windows are centred at multiples."""
 
 PITCH_WINDOW = 1024
-"""Samples that prosody hears, whatever the window of the other features: four periods of the lowest voice."""
+"""Samples of the window of prosody, four periods of the lowest voice, for any window of the other features."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,12 +34,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class EncoderSettings(Settings, frozen=True, kw_only=True):
-    """A pretrained encoder: its shape, and which weights it had.
+    """A pretrained encoder: its shape, and the hash of its weights.
 
     Attributes:
-        source: Its name on the Hugging Face Hub, or that of the folder that it was read from.
+        source: Name on the Hugging Face Hub, or name of the folder.
         digest: Hash of the weights that are used.
-        config: What its `config.json` says of its shape.
+        config: Entries of its `config.json` that define its shape.
     """
 
     source: str
@@ -48,7 +48,7 @@ class EncoderSettings(Settings, frozen=True, kw_only=True):
 
 
 class FeatureSettings(Settings, frozen=True, kw_only=True):
-    """How a waveform becomes frames (PAPER: 25 ms Hann window, 10 ms hop, 40 MFCCs).
+    """Settings of the features of a frame (PAPER: 25 ms Hann window, 10 ms hop, 40 MFCCs).
 
     A pretrained encoder has its own window; ``hop`` is then a multiple of its step, whose frames are averaged.
 
@@ -61,9 +61,9 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         pitch_bins: Bins of a pitchgram appended, 16 an octave from 60 Hz; 0 for none.
         remove_offset: Whether each frame's mean, weighted by its window, is subtracted before anything else, so that a
             DC offset of the recording changes no feature. Models that do not say so were trained without it.
-        encoder: For features of `ENCODERS`: a name on the Hugging Face Hub or a folder, or what was found there.
-        layers: For these: how many of the encoder's layers are used.
-        taps: For these: numbers of the layers whose outputs a frame holds, the last one's alone by default.
+        encoder: Encoder of features in `ENCODERS`: a name on the Hugging Face Hub, a folder, or settings.
+        layers: Number of the encoder's layers that are used.
+        taps: Numbers of the encoder's layers whose outputs a frame holds; the last one by default.
     """
 
     name: Literal["mfcc", "log-mel", "waveform", "whisper", "wav2vec2", "hubert", "wavlm"] = "mfcc"
@@ -83,7 +83,7 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def pretrained(self) -> bool:
-        """Whether an encoder makes them."""
+        """True for features that a pretrained encoder makes."""
         return self.name in ENCODERS
 
     @property
@@ -106,7 +106,7 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
 
 
 class SegmentSettings(Settings, frozen=True, kw_only=True):
-    """How frames become segments (PAPER: 0.5 s every 0.1 s), and which of them hold speech.
+    """Length and hop of segments (PAPER: 0.5 s every 0.1 s), and the level of silence.
 
     Attributes:
         frames: Frames of a segment.
@@ -120,7 +120,7 @@ class SegmentSettings(Settings, frozen=True, kw_only=True):
 
 
 class NetworkSettings(Settings, frozen=True, kw_only=True):
-    """What the networks leave to choose.
+    """Settings of a network.
 
     Attributes:
         adapter_rank: Rank of the adapters with which networks on a pretrained encoder fine-tune its layers behind the
@@ -136,7 +136,7 @@ class EmbeddingSettings(Settings, frozen=True, kw_only=True):
     """A vector that describes who speaks, with which each frame ends (`emofocus.data.speaker_embeddings`).
 
     Attributes:
-        size: Its numbers, D.
+        size: Length D of the vector.
         source: ``manifest``, for files that a manifest names, or ``onnx`` and the hash of the extractor's file.
     """
 
@@ -148,11 +148,11 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     """`config.json` of a model directory: all that is needed to rebuild and to run the model.
 
     Attributes:
-        embedding: What the features of a frame end with, for models that are told who speaks.
+        embedding: Speaker embedding with which each frame ends, for models that take one.
         temperature: Divides logits before the softmax, which calibrates probabilities; 1 when none was fitted.
         threshold: Top probability from which on an answer counts as confident; 0 when none was chosen.
-        energy: An utterance with less of it is unlike the training data; None when nobody measured it.
-        training: Where it comes from: corpus, protocol, recipe, seed, figures.
+        energy: Energy below which an utterance is unlike the training data; None if it was not measured.
+        training: Record of the training: corpus, protocol, recipe, seed, figures.
     """
 
     format: Literal["emofocus/1"] = "emofocus/1"
@@ -192,25 +192,25 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
 
 
 class Recipe(Settings, frozen=True, kw_only=True):
-    """How a model is trained. Defaults are the paper's (section 4.1), where it says.
+    """Settings of a training. Defaults are those of the paper (section 4.1), where it gives them.
 
     Attributes:
-        epochs: How many at most.
-        patience: Epochs without a better validation UA after which training ends; 0 for all epochs, come what may.
+        epochs: Largest number of epochs.
+        patience: Epochs without a better validation UA after which training ends; 0 always trains all epochs.
         batch_size: Segments of a step.
         warmup: Share of all steps in which the learning rate rises linearly.
         time_reversal: Share of training segments played backwards.
-        speeds: Further speeds (and pitches) at which training speech is heard, such as 0.9 and 1.1.
-        copies: Further ways in which training speech is heard, computed once.
+        speeds: Additional speeds (and pitches) of training speech, such as 0.9 and 1.1.
+        copies: Alterations of which training speech has an additional copy, computed once.
         gain_db: Largest change of a training segment's loudness, up or down.
         mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
         mask_coefficients: The same for neighboring features.
         masks: Stretches of each kind that are hidden.
         mixup: Parameter α of the Beta distribution by which training segments are mixed in pairs; 0 mixes none.
-        gradient_norm: What the norm of all gradients together is cut down to; 0 for no limit.
+        gradient_norm: Limit of the norm of all gradients together; 0 for none.
         weight_average: Decay, a step, of the moving average of the weights that is validated and kept, less in the
             first steps; 0 for the weights themselves.
-        embedding: What the features of a frame end with, for models that are told who speaks.
+        embedding: Speaker embedding with which each frame ends, for models that take one.
     """
 
     description: str = ""
@@ -238,7 +238,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     embedding: EmbeddingSettings | None = None
 
     def config(self, model: str, labels: tuple[str, ...], license: str = "unknown") -> ModelConfig:
-        """What the model directory of a network that is trained like this says, before there are figures."""
+        """Config of a network that is trained by this recipe, without figures."""
         held = {name: getattr(self, name) for name in ("features", "segment", "network", "embedding")}
         return ModelConfig.of(model, labels, license=license, **held)
 
@@ -259,7 +259,7 @@ def parse(kind: type[AnySettings], values: Any, source: str) -> AnySettings:
 
 
 def _valid_keys(kind: type[msgspec.Struct], message: str) -> str:
-    """The names that would have been right, when a name was wrong."""
+    """The valid keys, in parentheses, if the message is about an unknown key."""
     if "unknown field" not in message:
         return ""
     path = message.partition("at `$.")[2].rstrip("`")
@@ -301,7 +301,7 @@ def load_model_config(path: Path) -> ModelConfig:
 
 
 def recipe_names() -> list[str]:
-    """Recipes that ship with the package."""
+    """Names of the recipes that ship with the package."""
     return sorted(file.stem for file in RECIPES.glob("*.yaml"))
 
 

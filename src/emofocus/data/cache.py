@@ -1,7 +1,7 @@
-"""What is costly to compute, kept on disk: one memory-mapped LMDB file, keyed by content.
+"""Cache of features and other costly results: one memory-mapped LMDB file, keyed by content.
 
-Transactions make it safe to interrupt, and to fill from several processes at once. When it would grow past its
-limit, what was not used for longest makes room.
+Transactions make it safe to interrupt, and to fill from several processes at once. At its limit, the entries that were
+not used for longest are dropped.
 """
 
 import os
@@ -15,7 +15,7 @@ from emofocus.errors import ConfigError
 from emofocus.utils.folders import cache_folder
 
 DEFAULT_LIMIT = "20GB"
-"""Largest size of the cache; ``$EMOFOCUS_CACHE_LIMIT`` says otherwise."""
+"""Default largest size of the cache, which ``$EMOFOCUS_CACHE_LIMIT`` replaces."""
 
 ADDRESS_SPACE = 1 << 38
 """Bytes that the map may span (256 GiB); the file grows only with what is in it."""
@@ -40,7 +40,7 @@ class Cache:
     """Bytes by key.
 
     Args:
-        folder: Where it is; `default_folder` by default.
+        folder: Folder of the cache; `default_folder` by default.
         limit: Largest size in bytes; ``$EMOFOCUS_CACHE_LIMIT`` or 20 GB by default.
 
     Raises:
@@ -64,7 +64,7 @@ class Cache:
             raise ConfigError(f"{self.folder}: this cache cannot be opened ({error})") from error
 
     def missing(self, keys: Sequence[str]) -> list[int]:
-        """Positions of the keys that are not there; those that are count as used now."""
+        """Positions of the keys without an entry; the others count as used now."""
         names = [key.encode() for key in keys]
         with self._environment.begin(db=self._entries) as transaction, transaction.cursor() as cursor:
             absent = [position for position, name in enumerate(names) if not cursor.set_key(name)]
@@ -73,7 +73,7 @@ class Cache:
         return absent
 
     def read(self, key: str) -> bytes | None:
-        """Copy of an entry, or None when it is not there."""
+        """Copy of an entry, or None if the key has none."""
         with self._environment.begin(db=self._entries) as transaction:
             value: bytes | None = transaction.get(key.encode())
             return value
@@ -82,7 +82,7 @@ class Cache:
         """Add entries, all or none of them.
 
         Raises:
-            ConfigError: They do not fit, even when everything else goes.
+            ConfigError: The entries exceed the limit even without all others.
         """
         self._make_room(sum(len(value) for _, value in items))
         with self._environment.begin(write=True) as transaction:
@@ -91,7 +91,7 @@ class Cache:
         self._touch(key.encode() for key, _ in items)
 
     def usage(self) -> Usage:
-        """How full it is."""
+        """Sizes and age of the entries."""
         with self._environment.begin() as transaction:
             entries = transaction.stat(self._entries)["entries"]
             used = self._bytes_used(transaction)

@@ -1,4 +1,4 @@
-"""Features → segments → batches."""
+"""Segments of utterances' features, and batches of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from emofocus.errors import ConfigError
 from emofocus.segments import active_segments
 
 RESIDENT_BYTES = 4 << 30
-"""Features of a part that are held in memory; of larger parts, batches are read from the cache."""
+"""Most bytes of a part's features that are held in memory; batches of larger parts are read from the cache."""
 
 NUMBERS_AT_ONCE = 1 << 24
 """Feature values held at a time while statistics are taken."""
@@ -34,7 +34,12 @@ class Batch(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """Which one a process is of those that train together."""
+    """Number of a process among those that train together.
+
+    Attributes:
+        number: Number of the process, from 0.
+        of: Number of processes.
+    """
 
     number: int = 0
     of: int = 1
@@ -44,12 +49,12 @@ ALONE = Rank()
 
 
 class Step(NamedTuple):
-    """What one process sees of one step.
+    """One step of training in one process.
 
     Attributes:
-        batch: Segments that it sees.
-        own: Those of them that it learns from.
-        segments: What all processes together learn from.
+        batch: Segments that the process alters and mixes.
+        learned: Rows of the batch from which the process learns.
+        segments: Number of segments from which all processes together learn.
     """
 
     batch: Batch
@@ -74,7 +79,7 @@ class Pass:
 
 
 class TrainingPart(Protocol):
-    """What training goes through, from memory or from shards."""
+    """A training part, from memory or from shards."""
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (F,) of each feature over all segments' frames."""
@@ -91,7 +96,7 @@ class TrainingPart(Protocol):
 
 
 class ScoredPart(Protocol):
-    """What is scored: validation and test parts."""
+    """A validation or test part."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -179,14 +184,14 @@ class SegmentDataset:
         )
 
     def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
-        """See `TrainingPart`; what is left over behind the last full step sits out this epoch.
+        """All segments once, in steps (`TrainingPart.epoch`). The rest behind the last full step is left out.
 
         Every process sees all segments of a step and alters them alike, so that a step is the same for any number of
         processes, down to the pairs of mixup. From memory that is cheap.
         """
         self.draw(generator)
         order = generator.permutation(len(self))
-        starts = range(0, max(1, len(self) // size) * size, size)  # without a full one, there is one of what there is
+        starts = range(0, max(1, len(self) // size) * size, size)  # one smaller step if there is no full one
         refuse_idle(min(size, len(self)), rank)
         learned = slice(rank.number, None, rank.of)
         chosen = (order[start : start + size] for start in starts)

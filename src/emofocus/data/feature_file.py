@@ -49,17 +49,17 @@ class HeldSpeech(Sequence[Speech]):
 
 
 class FeaturesFile:
-    """What `write_features` wrote.
+    """A file of features, as `write_features` writes it.
 
     Args:
         path: The file.
 
     Attributes:
         corpus: The corpus, whose root is not known.
-        embedding: What each frame ends with, if it ends with its utterance's embedding.
+        embedding: Settings of the embedding with which each frame ends, if it has one.
 
     Raises:
-        CorpusError: No such file, or one that is damaged or something else.
+        CorpusError: The file is missing, damaged or not a file of features.
     """
 
     def __init__(self, path: Path) -> None:
@@ -155,7 +155,7 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
 
 
 def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str]:
-    """What a file of features says of itself; files of other features say something else."""
+    """Metadata of a file of features, which differ between files of different features."""
     corpus = source.corpus
     head = {
         "name": corpus.name,
@@ -173,10 +173,10 @@ def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str
 
 
 def _refuse_other_features(path: Path, metadata: dict[str, str]) -> None:
-    """Refuse a file that holds something else than these features.
+    """Refuse to replace a file that holds anything but these features.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: The file holds other features or no features.
     """
     try:
         with safe_open(path, framework="pt") as file:

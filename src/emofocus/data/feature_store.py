@@ -1,4 +1,4 @@
-"""Utterances → features, once, in the cache."""
+"""Features of utterances, computed once and kept in the cache."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ Entries = Callable[[int, audio.Waveform], list[tuple[str, bytes]]]
 """An utterance's position and samples → what is kept of it, by key."""
 
 COMMIT_EVERY = 64
-"""Utterances computed between two transactions: what an interruption can cost."""
+"""Utterances computed between two transactions, which is the most that an interruption can lose."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class SpeechStore(Sequence[Speech]):
     """Features of a corpus' utterances, read from the cache when they are looked at.
 
     Args:
-        corpus: Whose utterances.
-        settings: Which features.
-        cache: Where they are kept.
-        speed: How much faster, and higher, the speech is played.
+        corpus: Corpus of the utterances.
+        settings: Settings of the features.
+        cache: Cache of the features.
+        speed: Factor by which the speech is played faster and higher.
         contents: The utterances' `content_keys`, if they are known.
-        passing: Compute what is not in the cache each time, and do not keep it there: for corpora that no disk holds.
-        copy: Name of what is done to the speech, in `COPIES`.
+        passing: Compute missing features at each access and do not cache them, for corpora larger than the disk.
+        copy: Name in `COPIES` of an alteration of the speech.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SpeechStore(Sequence[Speech]):
         return _unpacked(value, self._half)
 
     def fill(self) -> None:
-        """Compute what is not in the cache.
+        """Compute the features that are not in the cache.
 
         Raises:
             AudioError: A file cannot be read; what was computed before it stays in the cache.
@@ -148,23 +148,23 @@ def _packed_fingerprint(fingerprint: AudioFingerprint) -> bytes:
 
 
 class SpeechSource(Protocol):
-    """Where training has a corpus' features from: the cache, or a file of them."""
+    """Source of a corpus' features: the cache, or a file."""
 
     @property
     def embedding(self) -> EmbeddingSettings | None:
-        """What each frame ends with, if it ends with its utterance's embedding."""
+        """Settings of the embedding with which each frame ends, if it has one."""
 
     @property
     def corpus(self) -> Corpus:
         """The corpus."""
 
     def content(self) -> str:
-        """Hash of the recordings, by which a replaced one is noticed."""
+        """Hash of the recordings, which changes when one is replaced."""
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
-        """Features of all utterances: as they are, then at the recipe's further speeds, then its further copies.
+        """Features of all utterances: unaltered, then at the recipe's speeds, then of its copies.
 
-        They are computed and kept first, or, ``passing``, each when it is looked at.
+        All are computed and cached first; with ``passing``, each is computed at each access and not cached.
         """
 
     def fingerprints(self) -> list[AudioFingerprint]:
@@ -179,7 +179,7 @@ class CachedSpeech:
         self.embedding: EmbeddingSettings | None = None
 
     def content(self) -> str:
-        """See `SpeechSource`; a hash of the files' bytes, and of the times of their parts.
+        """Hash of the files' bytes and of the utterances' times (`SpeechSource.content`).
 
         Raises:
             AudioError: A file cannot be read.
@@ -187,7 +187,7 @@ class CachedSpeech:
         return hash_of(content_keys(self.corpus, self._cache))
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
-        """See `SpeechSource`.
+        """Features of all utterances (`SpeechSource.speech`).
 
         Raises:
             AudioError: A file cannot be read; what was computed before it stays in the cache.
@@ -202,7 +202,7 @@ class CachedSpeech:
         return list(stores)
 
     def fingerprints(self) -> list[AudioFingerprint]:
-        """See `SpeechSource`."""
+        """Fingerprint of each utterance, for the audit."""
         return fingerprints_of(self.corpus, self._cache)
 
 
@@ -226,7 +226,7 @@ COPIES: dict[str, Callable[[np.random.Generator], Distortion]] = {
     "room": lambda generator: room(generator.uniform(0.2, 0.8)),
     "level": lambda generator: gain(generator.uniform(-30.0, 10.0)),
 }
-"""What is done to copies of training speech, once: name → random numbers → distortion."""
+"""Alterations of copies of training speech: name → random numbers → distortion."""
 
 
 def altered(waveform: audio.Waveform, copy: str, content: str) -> audio.Waveform:

@@ -21,13 +21,13 @@ from emofocus.recognition.engine import open_session
 from emofocus.utils.progress import track
 
 MANIFEST = "manifest"
-"""Where embeddings come from that a manifest's column names."""
+"""Name of the source of embeddings whose files a manifest's column ``embedding`` lists."""
 
 Vector = NDArray[np.float32]
 
 
 class Extractor:
-    """Waveform → embedding, by somebody's network.
+    """Extractor of speaker embeddings from waveforms, an ONNX file.
 
     Args:
         path: ONNX file whose first input is a waveform (B, T), 16 kHz, and whose first output is (B, D). A second input
@@ -71,12 +71,12 @@ class Extractor:
 class EmbeddedSpeech:
     """Features whose every frame ends with its utterance's embedding: (n, F) → (n, F + D).
 
-    Speech at other speeds keeps the embedding of the recording as it is.
+    Speech at other speeds has the embedding of the unaltered recording.
 
     Args:
         source: The features.
-        settings: What the embeddings are.
-        read: Makes all embeddings (U, D); called when they are first needed.
+        settings: Size and source of the embeddings.
+        read: Function that returns all embeddings (U, D).
     """
 
     def __init__(self, source: SpeechSource, settings: EmbeddingSettings, read: Callable[[], Vector]) -> None:
@@ -84,17 +84,17 @@ class EmbeddedSpeech:
         self._source, self._read = source, read
 
     def content(self) -> str:
-        """See `SpeechSource`; embeddings from files count, those of an extractor are told by its hash."""
+        """Hash of recordings and embeddings; an extractor's embeddings enter by the hash of its file."""
         vectors = self._read().tobytes().hex() if self.embedding.source == MANIFEST else self.embedding.source
         return hash_of([self._source.content(), vectors])
 
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
-        """See `SpeechSource`."""
+        """Features of all utterances with their embeddings (`SpeechSource.speech`)."""
         vectors = self._read()
         return [_Appended(speech, vectors) for speech in self._source.speech(recipe, passing)]
 
     def fingerprints(self) -> list[AudioFingerprint]:
-        """See `SpeechSource`."""
+        """Fingerprint of each utterance, for the audit."""
         return self._source.fingerprints()
 
 
@@ -116,7 +116,7 @@ def with_embeddings(source: SpeechSource, cache: Cache, embeddings: str) -> Embe
 
     Args:
         source: The features.
-        cache: Where an extractor's embeddings are kept.
+        cache: Cache of an extractor's embeddings.
         embeddings: ``manifest``, for the files in the manifest's column ``embedding``, or an extractor's ONNX file.
 
     Raises:

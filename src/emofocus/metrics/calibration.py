@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emofocus.segments import energy
 
 BINS = 15
-"""Of the expected calibration error, as in Guo et al."""
+"""Bins of the expected calibration error, as in Guo et al."""
 
 TARGET_ACCURACY = 0.9
 """Share of the answers that ought to be right, on the validation part."""
@@ -39,7 +39,7 @@ Truths = NDArray[np.bool_]
 
 
 class Selection(NamedTuple):
-    """What a threshold makes of one part.
+    """Coverage and accuracy of one part at a threshold.
 
     Attributes:
         coverage: Share of the utterances whose top probability reaches the threshold: those that are answered.
@@ -51,14 +51,14 @@ class Selection(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What is fitted to the validation part.
+    """Temperature, threshold and least energy, fitted to the validation part.
 
     Attributes:
         temperature: Divides the logits.
         threshold: Top probability from which on an answer counts.
-        energy: Of an utterance's mean logits (`emofocus.segments.energy`): all but `UNLIKE` of the part have more. None
-            in results that are older than it.
-        valid: What the threshold makes of the validation part itself.
+        energy: Energy of mean logits (`emofocus.segments.energy`) that all utterances of the part but a share of
+            `UNLIKE` exceed. None in results of versions that did not measure it.
+        valid: Coverage and accuracy of the validation part at the threshold.
     """
 
     temperature: float
@@ -153,7 +153,7 @@ def negative_log_likelihood(probabilities: Array, labels: Numbers) -> float:
 
 
 def expected_calibration_error(confidence: Array, correct: Truths, bins: int = BINS) -> float:
-    """How far confidence and accuracy lie apart: ECE = Σ_b |B_b| / U · |accuracy(B_b) − mean confidence(B_b)|.
+    """Expected calibration error: ECE = Σ_b |B_b| / U · |accuracy(B_b) − mean confidence(B_b)|.
 
     B_b are the utterances whose top probability is in ((b − 1) / bins, b / bins], b = 1 … bins (Naeini, Cooper and
     Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*, AAAI 2015; Guo et al. 2017, equation

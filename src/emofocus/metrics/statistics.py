@@ -1,4 +1,4 @@
-"""How sure figures are: intervals clustered by speaker, paired tests of two systems, several tests at once.
+"""Uncertainty of figures: intervals clustered by speaker, paired tests of two systems, corrections for several tests.
 
 Utterances of one speaker resemble each other, so that 1440 utterances of 24 actors say less about a 25th actor than
 1440 speakers would. Whatever is resampled here is therefore a *speaker* with all of their utterances (Field and Welsh,
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from emofocus.errors import EmofocusError
 
 FIGURES = ("wa", "ua", "macro_f1")
-"""In the order of the last axis of `figures`."""
+"""Names of the figures, in the order of the last axis of `figures`."""
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -40,10 +40,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one system said of every test utterance, pooled over folds and sorted by utterance.
+    """Predictions of one system for every test utterance, pooled over folds and sorted by utterance.
 
     Attributes:
-        name: What messages call it.
+        name: Name of the system in messages.
         classes: Names of the classes (C,).
         protocol: Name of the way the folds were dealt.
         digest: Hash of the folds.
@@ -64,7 +64,7 @@ class Predictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each utterance was recognized (U,)."""
+        """True for each utterance that was recognized (U,)."""
         return np.asarray(self.labels == self.predictions)
 
 
@@ -94,7 +94,7 @@ class McNemar(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two systems on the same utterances.
+    """Comparison of two systems on the same utterances.
 
     Attributes:
         wa: Difference in WA.
@@ -130,7 +130,7 @@ def figures(counts: NDArray[Any]) -> Array:
 
 
 def resampled_unit(speakers: Sequence[str]) -> str:
-    """What intervals of these utterances resample: ``speakers``, or ``utterances`` where speakers are too few."""
+    """Unit that intervals resample: ``speakers``, or ``utterances`` where there are fewer than `FEWEST_SPEAKERS`."""
     return "speakers" if len(set(speakers)) >= FEWEST_SPEAKERS else "utterances"
 
 
@@ -145,8 +145,8 @@ def intervals(
 
     Args:
         systems: One system, or the same one trained from several seeds: then the mean of their figures.
-        resamples: How many.
-        seed: Of the draws.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
         level: Share of resamples within the interval.
 
     Raises:
@@ -266,7 +266,7 @@ def _resample(systems: Sequence[Predictions], resamples: int, seed: int) -> Arra
 
 
 def _units(systems: Sequence[Predictions]) -> tuple[Array, int, Array]:
-    """What is resampled: confusion counts of each unit (N, systems·C·C), how many are drawn, and their shares (N,).
+    """Units that are resampled: their confusion counts (N, systems·C·C), the number of draws, and their shares (N,).
 
     Utterances with the same label and the same predictions count alike, so that they are one unit with a larger share.
     """

@@ -15,7 +15,7 @@ QUERY_BLOCK = 64
 
 
 class AttentionMaps(NamedTuple):
-    """What attention did, for explaining; h heads over m frames.
+    """Weights and parameters of one attention pass, for explanations; h heads over m frames.
 
     Attributes:
         weights: (B, h, m, m), query down, key across, *before* calibration: valid rows sum to one.

@@ -1,4 +1,4 @@
-"""The one shape of all networks: frames of an utterance in, one row of logits for each segment out."""
+"""Base class of all networks, which map segments of frames to logits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from emofocus.models.attention import AttentionMaps, FocusBias, HeadCalibration,
 
 
 class NetworkOutput(NamedTuple):
-    """Logits (B, C), and the attention maps when they were asked for and the network has any."""
+    """Logits (B, C), and attention maps if they were requested and the network has attention."""
 
     logits: Tensor
     maps: AttentionMaps | None
@@ -35,10 +35,10 @@ class SpeechNetwork(nn.Module):
         self.normalize = Standardize(size)
 
     def load_pretrained(self) -> None:
-        """Take over the weights that training starts from; most networks have fresh ones.
+        """Load the pretrained weights from which training starts; most networks have none.
 
         Raises:
-            ModelError: They cannot be found.
+            ModelError: The weights cannot be found.
         """
 
     def encode_frames(self, features: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class SpeechNetwork(nn.Module):
 
 
 NetworkFactory = Callable[[ModelConfig, int], SpeechNetwork]
-"""Makes a network with fresh weights from its config and the number of features of a frame."""
+"""Config and number of features of a frame → network with fresh weights."""
 
 
 def with_attention(
@@ -69,7 +69,7 @@ def with_attention(
     """Compose a network with self-attention that has the given mechanisms.
 
     Args:
-        network: The class; its third argument is the attention.
+        network: Class of the network; its third argument is the attention.
         width: Channels of the attention.
         heads: Heads of the attention.
         focus: Focus mechanism, if the variant has it.
@@ -89,14 +89,14 @@ def with_attention(
 
 
 def append_embedding(features: Tensor, embedding: Tensor | None) -> Tensor:
-    """Frames (B, n, F) and who speaks (B, D), None for models that are not told → (B, n, F + D)."""
+    """Append the speaker's embedding to each frame: (B, n, F), (B, D) or None → (B, n, F + D) or (B, n, F)."""
     if embedding is None:
         return features
     return torch.cat([features, embedding[:, None].expand(-1, features.shape[1], -1)], dim=2)
 
 
 class Standardize(nn.Module):
-    """Brings every feature to zero mean and unit variance, with the statistics of the training part.
+    """Bring every feature to zero mean and unit variance, with the statistics of the training part.
 
     Shape: (…, F) → (…, F).
     """

@@ -1,4 +1,4 @@
-"""Weights on disk, and the model directory. Nothing here ever unpickles."""
+"""Weights and configs of model directories, in safetensors and JSON. Nothing is unpickled."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,10 @@ from emofocus.models import SpeechNetwork, build
 from emofocus.utils.atomic import replacing, write_text
 
 PACKED_FROM = 32_768
-"""Matrices with at least so many numbers are packed to int8."""
-
+"""Least number of values of a matrix that is packed to int8."""
 
 ENCODER = "front_end.encoder."
-"""What the names of a pretrained encoder's tensors begin with."""
+"""Prefix of the names of a pretrained encoder's tensors."""
 
 
 def encoder_tensors(features: FeatureSettings) -> dict[str, Tensor]:

@@ -137,7 +137,7 @@ def kept(x: Tensor, true: Tensor | None) -> Tensor:
 
 
 def every(true: Tensor | None, step: int) -> Tensor | None:
-    """Which frames are true (B, m) when one in ``step`` is left: (B, ⌈m / step⌉)."""
+    """Mask of true frames after a stride of ``step``: (B, m) → (B, ⌈m / step⌉)."""
     return true if true is None or step == 1 else true[:, ::step]
 
 

@@ -1,4 +1,4 @@
-"""What it costs to run a network: multiply-accumulates and time, both for a second of audio."""
+"""Cost of running a network: multiply-accumulates and time, both for a second of audio."""
 
 import statistics
 import time
@@ -13,10 +13,10 @@ from emofocus.models import SpeechNetwork, append_embedding, build
 from emofocus.segments import segment_count
 
 SECONDS = 10
-"""Of audio that is counted and timed, long enough for its ends not to matter."""
+"""Length in seconds of the audio that is counted and timed; its ends weigh little."""
 
 REPEATS = 5
-"""Times that it is recognized; the median counts."""
+"""Number of timed runs; the median is returned."""
 
 
 def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
@@ -27,8 +27,8 @@ def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
     activations are not counted.
 
     Args:
-        module: Is moved to the meta device, and loses its weights.
-        inputs: Of its forward pass.
+        module: Module to count. It is moved to the meta device, and loses its weights.
+        inputs: Arguments of its forward pass.
     """
     module = module.eval().to("meta")
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:

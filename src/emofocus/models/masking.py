@@ -1,4 +1,4 @@
-"""What networks over padded sequences share: nothing behind a sequence's end may count."""
+"""Operations on padded sequences that leave out the padding behind each sequence's end."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class FrameNorm(nn.BatchNorm1d):
 
 
 def silence(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Zero what lies behind each sequence's end, frames last: (B, C, m) or (B, C, F, m), (B,) → the same."""
+    """Set the padding behind each sequence's end to zero, frames last: (B, C, m) or (B, C, F, m), (B,) → the same."""
     if lengths is None:
         return x
     true = valid_frames(lengths.to(x.device), x.shape[-1]).to(x.dtype)  # (B, m)

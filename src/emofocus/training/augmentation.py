@@ -1,4 +1,4 @@
-"""Alterations of training segments, on features: they cost next to nothing and never touch validation or test."""
+"""Random alterations of training segments, applied to their features."""
 
 from typing import NamedTuple
 
@@ -15,14 +15,20 @@ EVERYTHING = slice(None)
 
 
 class Mixed(NamedTuple):
-    """A batch whose segments are each ``share`` themselves and the rest the segment of ``partners`` (B,)."""
+    """A batch of mixed segments.
+
+    Attributes:
+        batch: The mixed segments, with the labels of the first of each pair.
+        partners: Position of the second segment of each pair (B,).
+        share: Share of the first segment; the second has the rest.
+    """
 
     batch: Batch
     partners: Tensor
     share: float
 
     def loss(self, logits: Tensor, label_smoothing: float, rows: slice = EVERYTHING) -> Tensor:
-        """Mean cross-entropy with both labels, by their shares; logits (B, C), or those of the rows ``own``."""
+        """Mean cross-entropy with both labels, weighted by their shares; logits (B, C) of the batch's ``rows``."""
         labels = self.batch.labels
         loss = F.cross_entropy(logits, labels[rows], label_smoothing=label_smoothing)
         if self.share == 1.0:
@@ -32,7 +38,7 @@ class Mixed(NamedTuple):
 
 
 def augment(batch: Batch, recipe: Recipe) -> Mixed:
-    """Alter training segments as the recipe says; what it does not ask for draws no random number."""
+    """Alter training segments by a recipe. Alterations that the recipe leaves out draw no random number."""
     if recipe.time_reversal:
         batch = reverse(batch, recipe.time_reversal)
     if recipe.gain_db:
@@ -62,8 +68,8 @@ def reverse(batch: Batch, share: float) -> Batch:
 def change_gain(batch: Batch, recipe: Recipe) -> Batch:
     """Make each segment louder or softer by up to ``gain_db``.
 
-    A gain of g dB adds g to every log-mel band, and so g·√mels to the zeroth MFCC alone (an orthonormal DCT); samples
-    it multiplies by 10^(g / 20). What else a frame is told by stays.
+    A gain of g dB adds g to every log-mel band, and so g·√mels to the zeroth MFCC alone (an orthonormal DCT). Samples
+    are multiplied by 10^(g / 20). Other features of a frame stay.
     """
     features = batch.features.clone()
     gain = recipe.gain_db * (2.0 * torch.rand(len(features), 1, device=features.device) - 1.0)  # (B, 1)
@@ -102,7 +108,7 @@ def mix(batch: Batch, alpha: float) -> Mixed:
     partners = torch.randperm(len(batch.labels))
     device = batch.features.device
     first, second, true = batch.features, batch.features[partners.to(device)], _true_frames(batch)
-    # Where one of a pair has ended, the other is heard alone: padding is no sound.
+    # Where one of a pair has ended, the other one is taken alone.
     first, second = torch.where(true, first, second), torch.where(true[partners.to(device)], second, first)
     features = share * first + (1.0 - share) * second
     lengths = batch.lengths if batch.lengths is None else torch.maximum(batch.lengths, batch.lengths[partners])
@@ -110,7 +116,7 @@ def mix(batch: Batch, alpha: float) -> Mixed:
 
 
 def _true_frames(batch: Batch) -> Tensor:
-    """Which frames are not padding: (B, m, 1)."""
+    """Mask of the frames that are not padding: (B, m, 1)."""
     size, device = batch.features.shape[1], batch.features.device
     if batch.lengths is None:
         return torch.ones(len(batch.features), size, 1, dtype=torch.bool, device=device)

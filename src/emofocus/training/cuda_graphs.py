@@ -1,4 +1,4 @@
-"""Forward and backward pass of a training step as CUDA graphs, so that a GPU waits for nobody.
+"""Forward and backward pass of a training step as CUDA graphs, so that a GPU does not wait for launches.
 
 A step of these networks is a thousand kernels of microseconds, most of them the LSTM's, which are launched one by one.
 """
@@ -18,10 +18,10 @@ LogitsOf = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def logits_of(model: nn.Module, network: SpeechNetwork, fabric: Fabric) -> LogitsOf:
-    """What a training step asks of a network, by CUDA graphs where that is possible.
+    """Function from a batch to its logits, which uses CUDA graphs where that is possible.
 
-    It is for one process on a GPU, and batches without padding; they are captured when the first of them comes, which
-    alters neither the network nor any random number. All other batches are passed through as they are.
+    Graphs serve one process on a GPU and batches without padding. They are captured at the first such batch, which
+    alters neither the network nor any random number. All other batches go through the network directly.
 
     Args:
         model: The network as the fabric has wrapped it.

@@ -1,6 +1,6 @@
-"""Processes that train together: who is who, what one does for all, and statistics over all of them.
+"""Processes that train together: their ranks, work of the first process for all, and statistics over all of them.
 
-Fabric runs them (`emofocus train --devices 2`), torchrun does, or Ray Train; what is here asks only Fabric.
+Fabric (`emofocus train --devices 2`), torchrun or Ray Train starts the processes; this module uses Fabric alone.
 """
 
 import os
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
+    """True if torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
@@ -28,7 +28,7 @@ def processes(devices: int | None) -> tuple[int, int]:
     """Processes on each machine, and machines.
 
     Args:
-        devices: What the user asks for; None for one, or for as many as torchrun started.
+        devices: Number that the user asks for; None for one, or for as many as torchrun started.
 
     Raises:
         ConfigError: torchrun started another number.
@@ -42,14 +42,17 @@ def processes(devices: int | None) -> tuple[int, int]:
 
 
 def rank_of(fabric: Fabric | None) -> Rank:
-    """Which process this is."""
+    """Rank of this process."""
     return ALONE if fabric is None else Rank(fabric.global_rank, fabric.world_size)
 
 
 def by_first(fabric: Fabric, function: Callable[[], Result]) -> Result:
-    """What the first process makes of it, told to all of them; if it fails, all of them do.
+    """Call a function in the first process, and return its result in all of them.
 
     Machines need no common disk for it.
+
+    Raises:
+        EmofocusError: The function raised it; it is raised in all processes.
     """
     result, error = None, None
     if fabric.is_global_zero:
@@ -81,7 +84,7 @@ def first_of_machine(fabric: Fabric) -> Iterator[None]:
 
 
 def sum_of_all(fabric: Fabric | None, values: Tensor | None) -> Tensor:
-    """Sum over all processes, on the CPU; the first one's values are there, others may have none."""
+    """Sum over all processes, on the CPU. The first process has values; others may have None."""
     if fabric is None or fabric.world_size == 1:
         assert values is not None
         return values
@@ -91,7 +94,7 @@ def sum_of_all(fabric: Fabric | None, values: Tensor | None) -> Tensor:
 
 
 def own_draws(fabric: Fabric, seed: int) -> AbstractContextManager[None]:
-    """Random numbers that no other process draws, as dropout wants them; for one process, those of always."""
+    """Draw random numbers that differ between processes, for dropout; one process keeps its generator."""
     if fabric.world_size == 1:
         return nullcontext()
     return _drawing_from(fabric, seed)
@@ -115,7 +118,7 @@ class GlobalStatistics(_BatchNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Normalize (B, C, …) → (B, C, …)."""
         if not self.training:
             return super().forward(x)
         over, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)

@@ -21,7 +21,7 @@ LOGS = ("tensorboard",)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 PATIENCE = timedelta(days=1)
-"""How long processes wait for each other, as for a corpus' features; a dead one is noticed at once."""
+"""Longest time that processes wait for each other, such as for a corpus' features; a dead one is noticed at once."""
 
 
 def make_fabric(options: FabricOptions, out: Path = Path()) -> Fabric:

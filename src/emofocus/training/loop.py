@@ -1,4 +1,4 @@
-"""The one training loop. It receives a training and a validation part, never a test part."""
+"""The training loop, and the scoring of a part. Training receives a training and a validation part, no test part."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from emofocus.training.distributed import by_first, own_draws, rank_of, share_st
 from emofocus.utils.progress import log_line, track
 
 EVALUATION_BATCH = 512
-"""Segments scored at a time."""
+"""Segments of a batch when a part is scored."""
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
@@ -38,8 +38,8 @@ Weights = tuple[Tensor, ...] | list[Tensor]
 class Epoch:
     """Figures of one epoch: mean training loss, accuracy on the validation part, and how long both took.
 
-    Accuracies are None without such a part, seconds are of epochs of older versions. Seconds are no result: epochs that
-    differ in them alone are equal.
+    Accuracies are None without a validation part; seconds are None in results of older versions. Epochs that differ in
+    seconds alone are equal.
     """
 
     epoch: int
@@ -54,7 +54,7 @@ class Epoch:
         return self.loss, self.valid_wa, self.valid_ua
 
     def __str__(self) -> str:
-        """As progress tells it."""
+        """Figures in the words of progress messages."""
         return f"loss {self.loss:.4f}" + ("" if self.valid_ua is None else f", validation UA {self.valid_ua:.2%}")
 
 
@@ -85,7 +85,7 @@ def fit(
 ) -> Fitted:
     """Train a network, keeping the weights of the epoch with the best validation UA (the earliest of equals).
 
-    Without a validation part the last epoch's are kept, and a recipe's patience has nothing to wait for.
+    Without a validation part the last epoch's weights are kept, and the recipe's patience is not used.
 
     After each epoch ``folder/last.safetensors`` holds all that is needed to go on, and ``folder/model.safetensors``
     the best weights. When they are there already, training continues; it then ends in the same bits as one that
@@ -98,9 +98,9 @@ def fit(
         network: Fresh, as built from the seed; holds the best weights afterwards.
         train: Training part; feature statistics are taken from it.
         valid: Validation part, which selects, if there is one.
-        recipe: What to do.
-        seed: Of order, augmentation and dropout.
-        folder: Where checkpoints go.
+        recipe: Settings of the training.
+        seed: Seed of order, augmentation and dropout.
+        folder: Folder of checkpoints.
         fabric: Device, precision and number of processes; one CPU in fp32 by default.
         title: Name of this run in progress messages.
         after_epoch: Called with each new epoch's figures, in every process.
@@ -232,7 +232,7 @@ def _average_of(network: SpeechNetwork, recipe: Recipe) -> AveragedModel:
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """Rate when a share ``done`` in [0, 1) of all steps lies behind: a function of it alone, so nothing to save."""
+    """Learning rate after a share ``done`` in [0, 1) of all steps."""
     if done < recipe.warmup:
         return recipe.learning_rate * max(done / recipe.warmup, 1e-3)
     if recipe.schedule == "constant":
@@ -242,7 +242,7 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 
 
 def _validate(network: SpeechNetwork, valid: ScoredPart, fabric: Fabric) -> tuple[float, float]:
-    """WA and UA."""
+    """WA and UA of the validation part."""
     predictions = score(network, valid, fabric).argmax(axis=1)
     names = [str(index) for index in range(max(valid.labels.max(), predictions.max()) + 1)]
     metrics = measure([names[i] for i in valid.labels], [names[i] for i in predictions], names)
@@ -258,8 +258,8 @@ def score(network: SpeechNetwork, data: ScoredPart, fabric: Fabric | None = None
 def mean_logits(network: SpeechNetwork, data: ScoredPart, fabric: Fabric | None = None) -> NDArray[np.float32]:
     """Mean of the logits of each utterance's active segments: (U, C).
 
-    The processes of ``fabric`` share the work, and all of them get all of it. The network is left in the mode
-    (training or evaluation) that it was in.
+    The processes of ``fabric`` share the work, and each returns all rows. The network keeps its mode (training or
+    evaluation).
     """
     was_training = network.training
     network.eval()
@@ -288,7 +288,7 @@ def _mix(*numbers: int) -> int:
 
 @dataclass
 class _Run:
-    """All that a training is at one moment; its checkpoint is one safetensors file, the history in its metadata."""
+    """State of a training. Its checkpoint is one safetensors file, with the history in the metadata."""
 
     network: SpeechNetwork
     optimizer: torch.optim.Optimizer
@@ -296,7 +296,7 @@ class _Run:
     history: list[Epoch]
 
     def judged(self) -> SpeechNetwork:
-        """What is validated and kept: the averaged weights, once there are some, or the weights themselves."""
+        """Network that is validated and kept: with averaged weights if the recipe averages, or the trained one."""
         averaged = int(self.average.n_averaged) > 0
         return cast(SpeechNetwork, self.average.module) if averaged else self.network
 

@@ -6,7 +6,7 @@ import msgspec
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the features of a corpus come from: its audio by way of the cache, or a file of features.
+    """Source of the features of a corpus: its audio and the cache, or a file of features.
 
     Attributes:
         corpus: A corpus by name, or a manifest.

@@ -1,4 +1,4 @@
-"""Training anew on training and validation parts, when a run before has settled all that validation is for."""
+"""Training on training and validation parts, with the length and calibration that an earlier run chose."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,12 @@ from emofocus.utils.provenance import refuse_other_work
 def refitted(experiment: Experiment, run: Path) -> Experiment:
     """The experiment, with the number of epochs and the calibration of each fold that a finished run of it chose.
 
-    Its recipe is called ``+refit``, and its selection is named, so that nothing compares it with what trained on less.
+    The recipe's name ends in ``+refit``, and the selection is named, so that results are not mistaken for those of runs
+    that trained on less.
 
     Args:
-        experiment: What the run did, with the same or another seed: another one's first weights and order of segments
-            need no other length.
-        run: Folder of its results.
+        experiment: Experiment of the run, with the same or another seed.
+        run: Folder of results of the finished run.
 
     Raises:
         ConfigError: The folder holds no results, another experiment's, lacks folds, or was never calibrated.
@@ -40,7 +40,7 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
 
 
 def _validation_choice(run: Path, entry: dict[str, Any], patience: int) -> ValidationChoice:
-    """A schedule runs to its end; where patience ended it, as many epochs as were best."""
+    """Choices of one fold. With patience, the length is that of the best epoch; without it, all epochs."""
     for name in ("valid_coverage", "valid_selective_wa", "temperature", "threshold", "best_epoch", "history"):
         if name not in entry:
             raise ConfigError(f"--refit {run}: its summary is too old to tell its {name!r}; train it again first")

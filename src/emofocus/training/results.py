@@ -23,11 +23,11 @@ from emofocus.metrics.classification import Metrics, measure
 from emofocus.splits.folds import Positions
 from emofocus.utils.atomic import write_text
 
-# What older versions did not write is unset, and is not written again either.
+# Fields that older versions did not write are unset, and are left out when the summary is written again.
 
 
 class ProtocolEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """How the folds were dealt and the weights chosen, and the digest of the folds."""
+    """Protocol of the folds: its name, their digest, and the selection of weights."""
 
     name: str
     note: str
@@ -45,7 +45,7 @@ class FoldEntry(msgspec.Struct, frozen=True, kw_only=True):
         best_epoch: Epoch whose weights were kept.
         seconds: Time of all epochs; None if one of them was not timed.
         history: Loss, validation WA and UA of each epoch.
-        precision: Arithmetic of training; what is scored runs in float32.
+        precision: Arithmetic of training; scoring runs in float32.
     """
 
     fold: int
@@ -128,7 +128,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plain(value: msgspec.Struct) -> dict[str, Any]:
-    """Plain data, ready for JSON, without what is unset."""
+    """Plain data, ready for JSON, without unset fields."""
     fields: dict[str, Any] = msgspec.to_builtins(value)
     return fields
 
@@ -164,7 +164,7 @@ def with_defaults(record: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def print_summary(summary: Summary) -> None:
-    """The table of a cross-validation."""
+    """Print the table of a cross-validation."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -187,7 +187,7 @@ def print_summary(summary: Summary) -> None:
 
 
 def _calibration(summary: Summary) -> str:
-    """What temperature and threshold did on the test parts, as far as a summary has it."""
+    """Effect of temperature and threshold on the test parts, in words; empty if the summary lacks it."""
     before, after, coverage, right = summary.ece_before, summary.ece, summary.coverage, summary.selective_wa
     if not (isinstance(before, Average) and isinstance(after, Average) and isinstance(coverage, Average)):
         return ""
@@ -205,26 +205,26 @@ PredictionRow = dict[str, str]
 def prediction_rows(
     corpus: Corpus, number: int, part: Positions, logits: NDArray[np.float32], temperature: float
 ) -> list[PredictionRow]:
-    """A line for each utterance of a part: positions (P,), logits (P, C), and what divides them."""
+    """A line for each utterance of a part: positions (P,), logits (P, C) and their temperature."""
     rows = []
     predictions = logits.argmax(axis=1)
     for index, best, scores in zip(part, predictions, probabilities(logits, temperature), strict=True):
         assert scores[best] == scores.max(), "a temperature above 0 keeps the prediction"
         row = {"fold": str(number), **identity(corpus, index), "prediction": corpus.classes[int(best)]}
-        # Digits that count, not decimals: what is unlikely is needed to undo the temperature.
+        # Significant digits, not decimals: small probabilities are needed to undo the temperature.
         rows.append(row | {f"p_{name}": f"{p:.6g}" for name, p in zip(corpus.classes, scores, strict=True)})
     return rows
 
 
 def identity(corpus: Corpus, index: int) -> PredictionRow:
-    """Columns that say which utterance a line is about."""
+    """Columns that identify the utterance of a line."""
     item = corpus.utterances[index]
     times = {} if item.end is None else {"start": f"{item.start or 0:g}", "end": f"{item.end:g}"}
     return {"file": item.file, **times, "speaker": item.speaker, "label": item.emotion}
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lines with the columns of the first one."""
+    """CSV of lines, with the columns of the first one."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

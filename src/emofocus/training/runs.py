@@ -1,4 +1,4 @@
-"""What the training commands do: options in, an experiment run, a table out."""
+"""The commands `emofocus crossval`, `train` and `features`, from options to results."""
 
 import multiprocessing
 import os
@@ -26,7 +26,7 @@ from emofocus.utils.progress import log_line, use_plain_lines
 
 
 def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs: int = 1) -> None:
-    """`emofocus crossval`.
+    """Run `emofocus crossval`.
 
     With several ``jobs``, as many folds are trained side by side, each in a process of its own, on the same device. A
     process then has its share of the cores, unless the number of threads is given.
@@ -62,7 +62,7 @@ def side_by_side(
 def _one_fold(
     experiment: Experiment, number: int, source: SpeechSource, out: Path, device: FabricOptions
 ) -> FoldResult:
-    """A fold in a process of its own."""
+    """Train and test a fold in this process, which serves it alone."""
     use_plain_lines()
     fabric = make_fabric(device, out)
     return run_fold(experiment, number, source.speech(experiment.recipe), out / f"fold-{number}", fabric)

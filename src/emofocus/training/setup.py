@@ -1,4 +1,4 @@
-"""Names and settings of a command → an experiment and the source of its features."""
+"""Experiments and sources of features from the options of a command."""
 
 import msgspec
 
@@ -26,7 +26,7 @@ def make_experiment(options: ExperimentOptions) -> tuple[Experiment, SpeechSourc
         The experiment, and the source of its features.
 
     Raises:
-        EmofocusError: Something does not exist, or does not fit; the message says what would.
+        EmofocusError: A name does not exist, or the parts do not fit; the message lists valid ones.
     """
     name, recipe = recipe_of(options.model, options.recipe, options.epochs)
     source = find_source(options)
@@ -75,7 +75,7 @@ def with_embedding(model: str, name: str, recipe: Recipe, embedding: EmbeddingSe
 
 
 def find_source(options: SourceOptions) -> SpeechSource:
-    """Open a corpus by way of the cache, or a file of features.
+    """Open a corpus with its cache, or a file of features.
 
     Raises:
         EmofocusError: Neither is named, or both, or it cannot be read.

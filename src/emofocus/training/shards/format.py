@@ -1,9 +1,9 @@
-"""What lies in shards: utterances' features as rows of Parquet files, and an index of them.
+"""Format of shards: utterances' features as rows of Parquet files, and an index of them.
 
 Parquet rather than tar files (WebDataset): a speed is a column, so that an epoch reads one of seven and not all; a row
 group can be read by itself, so that any number of processes share the work evenly; and any table tool opens it.
 
-| file | what |
+| file | content |
 |---|---|
 | ``train-00000.parquet``, ``valid-00000.parquet`` … | utterances, in an order without a pattern |
 | ``groups.parquet`` | a row for each row group: utterances, and segments at each speed |
@@ -27,7 +27,7 @@ FORMAT = "emofocus shards/1"
 INDEX, GROUPS = "index.json", "groups.parquet"
 PARTS = ("train", "valid")
 GROUP = 8
-"""Utterances of a row group: what is read at once, and heard at one speed."""
+"""Utterances of a row group, which are read together at one speed."""
 
 SUMMARY = b"emofocus"
 """Key of a shard's summary among the metadata of its footer."""
@@ -56,10 +56,10 @@ def shards_at(uri: str) -> Location:
 
 @contextmanager
 def plain_read_errors(location: Location) -> Iterator[None]:
-    """Turn what reading a file reports, of disk, network or content, into one line.
+    """Turn errors of disk, network or content into one line.
 
     Raises:
-        CorpusError: With the location and the reason.
+        CorpusError: Reading failed; the message names location and reason.
     """
     try:
         yield
@@ -68,17 +68,17 @@ def plain_read_errors(location: Location) -> Iterator[None]:
 
 
 def schema_of(speeds: Sequence[float], summary: dict[str, Any] | None = None) -> pa.Schema:
-    """Columns of a shard, and what its footer says."""
+    """Columns of a shard, with the summary of its footer."""
     cuts = [(f"{name} {speed:g}", pa.large_binary()) for speed in speeds for name in ("frames", "starts")]
     metadata = None if summary is None else {SUMMARY: json.dumps(summary).encode()}
     return pa.schema([("key", pa.string()), ("label", pa.int32()), *cuts], metadata=metadata)
 
 
 def summary_of(shard: Location) -> dict[str, Any]:
-    """What a shard's footer says.
+    """Summary in a shard's footer.
 
     Raises:
-        CorpusError: It cannot be read, or is no shard.
+        CorpusError: The file cannot be read, or is not a shard.
     """
     with plain_read_errors(shard), open_file(shard) as file:
         metadata = parquet.read_metadata(file).metadata or {}

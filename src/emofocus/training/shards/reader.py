@@ -1,8 +1,8 @@
-"""Trains from shards: parts of a corpus that stream past, in an order that differs from epoch to epoch.
+"""Parts of a corpus that are read from shards, in a new random order each epoch.
 
-An epoch goes through the shards in a drawn order, hears each row group at a drawn speed, and draws its segments from a
-buffer of bounded size. All of it follows from the seed and the epoch's number, so that an interrupted training goes on
-as it would have. Processes share the row groups: none is read twice.
+An epoch goes through the shards in a random order, takes each row group at a random speed, and draws its segments from
+a buffer of bounded size. All draws follow from the seed and the epoch's number, so that an interrupted training continues
+with the same bits. Processes share the row groups: none is read twice.
 """
 
 import json
@@ -27,10 +27,10 @@ from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.storage import list_files, open_file, read_file
 
 BUFFER_BYTES = 256 << 20
-"""Features that segments are drawn from, unless somebody says otherwise."""
+"""Default size of the buffer from which segments are drawn."""
 
 READERS = 4
-"""Row groups that are read side by side, ahead of their use: what a network's latency costs is paid at once."""
+"""Row groups that are read ahead at the same time, which hides the latency of a network."""
 
 Numbers = NDArray[np.int64]
 
@@ -50,10 +50,10 @@ class Groups(NamedTuple):
     """Row groups of a part.
 
     Attributes:
-        shard: Which shard each is in (G,).
-        number: Which one of its shard it is (G,).
-        utterances: How many it holds (G,).
-        segments: How many it holds at each speed (G, V).
+        shard: Number of each group's shard (G,).
+        number: Number of each group within its shard (G,).
+        utterances: Number of utterances of each group (G,).
+        segments: Number of segments of each group at each speed (G, V).
     """
 
     shard: Numbers
@@ -67,16 +67,16 @@ class Groups(NamedTuple):
 
 
 class Shards:
-    """What `write_shards` wrote.
+    """Shards, as `write_shards` writes them.
 
     Args:
-        uri: Where.
+        uri: Path or URI of the folder.
 
     Attributes:
-        index: What `index.json` says.
+        index: Content of `index.json`.
 
     Raises:
-        CorpusError: No shards, unfinished ones, or of a version that this one does not read.
+        CorpusError: The folder holds no shards, unfinished ones, or shards of another version.
     """
 
     def __init__(self, uri: str) -> None:
@@ -151,9 +151,9 @@ def _numbers(table: pa.Table, column: str) -> Numbers:
 
 
 class StreamedTraining:
-    """A `TrainingPart` out of shards.
+    """A `TrainingPart` that is read from shards.
 
-    Each process alters its own segments by random numbers of its own, and mixes them in pairs among themselves.
+    Each process draws and alters other segments than the others, and mixes pairs of its segments.
     """
 
     def __init__(self, shards: Shards, speeds: Sequence[float], buffer_bytes: int) -> None:
@@ -161,17 +161,17 @@ class StreamedTraining:
         self._groups = shards.groups("train", speeds)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """See `TrainingPart`; of the speech as it is, as computed when it was written."""
+        """Mean and standard deviation (F,) of each feature of unaltered speech, from the index."""
         mean, deviation = (
             torch.tensor(self._shards.index[name], dtype=torch.float64) for name in ("mean", "deviation")
         )
         return mean.float(), deviation.float()
 
     def to(self, device: torch.device) -> None:
-        """Nothing stays."""
+        """Do nothing: batches are read from shards at each pass."""
 
     def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
-        """See `TrainingPart`; a process' segments that fill no whole step sit out this epoch."""
+        """Steps of one epoch (`TrainingPart.epoch`). Segments that fill no whole step are left out."""
         groups = self._groups
         track = generator.integers(len(self._speeds), size=len(groups.shard))
         order = np.lexsort([groups.number, generator.permutation(groups.shard.max() + 1)[groups.shard]])
@@ -200,7 +200,7 @@ class StreamedTraining:
 
 
 class StreamedScoring:
-    """A `ScoredPart` out of shards; of each utterance it holds the label alone."""
+    """A `ScoredPart` that is read from shards. Labels alone are held in memory."""
 
     def __init__(self, shards: Shards, part: str) -> None:
         self._shards, self._part = shards, part
@@ -208,7 +208,7 @@ class StreamedScoring:
 
     @cached_property
     def labels(self) -> Numbers:
-        """See `ScoredPart`."""
+        """Class number of each utterance (P,)."""
         labels = []
         for shard in range(self._groups.shard.max() + 1):
             location = self._shards.location.child(f"{self._part}-{shard:05d}.parquet")
@@ -217,10 +217,10 @@ class StreamedScoring:
         return np.concatenate(labels).astype(np.int64)
 
     def to(self, device: torch.device) -> None:
-        """Nothing stays."""
+        """Do nothing: batches are read from shards at each pass."""
 
     def batches(self, size: int, *, rank: Rank = ALONE) -> Iterator[Batch]:
-        """See `ScoredPart`."""
+        """Batches of a process' share of all segments (`ScoredPart.batches`)."""
         share = shared(self._groups.segments[:, 0], rank)
         positions = np.arange(len(self._groups.shard))[share]
         utterance = int(self._groups.utterances[: share.start].sum())
@@ -259,11 +259,11 @@ def shuffled(
     """Segments and their labels, drawn at random from a buffer.
 
     Args:
-        groups: Utterances to fill it with.
+        groups: Utterances that fill the buffer.
         length: Frames of a segment.
-        limit: Bytes that the buffer's utterances may take, but for the last group: each counts until its last segment
-            is drawn.
-        draws: Decides the order.
+        limit: Bytes of the buffer's utterances before the last group; an utterance counts until its last segment is
+            drawn.
+        draws: Generator of the order.
     """
     waiting: list[tuple[_Waiting, int]] = []
     held = 0
@@ -282,7 +282,7 @@ def shuffled(
 
 
 def _drawn(waiting: list[tuple[_Waiting, int]], draws: np.random.Generator) -> tuple[_Waiting, int]:
-    """Take one out; the last one fills its place."""
+    """Remove a random item; the last one takes its place."""
     place = int(draws.integers(len(waiting)))
     waiting[place], waiting[-1] = waiting[-1], waiting[place]
     item, start = waiting.pop()

@@ -36,17 +36,17 @@ def write_shards(
     listen: bool = True,
     size: int = 256,
 ) -> dict[str, Any]:
-    """Write what training on a fold needs, unless its folds leak; the same call goes on after an interruption.
+    """Write the training and validation part of a fold; the same call continues after an interruption.
 
-    Shards appear whole, in an order without a pattern that the seed decides; the index comes last.
+    Each shard is written atomically, in a random order that the seed decides; the index is written last.
 
     Args:
         experiment: Corpus, folds, and the recipe whose features, speeds and segments are written.
-        number: Of the fold.
-        source: Where features come from; they pass, and are not kept in the cache.
-        location: Where shards go.
+        number: Number of the fold.
+        source: Source of the features, which are not cached.
+        location: Folder of the shards.
         half: Store frames in float16: half the size.
-        listen: Compare how utterances sound, too, in the audit. That holds about a kilobyte of each in memory.
+        listen: Audit fingerprints of utterances, too, which takes about a kilobyte of memory for each.
         size: Utterances of a shard.
 
     Returns:
@@ -55,7 +55,7 @@ def write_shards(
     Raises:
         SplitError: The folds leak.
         ConfigError: ``location`` holds other shards, or cannot be written to, or the recipe asks for copies.
-        CorpusError: It holds a damaged shard.
+        CorpusError: ``location`` holds a damaged shard.
     """
     refuse_copies(experiment.recipe)
     audited = refuse_leaks(experiment, source.fingerprints() if listen else None)
@@ -80,7 +80,7 @@ def write_shards(
 
 
 def _head(experiment: Experiment, number: int, half: bool, size: int) -> dict[str, Any]:
-    """What the shards are made of: others have another head."""
+    """Part of the index that identifies the content of the shards."""
     corpus, recipe, folds = experiment.corpus, experiment.recipe, experiment.folds
     protocol = {"name": folds.protocol, "note": folds.note, "digest": folds.digest(corpus), "fold": number}
     protocol["test"] = len(folds[number].test)
@@ -102,17 +102,17 @@ def _head(experiment: Experiment, number: int, half: bool, size: int) -> dict[st
 
 
 def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of each shard, drawn: neighbors of a corpus share speakers, and no buffer would part them."""
+    """Random positions of each shard, because neighbors of a corpus share speakers."""
     order = np.random.default_rng([seed, len(part)]).permutation(part)
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
 def _begin(location: Location, present: set[str], record: dict[str, Any]) -> None:
-    """Note down what is written here, or see that it is the same as before.
+    """Write the record of the shards, or compare it with the one in the folder.
 
     Raises:
-        ConfigError: It is not, or there are shards without a record.
+        ConfigError: The records differ, or the folder holds shards without a record.
     """
     if PROVENANCE in present:
         refuse_other_work(location.name, json.loads(read_file(location.child(PROVENANCE))), record)
@@ -123,10 +123,10 @@ def _begin(location: Location, present: set[str], record: dict[str, Any]) -> Non
 
 
 def _finished(location: Location, name: str, identity: str) -> dict[str, Any]:
-    """What the footer of a shard says that is written already.
+    """Summary of a shard that was written before.
 
     Raises:
-        ConfigError: The shard is another run's.
+        ConfigError: The shard belongs to another run.
     """
     summary = summary_of(location.child(name))
     if summary.get("identity") != identity:
@@ -143,7 +143,7 @@ class _Writer:
     identity: str
 
     def shard(self, name: str, positions: NDArray[np.int64]) -> dict[str, Any]:
-        """Write one shard; returns what its footer says."""
+        """Write one shard, and return the summary of its footer."""
         rows, segments, moments = [], [], None
         for position in positions:
             cuts = [self._cut(track[int(position)]) for track in self.speech]
@@ -178,7 +178,7 @@ class _Writer:
 
 
 def moments_of(cut: Cut, length: int) -> Moments:
-    """Of all frames of an utterance's segments: one that is in three segments counts three times."""
+    """Moments of the frames of an utterance's segments; a frame in three segments counts three times."""
     size = len(cut.frames)
     edges = np.bincount(cut.starts, minlength=size + 1) - np.bincount(
         np.minimum(cut.starts + length, size), minlength=size + 1
