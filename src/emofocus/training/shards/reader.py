@@ -1,8 +1,8 @@
 """Parts of a corpus that are read from shards, in a new random order each epoch.
 
 An epoch goes through the shards in a random order, takes each row group at a random speed, and draws its segments from
-a buffer of bounded size. All draws follow from the seed and the epoch's number, so that an interrupted training continues
-with the same bits. Processes share the row groups: none is read twice.
+a buffer of bounded size. All draws follow from the seed and the epoch's number, so that an interrupted training
+continues with the same bits. Processes share the row groups: none is read twice.
 """
 
 import json
