@@ -1,7 +1,6 @@
 """The commands of evaluation: `emofocus report`, `compare`, `combine`, `alignment`, `robustness` and `bench`."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -90,9 +89,13 @@ def alignment(
     root: Path | None,
     labels: str | None,
     only: tuple[str, ...],
+    near: float,
+    ring: float,
+    turns: int,
+    faithful: int,
+    seed: int,
     threads: int | None,
     cache: Path | None,
-    **settings: Any,
 ) -> None:
     """Measure whether attention does what the paper says.
 
@@ -113,7 +116,8 @@ def alignment(
         raise ConfigError("name the runs' corpus with --corpus (and --root)")
     else:
         data = read_corpus(corpus, root, labels, only)
-        written = measure_claims(runs, out, data, ClaimSettings(**settings), cache)
+        settings = ClaimSettings(near=near, ring=ring, turns=turns, faithful=faithful, seed=seed)
+        written = measure_claims(runs, out, data, settings, cache)
     for path in written:
         click.echo(path)
 
@@ -132,13 +136,24 @@ def alignment(
 @click.option("-o", "--out", required=True, type=FILE, help="A .md or .csv to write.")
 @click.option("--workers", default=2, type=click.IntRange(min=1), help="Threads.")
 @with_options([seed_option("Seed of noise and rooms.")])
-def robustness(model: tuple[str, ...], precision: str, device: str, **arguments: Any) -> None:
+def robustness(
+    model: tuple[str, ...],
+    precision: str,
+    device: str,
+    corpus: str,
+    root: Path | None,
+    speakers: tuple[str, ...],
+    out: Path,
+    workers: int,
+    seed: int,
+) -> None:
     """Measure how loudness, coding, noise and rooms change a model's answers."""
     from emofocus.evaluation.robustness import markdown, measure_robustness
     from emofocus.recognition.options import RecognitionOptions
 
     options = RecognitionOptions(precision=precision, device=device)
-    click.echo(markdown(measure_robustness(model or (None,), options=options, **arguments)))
+    results = measure_robustness(model or (None,), out, corpus, root, speakers, workers, seed, options)
+    click.echo(markdown(results))
 
 
 @click.command()
@@ -151,8 +166,16 @@ def robustness(model: tuple[str, ...], precision: str, device: str, **arguments:
     "--rounds", default=3, type=click.IntRange(min=1), help="Times that all precisions are measured, in turns."
 )
 @click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
-def bench(**arguments: Any) -> None:
+def bench(
+    model: str | None,
+    precisions: tuple[str, ...],
+    device: str,
+    seconds: float,
+    streams: int,
+    rounds: int,
+    out: Path | None,
+) -> None:
     """Measure speed, latency, memory and start of a model on this machine, on one core."""
     from emofocus.evaluation.benchmark import bench_model
 
-    bench_model(**arguments)
+    bench_model(model, precisions, device, seconds, streams, rounds, out)

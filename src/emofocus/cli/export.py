@@ -1,6 +1,6 @@
 """The command `emofocus export`: write a trained network as a model directory that runs without torch."""
 
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -16,7 +16,19 @@ from emofocus.cli.options import ANY_PATH, FOLDER, corpus_options, with_options
 @click.option("--fp16", is_flag=True, help="Also model-fp16.onnx, for devices with half precision; needs --corpus.")
 @click.option("--fixed", is_flag=True, help="Also model-fixed.onnx: one segment of a fixed length, for phones.")
 @with_options(corpus_options())
-def export(**arguments: Any) -> None:
+def export(
+    source: Path,
+    out: Path,
+    packed: bool,
+    embeddings: Path | None,
+    int8: bool,
+    fp16: bool,
+    fixed: bool,
+    corpus: str | None,
+    root: Path | None,
+    labels: str | None,
+    only: tuple[str, ...],
+) -> None:
     """Write model.onnx and the model card of a trained fold, checking that torch and ONNX agree.
 
     SOURCE is a fold of a run (OUT/fold-0) or a model directory; OUT is the model directory to write, with the graphs
@@ -25,4 +37,4 @@ def export(**arguments: Any) -> None:
     """
     from emofocus.export.model_directory import export_model
 
-    export_model(**arguments)
+    export_model(source, out, packed, embeddings, int8, fp16, fixed, corpus, root, labels, only)

@@ -43,7 +43,18 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads that recognize.")
 @with_options(precision_options())
 @limit_options
-def serve(**arguments: Any) -> None:
+def serve(
+    host: str,
+    port: int,
+    models: tuple[str, ...],
+    tokens: Path | None,
+    origins: tuple[str, ...],
+    names: tuple[str, ...],
+    threads: int | None,
+    precision: str,
+    device: str,
+    **limits: float,
+) -> None:
     """Recognize over HTTP and a socket: POST /v1/recognize, WebSocket /v1/stream.
 
     Without --host it answers this machine alone. Audio is neither stored nor logged.
@@ -51,10 +62,18 @@ def serve(**arguments: Any) -> None:
     from emofocus.recognition.options import RecognitionOptions
     from emofocus.serving.server import ServiceOptions, run_service
 
-    precision, device = arguments.pop("precision"), arguments.pop("device")
-    recognition = RecognitionOptions(threads=1, precision=precision, device=device)
-    limits = parse(Limits, {name: arguments.pop(name) for name in LIMITS}, "emofocus serve")
-    run_service(ServiceOptions(limits=limits, recognition=recognition, **arguments))
+    options = ServiceOptions(
+        host=host,
+        port=port,
+        models=models,
+        tokens=tokens,
+        origins=origins,
+        names=names,
+        threads=threads,
+        recognition=RecognitionOptions(threads=1, precision=precision, device=device),
+        limits=parse(Limits, limits, "emofocus serve"),
+    )
+    run_service(options)
 
 
 @click.group()

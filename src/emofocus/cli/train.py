@@ -10,11 +10,14 @@ from emofocus.cli.options import (
     FOLDER,
     Command,
     ListingOption,
+    cache_option,
     corpus_options,
     embedding_option,
     grouped,
     network_option,
     ray_option,
+    seed_option,
+    threads_option,
     with_options,
 )
 from emofocus.config import recipe_names
@@ -43,8 +46,8 @@ def experiment_options(command: Command) -> Command:
         ),
         click.option("--folds", type=ANY_PATH, help="Folds to use instead: JSON, EmoBox' folder, a CSV with a split."),
         click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),
-        click.option("--seed", default=0, help="Of folds, weights, order, augmentation and dropout."),
-        click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache."),
+        seed_option("Seed of folds, weights, order, augmentation and dropout."),
+        cache_option(),
         click.option("--accelerator", default="cpu", help="cpu, gpu or auto."),
         click.option(
             "--devices",
@@ -53,12 +56,7 @@ def experiment_options(command: Command) -> Command:
             help="GPUs or processes of this machine that share each step (DDP).",
         ),
         click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed."),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            show_default="all cores",
-            help="Equal threads give equal bits.",
-        ),
+        threads_option(),
         click.option("--log", help="tensorboard: write each epoch's figures for it below OUT."),
     ]
     return with_options(options)(command)
@@ -94,7 +92,7 @@ def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs:
 @click.argument("file", type=FILE)
 @click.option("--ray", "address", default="local", metavar="ADDRESS", help="Where: local, auto, or host:6379.")
 @click.option("--out", default="results", type=FOLDER, help="Folder for the results; the same command resumes.")
-@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the feature cache.")
+@with_options([cache_option()])
 @click.option("--accelerator", default="cpu", help="cpu, gpu or auto.")
 @click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed.")
 @click.option(
@@ -153,7 +151,7 @@ def train(
 @click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
 @click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
 @click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
-@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache.")
+@with_options([cache_option()])
 @grouped(options=SourceOptions)
 def features(options: SourceOptions, model: str, recipe: str, out: Path, half: bool) -> None:
     """Write a corpus' features to one file, to train elsewhere without its audio."""
@@ -170,12 +168,12 @@ def features(options: SourceOptions, model: str, recipe: str, out: Path, half: b
 @click.option("--protocol", show_default="speaker", help="How folds are dealt; as for train.")
 @click.option("--folds", type=ANY_PATH, help="Folds to use instead, as for train.")
 @click.option("--fold", default=0, type=click.IntRange(min=0), help="Whose training and validation part to write.")
-@click.option("--seed", default=0, help="Of folds, and of the order in which utterances are written.")
+@with_options([seed_option("Seed of folds, and of the order in which utterances are written.")])
 @click.option("--out", required=True, metavar="URI", help="A folder, or s3://bucket/folder; the same command resumes.")
 @click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
 @click.option("--listen/--no-listen", default=True, help="Compare the audio, too, in the audit.")
 @click.option("--utterances", default=256, type=click.IntRange(min=1), help="Of a shard.")
-@click.option("--cache", type=FOLDER, show_default="the user's cache", help="Folder of the cache, which is only read.")
+@with_options([cache_option("Folder of the cache, which is only read.")])
 @grouped(options=ExperimentOptions)
 def shards(options: ExperimentOptions, out: str, fold: int, half: bool, listen: bool, utterances: int) -> None:
     """Write a fold's training and validation part as shards, for corpora larger than memory or disk.

@@ -37,7 +37,7 @@ WRITERS = 16
 
 
 class BulkOptions(Settings, frozen=True, kw_only=True):
-    """How a cluster divides the work.
+    """Division of the work on a cluster.
 
     Attributes:
         address: Address of the cluster, as in `connected`.

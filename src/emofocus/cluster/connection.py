@@ -170,7 +170,11 @@ def _different_versions(ray: Ray) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The last line of an error's text, where Ray puts the innermost error."""
+    """The last line of an error's text.
+
+    Ray passes an error on as text, and its last line holds the innermost error. The line is shown; nothing is decided
+    on it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return re.sub(r"^[\w.]+Error: ", "", lines[-1]) if lines else type(error).__name__
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _total(answer: Any) -> int | None:
 def _reason(error: Exception) -> str:
     """Last of the reasons that requests chains, such as ``Connection refused``."""
     inner = getattr(error.args[0], "reason", error.args[0]) if error.args else error
-    if "IncompleteRead" in str(inner):
+    if any(isinstance(cause, IncompleteRead) for cause in getattr(inner, "args", ())):  # of a ProtocolError of urllib3
         return "the connection broke off"
     return f"the connection failed ({str(inner).rsplit(': ', 1)[-1]})"
 

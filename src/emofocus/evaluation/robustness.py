@@ -25,7 +25,7 @@ from emofocus.utils.progress import track
 from emofocus.utils.provenance import record_path, resumes, states_hash
 
 KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
-"""First words of the kinds of warnings."""
+"""Kinds of warnings that have a column."""
 
 
 class DistortionResult(NamedTuple):
@@ -168,8 +168,9 @@ def _all_distortions(trial: _Trial, workers: int, seed: int) -> Iterator[Distort
 
 
 def _warned(predictions: Sequence[Prediction | None], kind: str) -> float:
-    warned = [bool(item and any(text.startswith(kind) for text in item.warnings)) for item in predictions]
-    return float(np.mean(warned))
+    """Share of recordings with a warning of a kind; a prediction spells each warning as ``kind: fact``."""
+    kinds = [{text.partition(":")[0] for text in item.warnings} if item else set() for item in predictions]
+    return float(np.mean([kind in found for found in kinds]))
 
 
 HEAD = (

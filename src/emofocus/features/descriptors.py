@@ -81,7 +81,7 @@ class Tonnetz(nn.Module):
 class Contrast(nn.Module):
     """Decibels from valley to peak of each octave: `librosa.feature.spectral_contrast` (Jiang et al., ICME 2002).
 
-    librosa cuts both at 80 dB below the recording's peak, which no frame alone can know; here they are not cut.
+    librosa limits both to 80 dB below the recording's peak. A frame alone does not know that peak, so this does not.
 
     Shape: squares (…, N + 2) → (…, 7).
     """
@@ -141,12 +141,12 @@ DESCRIPTORS: dict[str, Callable[[FeatureSettings], "Chroma | Tonnetz | Contrast 
 
 
 class Prosody(nn.Module):
-    """Loudness, sign changes, voicing, harmonicity and pitch of each frame, from a window of its own.
+    """Loudness, sign changes, voicing, harmonicity and pitch of each frame, from a longer window than the spectrum's.
 
-    The pitch is the highest peak of the autocorrelation, the frame's over the window's (Boersma, *Accurate short-term
-    analysis of the fundamental frequency …*, Proc. IFA 17, 1993), without his search for a path through the frames: a
-    frame's numbers come out of its window alone. An unvoiced frame has a pitch, too, its best guess; its voicing says
-    that it is worth little.
+    The pitch is the highest peak of the frame's autocorrelation, divided by the window's (Boersma, *Accurate short-term
+    analysis of the fundamental frequency …*, Proc. IFA 17, 1993). His search for a path through the frames is left
+    out, so each frame depends on its window alone. An unvoiced frame has a pitch too, the best guess, with a low
+    voicing.
 
     Shape: waveform (B, T) → (B, 1 + T // hop, 5):
 

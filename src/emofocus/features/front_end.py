@@ -1,6 +1,6 @@
-"""Waveform → (B, n, F): MFCC and friends as torch modules with librosa's numbers.
+"""Front ends: waveform → features (B, n, F) as torch modules with librosa's numbers.
 
-Everything is matrix products, slices and logarithms, so the modules are batched, differentiable and export to
+All operations are matrix products, slices and logarithms, so the modules are batched, differentiable and export to
 ONNX with dynamic time. A waveform of T samples has n = 1 + T // hop frames, the first centred at sample 0; outside
 the waveform there are zeros, so zero-padding a batch changes no frame that belongs to the shorter waveform.
 """
@@ -55,9 +55,9 @@ class Deltas(nn.Module):
 
 
 class Samples(nn.Module):
-    """The waveform itself, a hop of samples a frame.
+    """Samples of the waveform as features: each frame holds one hop of samples.
 
-    Shape: waveform (B, T) → (B, 1 + T // hop, hop); behind the end there are zeros.
+    Shape: waveform (B, T) → (B, 1 + T // hop, hop). The last frame is filled with zeros.
     """
 
     def __init__(self, settings: FeatureSettings) -> None:
@@ -78,8 +78,8 @@ class Samples(nn.Module):
 class FrontEnd(nn.Module):
     """Input of every model: the features that its settings name, and the level of each frame.
 
-    A frame holds, in this order: mels, coefficients or samples; what `also` names, prosody last; slopes and curvatures
-    of all these; the pitchgram.
+    A frame holds, in this order: mels, coefficients or samples; the features that `also` names, prosody last; slopes
+    and curvatures of all these; the pitchgram.
 
     Shape: waveform (B, T), lengths (B,) in samples or None → features (B, n, F), level (B, n) in dB full scale.
     """
@@ -107,7 +107,7 @@ class FrontEnd(nn.Module):
         return torch.cat([plain, pitch], dim=-1), decibels(power)
 
     def frames(self, samples: Tensor) -> Tensor:
-        """Samples → frames, as tensors."""
+        """Number of frames of each number of samples (B,)."""
         return torch.div(samples, self.settings.hop, rounding_mode="floor") + 1
 
 
@@ -125,7 +125,11 @@ class Base(Protocol):
 
 
 def pretrained(settings: FeatureSettings) -> Base:
-    """Features of an encoder (ConfigError: others are asked for beside them)."""
+    """Features of a pretrained encoder.
+
+    Raises:
+        ConfigError: The settings ask for other features in addition.
+    """
     if settings.pitch_bins or settings.deltas or settings.also or settings.remove_offset is True:
         raise ConfigError(f"features {settings.name!r} take no pitch_bins, deltas, also or remove_offset")
     return EncoderFeatures(settings)
@@ -140,5 +144,5 @@ FEATURES: dict[str, Callable[[FeatureSettings], Base]] = {
 
 
 def frame_size(settings: FeatureSettings) -> int:
-    """Features of a frame; of a pretrained encoder without its weights."""
+    """Number of features of a frame. The weights of a pretrained encoder are not loaded."""
     return encoders.frame_size(settings) if settings.pretrained else FrontEnd(settings).size

@@ -1,4 +1,4 @@
-"""How periodic each frame is at each pitch, out of its spectrum."""
+"""Pitchgram: periodicity of each frame at each pitch, computed from its spectrum."""
 
 import numpy as np
 import torch
@@ -8,17 +8,17 @@ from emofocus.config import FeatureSettings
 from emofocus.features.stft import power_of_bins
 
 LOWEST, BINS_AN_OCTAVE, BAND = 60.0, 16, (50.0, 4000.0)
-"""Hertz of its first bin, bins an octave, and the hertz in which harmonics are looked for."""
+"""Frequency of the first bin in hertz, bins per octave, and the band in hertz that holds the harmonics."""
 
 COMPRESSION, POWER_FLOOR = 0.335, 1e-12
-"""Power is raised to this, about the magnitude's two thirds, from this on."""
+"""Exponent of the power (about two thirds for the magnitude), and the smallest power before it."""
 
 
 class PitchGram(nn.Module):
-    """How periodic a frame is at each pitch: autocorrelation of the compressed spectrum, 1 at most.
+    """Periodicity of a frame at each pitch: autocorrelation of the compressed spectrum, 1 at most.
 
-    Mel bands blur a voice's harmonics; their spacing, the melody of speech, shows here as a ridge, and a change of
-    pitch moves it along. The spectrum's compression keeps formants from hiding it (Tolonen and Karjalainen, *A
+    Mel bands blur a voice's harmonics. Here their spacing, the melody of speech, shows as a ridge, and a change of
+    pitch moves the ridge. Compression of the spectrum keeps formants from hiding it (Tolonen and Karjalainen, *A
     computationally efficient multipitch analysis model*, IEEE TSAP 8(6), 2000).
 
     Shape: squares (…, N + 2) of `SquaredSpectrum` → (…, bins), bin k at 60 · 2^(k / 16) Hz.

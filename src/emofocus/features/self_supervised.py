@@ -32,7 +32,7 @@ STORED = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametr
 
 
 def shape_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the encoder's shape needs of `config.json` (KeyError)."""
+    """Settings of the encoder's shape from `config.json` (KeyError if one is missing)."""
     config["hidden_size"]  # stated in all of them
     return {name: value for name, value in config.items() if name not in NOT_SHAPE}
 

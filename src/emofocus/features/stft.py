@@ -1,4 +1,4 @@
-"""Waveform → short-time Fourier transform, squared."""
+"""Squared short-time Fourier transform of a waveform."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from emofocus.errors import ConfigError
 from emofocus.features.filterbanks import hann
 
 BLOCK_FRAMES = 640
-"""Frames transformed at a time, for memory that does not grow with the recording."""
+"""Frames that are transformed at a time, so that memory does not grow with the recording."""
 
 POWER_FLOOR = 1e-10
 """Smallest power before the logarithm (librosa's `amin`)."""
@@ -21,13 +21,14 @@ POWER_FLOOR = 1e-10
 class SquaredSpectrum(nn.Module):
     """Hann-windowed short-time Fourier transform, real and imaginary parts squared; power is a pair's sum.
 
-    Frames in float32 are transformed in float32, whose error follows the loudest bin, and others in float64. ONNX
-    gets all in float64, as two matrix products (`two_step_power`), because its runtimes transform 400 points slowly.
+    Frames in float32 are transformed in float32, whose error is relative to the loudest bin; others in float64. The
+    exported ONNX graph computes in float64 by two matrix products (`two_step_power`), because its runtimes transform
+    400 points slowly.
 
     With ``remove_offset``, the frames that `blocks` gives have no DC offset: their mean under the window is 0.
 
-    Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32; what is exported to ONNX gives power in
-    an order of its own. `times` and `power_of_bins` take either.
+    Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32. An exported graph gives power in another
+    order (`two_step_bins`). `times` and `power_of_bins` accept both.
     """
 
     window: Tensor
@@ -98,7 +99,7 @@ class SquaredSpectrum(nn.Module):
 
 
 def times(squares: Tensor, table: Tensor) -> Tensor:
-    """Squares of `SquaredSpectrum` (…, N + 2), times a table with a row for each, those of a pair equal."""
+    """Product of squares of `SquaredSpectrum` (…, N + 2) and a table (N + 2, K) with equal rows for a pair: (…, K)."""
     return squares @ (two_step_rows(table[::2]) if torch.onnx.is_in_onnx_export() else table)
 
 
@@ -141,14 +142,14 @@ def two_step_power(frames: Tensor, size: int) -> Tensor:
 
 
 def _steps(size: int) -> tuple[int, int, int, int]:
-    """P, Q, and how many c and d are needed, for N points."""
+    """P, Q, and the numbers of values of c and d, for N points."""
     first = next(p for p in range(int(size**0.5), 0, -1) if size % p == 0)
     second = size // first
     return first, second, first // 2 + 1, second // 2 + 1
 
 
 def two_step_bins(size: int) -> NDArray[np.int64]:
-    """Bin of each of the K columns of `two_step_power`, -1 of those that repeat another, or lie beyond N / 2."""
+    """Bin of each column of `two_step_power` (K,); -1 for columns that repeat another or lie beyond N / 2."""
     first, _, half, blocks = _steps(size)
     c, d = np.arange(half)[:, None], np.arange(blocks)
     bins = np.stack([c + first * d, first * (d + 1) - c], axis=1).ravel()  # direct ones, and mirrored ones: N - k
@@ -158,7 +159,7 @@ def two_step_bins(size: int) -> NDArray[np.int64]:
 
 
 def two_step_rows(table: Tensor) -> Tensor:
-    """A table with a row for each bin 0 … N/2, in the order of `two_step_bins`; columns that repeat others get 0."""
+    """Rows of a table for bins 0 … N/2, in the order of `two_step_bins` (K, …); repeated bins get rows of zeros."""
     bins = torch.from_numpy(two_step_bins(_size_of(table)))
     return table[bins.clamp(min=0)] * (bins >= 0)[:, None]
 

@@ -39,7 +39,7 @@ class ResultsFile:
     rows of recordings that were replaced since.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         format: ``csv`` or ``jsonl``.
         settings: What rows depend on.
         header: The first line, if there is one.

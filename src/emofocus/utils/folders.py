@@ -1,4 +1,4 @@
-"""Where things are kept between runs."""
+"""Folders for files that are kept between runs."""
 
 import os
 from pathlib import Path

@@ -21,7 +21,7 @@ PROVENANCE = "provenance.json"
 """Name of the record of an output that is a folder."""
 
 ABSENT = "absent"
-"""How a message shows a value that one of two records lacks."""
+"""Text that stands in a message for a value that one of two records lacks."""
 
 SHOWN = 60
 """Letters of a value that a message shows."""

@@ -151,10 +151,10 @@ def reason_of(error: BaseException) -> str:
     """Reason in a few words why a file system refuses."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return os.strerror(error.errno)
-    text = str(error)
-    if "Cannot parse URI" in text:  # its text holds the whole URI with its secrets
+    text = str(error)  # pyarrow tells these errors apart by their text alone: all are ArrowInvalid or OSError
+    if "Cannot parse URI" in text:  # the text holds the whole URI with its secrets
         return "this is no URI; write special characters as %20 and the like"
-    code = re.search(r"AWS Error ([A-Z_]+)", text)  # pyarrow gives it in the text alone
+    code = re.search(r"AWS Error ([A-Z_]+)", text)
     if code and code[1] in REASONS:
         return REASONS[code[1]]
     return text.splitlines()[0][:200] if text else type(error).__name__
