@@ -34,20 +34,20 @@ FOLDER_VARIABLE = "EMOFOCUS_ENCODERS"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 Shape = Mapping[str, Any]
-"""What a `config.json` says of an encoder, or the part of it that its shape needs."""
+"""Content of an encoder's `config.json`, or the settings in it that define the encoder's shape."""
 
 
 class Family(NamedTuple):
-    """What is known of encoders of one architecture.
+    """Functions for the encoders of one architecture.
 
     Attributes:
         step: Samples from one position to the next.
-        shape_of: `config.json` → what its shape needs (KeyError).
-        depth_of: `config.json` → layers that there are (KeyError).
-        width_of: Shape → features of a position.
+        shape_of: `config.json` → settings of the shape (KeyError).
+        depth_of: `config.json` → number of layers (KeyError).
+        width_of: Shape → number of features of a position.
         own_name: A tensor's name in the file, and layers used → its name in the encoder, None if it is not used.
         make: Shape, layers → the encoder, without its weights.
-        hear: Shape, encoder → what runs it, window by window.
+        hear: Shape, encoder → the object that runs it, window by window.
     """
 
     step: int
@@ -113,10 +113,10 @@ def resolved(settings: FeatureSettings) -> FeatureSettings:
 
 
 def folder_of(encoder: str) -> Path:
-    """Where an encoder's files are: a folder, one below ``$EMOFOCUS_ENCODERS``, or what the Hub gives.
+    """Folder of an encoder: a given one, one below ``$EMOFOCUS_ENCODERS``, or a download from the Hub.
 
     Raises:
-        ModelError: There is none.
+        ModelError: No such folder exists, and the Hub has none.
     """
     if Path(encoder).is_dir():
         return Path(encoder)
@@ -143,7 +143,7 @@ def _download(encoder: str) -> Path:
 
 
 def _shape_in(folder: Path, settings: FeatureSettings) -> dict[str, Any]:
-    """What a folder's `config.json` says of the encoder's shape, once it is known to fit the settings."""
+    """Settings of the encoder's shape from a folder's `config.json`, checked against the feature settings."""
     path, kind = folder / CONFIG, FAMILIES[settings.name]
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from emofocus.features.pitch import PitchGram
 from emofocus.features.stft import POWER_FLOOR, SquaredSpectrum, joined, times
 
 MEL_CUTS = (0.375, 0.625, 0.875)
-"""Where the mel filters are cut into groups, each of which sees few of the bins."""
+"""Shares of the mel filters at which they are cut into groups; each group covers few of the bins."""
 
 BLUR_LIMIT = 4e6
 """A frame's energy over that of a mel's mean bin, summed over mels, up to which float32 transforms are sharp enough.

@@ -43,7 +43,7 @@ SHAPE = ("d_model", "encoder_attention_heads", "encoder_ffn_dim", "num_mel_bins"
 """Keys of `config.json` that the encoder's shape needs."""
 
 PREFIXES = ("model.encoder.", "encoder.")
-"""Of the encoder's tensors in files of `transformers`."""
+"""Prefixes of the names of the encoder's tensors in files of `transformers`."""
 
 NAMES = {
     "self_attn_layer_norm": "attention_norm",
@@ -62,12 +62,12 @@ NAMES = {
 
 
 def shape_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the encoder's shape needs of Whisper's `config.json` (KeyError)."""
+    """Settings of the encoder's shape from Whisper's `config.json` (KeyError if one is missing)."""
     return {name: config[name] for name in SHAPE}
 
 
 def depth_of(config: Mapping[str, Any]) -> int:
-    """Layers that there are (KeyError)."""
+    """Number of layers of the encoder (KeyError)."""
     return int(config["encoder_layers"])
 
 

@@ -28,7 +28,7 @@ SHOWN = 60
 
 
 def record_path(output: Path) -> Path:
-    """Where the record of an output that is one file lies: beside it, hidden."""
+    """Path of the record of an output that is one file: a hidden file in the same folder."""
     return output.with_name(f".{output.name}.settings")
 
 
