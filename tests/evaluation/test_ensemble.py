@@ -34,10 +34,10 @@ def test_each_utterance_gets_the_mean_of_the_probabilities(runs: list[Path], tmp
     mean = (first.probabilities + second.probabilities) / 2
     np.testing.assert_allclose(both.probabilities, mean, rtol=1e-5, atol=1e-6)
     assert (both.predictions.predictions == mean.argmax(axis=1)).mean() > 0.99  # but for ties of rounding
-    assert both.summary["parameters"] == first.summary["parameters"] + second.summary["parameters"]
+    assert both.summary.parameters == first.summary.parameters + second.summary.parameters
     assert both.key == ("made", "speaker", "bmhsa+mhsa-faca", "tiny")
-    assert [member["model"] for member in both.summary["members"]] == ["bmhsa", "mhsa-faca"]
-    assert f"wa {100 * both.summary['wa']['mean']:.2f} ± " in done.output
+    assert [member["model"] for member in both.summary.members] == ["bmhsa", "mhsa-faca"]
+    assert f"wa {100 * both.summary.wa.mean:.2f} ± " in done.output
 
 
 def test_a_run_combined_with_another_seed_of_the_same_answers_stays_itself(runs: list[Path], tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_run_combined_with_another_seed_of_the_same_answers_stays_itself(runs:
     assert not alone.member_seeds
     # Two networks, which no table may average with one of them as if they were a further seed.
     assert both.key == ("made", "speaker", "bmhsa+bmhsa", "tiny")
-    assert [(member["model"], member["seed"]) for member in both.summary["members"]] == [("bmhsa", 0), ("bmhsa", 1)]
+    assert [(member["model"], member["seed"]) for member in both.summary.members] == [("bmhsa", 0), ("bmhsa", 1)]
 
 
 def test_results_of_a_combination_stand_in_leaderboards_and_reports(runs: list[Path], tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_with_a_run_that_learnt_from_its_validation_parts_the_result_says_so(run
     out = tmp_path / "out"
     assert combine(*runs, "--out", out).exit_code == 0
     first, second, both = (read_run(folder) for folder in (*runs, out))
-    assert "mhsa-faca, tiny: trained anew, on the validation part too" in both.summary["protocol"]["selection"]
-    assert [item["train"] for item in both.summary["folds"]] == [item["train"] for item in second.summary["folds"]]
-    assert {item["valid"] for item in both.summary["folds"]} == {0}
+    assert "mhsa-faca, tiny: trained anew, on the validation part too" in both.summary.protocol.selection
+    assert [item.train for item in both.summary.folds] == [item.train for item in second.summary.folds]
+    assert {item.valid for item in both.summary.folds} == {0}
     with pytest.raises(EmofocusError, match="selection rules differ"):
         refuse_other_task(first, both)
 

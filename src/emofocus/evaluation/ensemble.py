@@ -9,18 +9,22 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from emofocus.errors import ConfigError
 from emofocus.evaluation.leaderboard import refuse_other_corpus
 from emofocus.evaluation.results import RunResult, read_run, utterance_of
 from emofocus.metrics.statistics import FIGURES, require_same
-from emofocus.training.results import PredictionRow, averages, csv_text, measure_rows
+from emofocus.training.results import FoldEntry, PredictionRow, Summary, csv_text, measure_rows, plain
 from emofocus.utils.atomic import write_text
 from emofocus.utils.provenance import refuse_other_work
 from emofocus.version import __version__
+
+MEMBER_KEYS = ("model", "recipe", "seed", "parameters")
+"""Fields of a run's summary that stand under ``members``."""
 
 
 def combine_runs(folders: Sequence[Path], out: Path) -> str:
@@ -50,51 +54,51 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
         require_same(first.predictions, other.predictions)
     summary = _head(runs)
     if (out / "summary.json").exists():
-        refuse_other_work(out, json.loads((out / "summary.json").read_text(encoding="utf-8")), summary)
+        head = {name: value for name, value in plain(summary).items() if name != "folds"}
+        refuse_other_work(out, json.loads((out / "summary.json").read_text(encoding="utf-8")), head)
     source = next(iter(wanted.values()))
     rows = _rows(source / "predictions.csv", runs)
-    folds = [_fold(number, runs, rows) for number in range(len(first.summary["folds"]))]
-    averaged = averages(folds)
-    summary |= {"version": __version__, "folds": folds, **averaged}
-    if first.audit is not None:
-        summary["audit"] = first.audit
+    for number in range(len(first.summary.folds)):
+        summary = summary.with_fold(_fold(number, runs, rows))
+    summary = replace(summary, version=__version__, audit=UNSET if first.audit is None else first.audit)
     for name in ("folds.json", "audit.json"):
         if (source / name).exists():
             write_text(out / name, (source / name).read_text(encoding="utf-8"))
     write_text(out / "predictions.csv", csv_text(rows))
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    spreads = (f"{name} {100 * averaged[name]['mean']:.2f} ± {100 * averaged[name]['std']:.2f}" for name in FIGURES)
+    summary.write(out / "summary.json")
+    spreads = (f"{name} {getattr(summary, name)}" for name in FIGURES)
     return f"{out}: {', '.join(spreads)}"
 
 
-def _head(runs: Sequence[RunResult]) -> dict[str, Any]:
-    """Head of `summary.json`, with the heads of the runs under ``members``.
+def _head(runs: Sequence[RunResult]) -> Summary:
+    """Summary without folds, with the heads of the runs under ``members``.
 
     The model's name lists every network, also seeds of one system, because three networks are not one.
     """
-    member_keys = ("model", "recipe", "seed", "parameters")
     summaries = [run.summary for run in runs]
-    names = [f"{summary['model']}, {summary['recipe']}" for summary in summaries]
-    selections = {name: summary["protocol"]["selection"] for name, summary in zip(names, summaries, strict=True)}
+    names = [f"{summary.model}, {summary.recipe}" for summary in summaries]
+    selections = {name: summary.protocol.selection for name, summary in zip(names, summaries, strict=True)}
     shared = set(selections.values())
     selection = shared.pop() if len(shared) == 1 else "; ".join(map(": ".join, selections.items()))
-    agreed = {
-        name: summaries[0][name] for name in ("corpus", "utterances", "classes", "left_out") if name in summaries[0]
-    }
-    return agreed | {
-        "model": "+".join(summary["model"] for summary in summaries),
-        "recipe": "+".join(dict.fromkeys(summary["recipe"] for summary in summaries)),
-        "recipe_settings": {name: summary["recipe_settings"] for name, summary in zip(names, summaries, strict=True)},
-        "members": [{name: summary[name] for name in member_keys} for summary in summaries],
-        "parameters": sum(summary["parameters"] for summary in summaries),
-        "protocol": summaries[0]["protocol"] | {"selection": selection},
-        "seed": summaries[0]["seed"],
-    }
+    first = summaries[0]
+    return Summary(
+        corpus=first.corpus,
+        utterances=first.utterances,
+        classes=first.classes,
+        left_out=first.left_out,
+        model="+".join(summary.model for summary in summaries),
+        recipe="+".join(dict.fromkeys(summary.recipe for summary in summaries)),
+        recipe_settings={name: summary.recipe_settings for name, summary in zip(names, summaries, strict=True)},
+        members=[{name: getattr(summary, name) for name in MEMBER_KEYS} for summary in summaries],
+        parameters=sum(summary.parameters for summary in summaries),
+        protocol=replace(first.protocol, selection=selection),
+        seed=first.seed,
+    )
 
 
 def _rows(path: Path, runs: Sequence[RunResult]) -> list[PredictionRow]:
     """Rows of the first run's `predictions.csv` with the mean probabilities."""
-    classes = runs[0].summary["classes"]
+    classes = runs[0].summary.classes
     means = np.mean([run.probabilities for run in runs], axis=0)  # (U, C), sorted by utterance
     by_utterance = dict(zip(runs[0].predictions.utterances, means, strict=True))
     rows = []
@@ -107,16 +111,19 @@ def _rows(path: Path, runs: Sequence[RunResult]) -> list[PredictionRow]:
     return rows
 
 
-def _fold(number: int, runs: Sequence[RunResult], rows: Sequence[PredictionRow]) -> dict[str, Any]:
-    """Entry of a fold in `summary.json`: the sizes are those of the run that trained on most, the time is the sum."""
-    entries = [run.summary["folds"][number] for run in runs]
-    most = max(entries, key=lambda entry: int(entry["train"]))
-    tested = [row for row in rows if row["fold"] == str(entries[0]["fold"])]
-    times = [entry.get("seconds") for entry in entries]
-    metrics = measure_rows(tested, runs[0].summary["classes"])
-    return {
-        **{name: most[name] for name in ("fold", "train", "valid", "test")},
-        "seconds": None if None in times else round(sum(times), 1),
+def _fold(number: int, runs: Sequence[RunResult], rows: Sequence[PredictionRow]) -> FoldEntry:
+    """Entry of a fold: the sizes are those of the run that trained on most, the time is the sum."""
+    entries = [run.summary.folds[number] for run in runs]
+    most = max(entries, key=lambda entry: entry.train)
+    tested = [row for row in rows if row["fold"] == str(most.fold)]
+    times = [entry.seconds for entry in entries if isinstance(entry.seconds, float)]
+    metrics = measure_rows(tested, runs[0].summary.classes)
+    return FoldEntry(
+        fold=most.fold,
+        train=most.train,
+        valid=most.valid,
+        test=most.test,
+        seconds=round(sum(times), 1) if len(times) == len(entries) else None,
+        version=__version__,
         **{name: round(value, 6) for name, value in metrics._asdict().items()},
-        "version": __version__,
-    }
+    )

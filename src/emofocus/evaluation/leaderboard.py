@@ -66,13 +66,14 @@ class Standing:
     @property
     def parameters(self) -> int:
         """Number of learned parameters."""
-        return int(self.run.summary["parameters"])
+        return self.run.summary.parameters
 
     @property
     def seconds(self) -> float | None:
         """Mean training time of a fold in seconds; None if a fold was not timed, as in older versions."""
-        known = [item["seconds"] for item in self.run.summary["folds"] if item.get("seconds") is not None]
-        return float(np.mean(known)) if len(known) == len(self.run.summary["folds"]) else None
+        folds = self.run.summary.folds
+        known = [item.seconds for item in folds if isinstance(item.seconds, float)]
+        return float(np.mean(known)) if len(known) == len(folds) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +142,12 @@ def _differences(first: RunResult, others: Sequence[RunResult]) -> list[Referenc
 def refuse_other_task(first: RunResult, other: RunResult) -> None:
     """Refuse runs that differ in corpus or selection rule; `compare` itself refuses all other differences."""
     refuse_other_corpus(first, other)
-    _refuse(first, other, "selection rules", lambda run: run.summary["protocol"]["selection"])
+    _refuse(first, other, "selection rules", lambda run: run.summary.protocol.selection)
 
 
 def refuse_other_corpus(first: RunResult, other: RunResult) -> None:
     """Refuse runs on different corpora, whose utterances may have equal names."""
-    _refuse(first, other, "corpora", lambda run: run.summary["corpus"])
+    _refuse(first, other, "corpora", lambda run: run.summary.corpus)
 
 
 def _refuse(first: RunResult, other: RunResult, trait: str, value_of: Callable[[RunResult], str]) -> None:
@@ -171,8 +172,8 @@ def config_of(run: RunResult) -> ModelConfig | None:
         ConfigError: The run's recipe has settings that this version does not know.
     """
     summary = run.summary
-    if summary["model"] not in MODELS:
+    if summary.model not in MODELS:
         return None
-    recipe = parse(Recipe, summary["recipe_settings"], f"{run.name}/summary.json")
-    config = recipe.config(summary["model"], tuple(summary["classes"]))
-    return config if parameter_count(config) == summary["parameters"] else None
+    recipe = parse(Recipe, summary.recipe_settings, f"{run.name}/summary.json")
+    config = recipe.config(summary.model, tuple(summary.classes))
+    return config if parameter_count(config) == summary.parameters else None

@@ -93,10 +93,10 @@ def headline(board: Leaderboard) -> str:
 
 def notes(board: Leaderboard) -> Iterator[str]:
     """Remarks that explain the figures."""
-    agreed = board.reference.run.summary["protocol"]
+    agreed = board.reference.run.summary.protocol
     if board.optimistic:
         yield f"{OPTIMISTIC.capitalize()}: speakers of the test parts are heard in training."
-    yield f"The split: {agreed['note']}. Selection: {agreed['selection']}."
+    yield f"The split: {agreed.note}. Selection: {agreed.selection}."
     yield f"WA, UA and macro-F1: pooled over all test utterances, with 95 % intervals that resample {board.unit}."
     yield (
         f"The {REFERENCE}: {board.name(board.reference)}. Differences from it are in points; their p-values, and those "

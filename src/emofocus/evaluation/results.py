@@ -8,14 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from emofocus.errors import EmofocusError, one_of
 from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 from emofocus.splits.folds import PARTS, digest_of
-from emofocus.training.results import PredictionRow
+from emofocus.training.results import Average, PredictionRow, Summary
 
 TOLERANCE = 1.5e-6
 """Largest difference of a figure that is written with six decimals."""
@@ -37,7 +39,7 @@ class RunResult:
 
     Attributes:
         name: Folder of the run, relative to the folder of results if there is one.
-        summary: Content of `summary.json`.
+        summary: Identity, finished folds and averages.
         predictions: Predictions of all folds, sorted by utterance (U,).
         folds: Number of the fold that tests each utterance (U,).
         probabilities: Probability of each class (U, C), calibrated if the run has temperatures.
@@ -46,7 +48,7 @@ class RunResult:
     """
 
     name: str
-    summary: dict[str, Any]
+    summary: Summary
     predictions: Predictions
     folds: Numbers
     probabilities: Array
@@ -57,22 +59,22 @@ class RunResult:
     def key(self) -> tuple[str, str, str, str]:
         """Corpus, protocol, model and recipe, which results of several seeds share."""
         summary = self.summary
-        return summary["corpus"], summary["protocol"]["name"], summary["model"], summary["recipe"]
+        return summary.corpus, summary.protocol.name, summary.model, summary.recipe
 
     @property
     def seed(self) -> int:
         """Seed of the run."""
-        return int(self.summary["seed"])
+        return self.summary.seed
 
     @property
     def member_seeds(self) -> list[int]:
         """Distinct seeds of the runs that an ensemble combines; empty for a single run."""
-        return sorted({int(member["seed"]) for member in self.summary.get("members", ())})
+        return sorted({int(member["seed"]) for member in self.summary.members or ()})
 
     @property
     def finished(self) -> bool:
         """Whether the run holds all folds."""
-        return len(self.summary["folds"]) == int(self.summary["protocol"]["folds"])
+        return len(self.summary.folds) == self.summary.protocol.folds
 
     @property
     def optimistic(self) -> bool:
@@ -82,20 +84,20 @@ class RunResult:
     @cached_property
     def by_fold(self) -> Array:
         """WA, UA and macro-F1 of each fold, in the order of the summary: (folds, 3)."""
-        return np.stack([figures(self.counts(self.folds == item["fold"])) for item in self.summary["folds"]])
+        return np.stack([figures(self.counts(self.folds == item.fold)) for item in self.summary.folds])
 
     @cached_property
     def calibration(self) -> list[CalibrationFigures]:
         """Calibration figures of each fold; empty if a fold has no temperature, as in older versions."""
-        folds = self.summary["folds"]
-        if not all("temperature" in item for item in folds):
-            return []
-        return [self._calibration(item, self.folds == item["fold"]) for item in folds]
-
-    def _calibration(self, entry: dict[str, Any], chosen: NDArray[np.bool_]) -> CalibrationFigures:
-        labels, correct = self.predictions.labels[chosen], self.predictions.correct[chosen]
-        fitted = entry["temperature"], entry["threshold"]
-        return measure_calibration(self.probabilities[chosen], labels, correct, *fitted)
+        found = []
+        for item in self.summary.folds:
+            if item.temperature is UNSET or item.threshold is UNSET:
+                return []
+            chosen = self.folds == item.fold
+            labels, correct = self.predictions.labels[chosen], self.predictions.correct[chosen]
+            probabilities = self.probabilities[chosen]
+            found.append(measure_calibration(probabilities, labels, correct, item.temperature, item.threshold))
+        return found
 
     def counts(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Numbers:
         """Confusion matrix of some utterances, or of all: (C, C)."""
@@ -113,11 +115,11 @@ def read_results(root: Path) -> list[RunResult]:
         ResultError: The folder holds no results, files are missing, or a figure disagrees with `predictions.csv`.
     """
     paths = sorted(root.rglob("summary.json"))
-    summaries = ((path, _json(path)) for path in paths)
+    contents = ((path, _json(path)) for path in paths)
     results = [
-        _read(path, summary, path.parent.relative_to(root).as_posix())
-        for path, summary in summaries
-        if summary.get("folds")
+        _read(path, _summary(path, content), path.parent.relative_to(root).as_posix())
+        for path, content in contents
+        if content.get("folds")
     ]
     if not results:
         reason = (
@@ -150,22 +152,31 @@ def read_run(folder: Path, whole: bool = True) -> RunResult:
     if not path.exists():
         reason = "there is no summary.json in it" if folder.is_dir() else "there is no such folder"
         raise ResultError(f"{folder} is no run of emofocus crossval: {reason}")
-    summary = _json(path)
-    missing = [key for key in HEAD if key not in summary]
+    content = _json(path)
+    missing = [key for key in HEAD if key not in content]
     if missing:
         raise ResultError(f"{folder} is no run of emofocus crossval: its summary.json has no {missing[0]!r}")
-    done, folds = len(summary["folds"]), summary["protocol"]["folds"]
+    summary = _summary(path, content)
+    done, folds = len(summary.folds), summary.protocol.folds
     if done < (folds if whole else 1):
         raise ResultError(f"{folder} has finished {done} of {folds} folds; emofocus crossval with its --out goes on")
     return _read(path, summary, folder.as_posix())
 
 
-def _read(path: Path, summary: dict[str, Any], name: str) -> RunResult:
+def _summary(path: Path, content: Any) -> Summary:
+    """The content of a `summary.json`. Settings of its recipe stay as they were written."""
+    try:
+        return msgspec.convert(content, Summary)
+    except msgspec.ValidationError as error:
+        raise ResultError(f"{path}: {error}") from None
+
+
+def _read(path: Path, summary: Summary, name: str) -> RunResult:
     folder = path.parent
     missing = [name for name in FILES if not (folder / name).exists()]
     if missing:
         raise ResultError(f"{folder} has a summary.json but no {missing[0]}")
-    rows = _rows(folder / "predictions.csv", summary["classes"])
+    rows = _rows(folder / "predictions.csv", summary.classes)
     folds = _json(folder / "folds.json")["folds"]
     digest = digest_of(folds)
     _check_digest(path, summary, digest)
@@ -175,7 +186,7 @@ def _read(path: Path, summary: dict[str, Any], name: str) -> RunResult:
         summary=summary,
         predictions=_predictions(name, summary, rows, digest),
         folds=np.array([int(row["fold"]) for row in rows]),
-        probabilities=np.array([[float(row[f"p_{name}"]) for name in summary["classes"]] for row in rows]),
+        probabilities=np.array([[float(row[f"p_{name}"]) for name in summary.classes] for row in rows]),
         shared=_shared_speakers(rows, folds),
         audit=_audit(folder, summary),
     )
@@ -212,12 +223,12 @@ def utterance_of(row: PredictionRow) -> str:
     return f"{row['file']}@{row['start']}-{row['end']}" if row.get("end") else row["file"]
 
 
-def _predictions(name: str, summary: dict[str, Any], rows: Sequence[PredictionRow], digest: str) -> Predictions:
-    number = {label: index for index, label in enumerate(summary["classes"])}
+def _predictions(name: str, summary: Summary, rows: Sequence[PredictionRow], digest: str) -> Predictions:
+    number = {label: index for index, label in enumerate(summary.classes)}
     return Predictions(
         name=name,
-        classes=tuple(summary["classes"]),
-        protocol=summary["protocol"]["name"],
+        classes=tuple(summary.classes),
+        protocol=summary.protocol.name,
         digest=digest,
         utterances=tuple(utterance_of(row) for row in rows),
         speakers=tuple(row["speaker"] for row in rows),
@@ -240,10 +251,10 @@ def _shared_speakers(rows: Sequence[PredictionRow], folds: Sequence[dict[str, li
     return len(shared)
 
 
-def _audit(folder: Path, summary: dict[str, Any]) -> dict[str, int] | None:
+def _audit(folder: Path, summary: Summary) -> dict[str, int] | None:
     """Number of offenders by kind, from the summary or from `audit.json` beside it."""
-    if "audit" in summary:
-        return dict(summary["audit"])
+    if summary.audit is not UNSET:
+        return summary.audit
     if not (folder / "audit.json").exists():
         return None
     offences = _json(folder / "audit.json")["offences"]
@@ -251,30 +262,26 @@ def _audit(folder: Path, summary: dict[str, Any]) -> dict[str, int] | None:
     return {kind: len({offence["value"] for offence in offences if offence["kind"] == kind}) for kind in kinds}
 
 
-def _check_digest(path: Path, summary: dict[str, Any], digest: str) -> None:
-    stated = summary["protocol"].get("digest", digest)  # results of older versions have none
-    if stated != digest:
+def _check_digest(path: Path, summary: Summary, digest: str) -> None:
+    stated = summary.protocol.digest
+    if stated is not UNSET and stated != digest:  # results of older versions have none
         raise ResultError(f"{path}: the digest of the folds is {stated}, but folds.json gives {digest}")
 
 
 def _check_sizes(
-    path: Path, summary: dict[str, Any], rows: Sequence[PredictionRow], folds: Sequence[dict[str, list[str]]]
+    path: Path, summary: Summary, rows: Sequence[PredictionRow], folds: Sequence[dict[str, list[str]]]
 ) -> None:
-    for item in summary["folds"]:
-        tested = sum(row["fold"] == str(item["fold"]) for row in rows)
-        if tested != item["test"]:
-            raise ResultError(
-                f"{path}: fold {item['fold']} tests {item['test']} utterances, predictions.csv has {tested}"
-            )
-        held = {name: len(folds[item["fold"]][name]) for name in PARTS}
-        if held["valid"] and not item["valid"]:  # --refit trains on it
+    for item in summary.folds:
+        tested = sum(row["fold"] == str(item.fold) for row in rows)
+        if tested != item.test:
+            raise ResultError(f"{path}: fold {item.fold} tests {item.test} utterances, predictions.csv has {tested}")
+        held = {name: len(folds[item.fold][name]) for name in PARTS}
+        if held["valid"] and not item.valid:  # --refit trains on it
             held |= {"train": held["train"] + held["valid"], "valid": 0}
-        for name in PARTS:
-            if held[name] != item[name]:
-                raise ResultError(
-                    f"{path}: fold {item['fold']} has {item[name]} in {name}, folds.json has {held[name]}"
-                )
-    strangers = {row["fold"] for row in rows} - {str(item["fold"]) for item in summary["folds"]}
+        for name, stated in zip(PARTS, (item.train, item.valid, item.test), strict=True):
+            if held[name] != stated:
+                raise ResultError(f"{path}: fold {item.fold} has {stated} in {name}, folds.json has {held[name]}")
+    strangers = {row["fold"] for row in rows} - {str(item.fold) for item in summary.folds}
     if strangers:
         raise ResultError(f"{path} has no fold {min(strangers)}, which predictions.csv has")
 
@@ -305,17 +312,19 @@ def _stated(result: RunResult) -> Iterator[tuple[str, float | None, float | None
     for name in CalibrationFigures._fields if result.calibration else ():
         columns[name] = [getattr(item, name) for item in result.calibration]
     for name, values in columns.items():
-        for item, value in zip(result.summary["folds"], values, strict=True):
-            yield f"{name} of fold {item['fold']}", item.get(name), value
+        for item, value in zip(result.summary.folds, values, strict=True):
+            stated = getattr(item, name)
+            yield f"{name} of fold {item.fold}", None if stated is UNSET else stated, value
+        average = getattr(result.summary, name)
         yield from _stated_averages(
-            name, result.summary.get(name, {}), [value for value in values if value is not None]
+            name, None if average is UNSET else average, [value for value in values if value is not None]
         )
 
 
 def _stated_averages(
-    name: str, stated: dict[str, float], values: list[float]
+    name: str, stated: Average | None, values: list[float]
 ) -> Iterator[tuple[str, float | None, float | None]]:
-    if values:  # where no fold answers anything, there is nothing to average
+    if values:  # there is no average if no fold has answers
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        yield f"the mean {name}", stated.get("mean"), float(np.mean(values))
-        yield f"the std of {name}", stated.get("std"), deviation
+        yield f"the mean {name}", stated.mean if stated else None, float(np.mean(values))
+        yield f"the std of {name}", stated.std if stated else None, deviation

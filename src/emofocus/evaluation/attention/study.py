@@ -66,7 +66,7 @@ def _measure_run(
     todo = _begin(run, folder, out, recordings)
     if not todo:
         return
-    recipe = parse(Recipe, run.summary["recipe_settings"], str(folder))
+    recipe = parse(Recipe, run.summary.recipe_settings, str(folder))
     speech = source.speech(msgspec.structs.replace(recipe, speeds=(), copies=()))[0]
     for number in todo:
         fold, title = f"fold-{number}", f"{_name(run)} fold {number}"
@@ -81,7 +81,7 @@ def _begin(run: RunResult, folder: Path, target: Path, recordings: str) -> list[
         ConfigError: A fold was measured with other weights or recordings.
     """
     todo = []
-    for number in (item["fold"] for item in run.summary["folds"]):
+    for number in (item.fold for item in run.summary.folds):
         fold = f"fold-{number}"
         weights, done = folder / fold / "model.safetensors", (target / fold / HEADS).exists()
         if weights.exists():
@@ -94,4 +94,4 @@ def _begin(run: RunResult, folder: Path, target: Path, recordings: str) -> list[
 
 
 def _name(run: RunResult) -> str:
-    return f"{run.summary['model']}-{run.summary['recipe']}"
+    return f"{run.summary.model}-{run.summary.recipe}"

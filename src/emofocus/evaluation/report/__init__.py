@@ -107,7 +107,7 @@ def _paragraphs(entries: Sequence[Entry], shown: dict[str, list[str]]) -> Iterat
 def _overview(corpus: str, entries: Sequence[Entry]) -> Iterator[str]:
     """Paragraphs with all results of one corpus side by side."""
     first = max(entries, key=lambda entry: len(entry.by_speaker))
-    counted = f"{first.first.summary['utterances']} utterances, {len(first.by_speaker)} speakers"
+    counted = f"{first.first.summary.utterances} utterances, {len(first.by_speaker)} speakers"
     classes = ", ".join(first.classes)
     yield f"## Overview of `{corpus}`\n\n{counted}, {len(first.classes)} classes: {classes}.\n"
     if any(entry.unit == "utterances" for entry in entries):

@@ -90,7 +90,7 @@ class Entry:
         """Remark where folds are missing, as plain text; empty otherwise."""
         if self.first.finished:
             return ""
-        return f"only {len(self.first.by_fold)} of {self.first.summary['protocol']['folds']} folds"
+        return f"only {len(self.first.by_fold)} of {self.first.summary.protocol.folds} folds"
 
     @property
     def calibrated(self) -> bool:
@@ -168,7 +168,7 @@ def group_results(results: Sequence[RunResult]) -> list[Entry]:
 
 def _refuse_other_settings(first: RunResult, other: RunResult) -> None:
     """Refuse two seeds whose shared settings differ; a setting that one of them lacks had its default there."""
-    settings, other_settings = (_flat(result.summary.get("recipe_settings", {})) for result in (first, other))
+    settings, other_settings = (_flat(result.summary.recipe_settings) for result in (first, other))
     for name in sorted(set(settings) & set(other_settings) - set(NOT_SETTINGS)):
         value, other_value = settings[name], other_settings[name]
         if value != other_value:

@@ -72,15 +72,15 @@ def confusion(entry: Entry) -> Any:
 
 def learning(entry: Entry) -> Any:
     """Draw training loss and validation UA after each epoch: a line per fold and seed, and their mean."""
-    folds = [item for result in entry.results for item in result.summary["folds"]]
+    folds = [item for result in entry.results for item in result.summary.folds]
     figure = blank(3.5)
     figure.get_layout_engine().set(wspace=0.06)
     for number, (column, scale, label) in enumerate(((0, 1, "training loss"), (2, 100, "validation UA %"))):
         axes = figure.add_subplot(1, 2, number + 1)
-        curves = [scale * np.array([epoch[column] for epoch in item["history"]]) for item in folds]
+        curves = [scale * np.array([epoch[column] for epoch in item.history or ()]) for item in folds]
         for curve in curves:
             axes.plot(np.arange(1, len(curve) + 1), curve, color=BLUE, linewidth=0.9, alpha=0.7)
-        chosen = [item["best_epoch"] for item in folds]
+        chosen = [item.best_epoch or 0 for item in folds]
         heights = [curve[epoch - 1] for curve, epoch in zip(curves, chosen, strict=True)]
         shortest = min(map(len, curves))
         mean = np.mean([curve[:shortest] for curve in curves], axis=0)
@@ -163,7 +163,7 @@ def reliability(entry: Entry) -> Any:
 
 
 def _has_history(entry: Entry) -> bool:
-    histories = [item.get("history") for result in entry.results for item in result.summary["folds"]]
+    histories = [item.history for result in entry.results for item in result.summary.folds]
     return all(history and history[-1][2] is not None for history in histories)  # WA is not drawn
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
+from msgspec import UNSET
 
 from emofocus.errors import EmofocusError
 from emofocus.evaluation.report.entries import OPTIMISTIC, Entry
@@ -64,7 +65,7 @@ def audits(results: Sequence[RunResult]) -> str:
         audit = next((result.audit for result in members if result.audit is not None), None)
         mark = f" ({OPTIMISTIC})" if optimistic else ""
         numbers = ", ".join(str(seed) for seed in sorted({result.seed for result in members}))
-        folds = str(members[0].summary["protocol"]["folds"])
+        folds = str(members[0].summary.protocol.folds)
         rows.append([f"`{protocol}`{mark}", numbers, f"`{digest}`", folds, shared, _audit_words(audit)])
     head = ["protocol", "seeds", "folds' digest", "folds", "test speakers heard in training or validation", "the audit"]
     return table(head, rows)
@@ -119,9 +120,9 @@ def details(entry: Entry) -> Iterator[str]:
     names, plural = ", ".join(map(str, entry.seeds)), "s" if len(entry.seeds) > 1 else ""
     unfinished = f" {entry.unfinished.capitalize()}: what follows is of these alone." if entry.unfinished else ""
     yield (
-        f"{summary['parameters']:,} parameters; seed{plural} {names}; {summary['protocol']['folds']} folds; "
+        f"{summary.parameters:,} parameters; seed{plural} {names}; {summary.protocol.folds} folds; "
         f"{len(entry.first.folds)} test utterances of {speakers} speakers. Selection: "
-        f"{summary['protocol']['selection']}. The split: {summary['protocol']['note']}.{unfinished}\n"
+        f"{summary.protocol.selection}. The split: {summary.protocol.note}.{unfinished}\n"
     )
     yield _pooled(entry)
     yield _by_fold(entry)
@@ -144,11 +145,10 @@ def _pooled(entry: Entry) -> str:
 def _by_fold(entry: Entry) -> str:
     rows = []
     for result in entry.results:
-        for item, figures in zip(result.summary["folds"], result.by_fold, strict=True):
-            numbers = [result.seed, *(item[name] for name in ("fold", "train", "valid", "test"))]
-            rows.append(
-                [*map(str, numbers), str(item.get("best_epoch", NONE)), *(f"{100 * value:.2f}" for value in figures)]
-            )
+        for item, figures in zip(result.summary.folds, result.by_fold, strict=True):
+            numbers = [result.seed, item.fold, item.train, item.valid, item.test]
+            epoch = NONE if item.best_epoch is UNSET else str(item.best_epoch)
+            rows.append([*map(str, numbers), epoch, *(f"{100 * value:.2f}" for value in figures)])
     head = ["seed", "fold", "train", "validate", "test", "chosen epoch", *(f"{name} %" for name in NAMES.values())]
     return f"<details><summary>Each fold</summary>\n\n{table(head, rows, right=1)}\n</details>\n"
 
