@@ -34,7 +34,7 @@ ISOLATED_BYTES = 8 << 30
 Recognize = Callable[[Sequence[Item]], list[ClipResult]]
 """Clips of a batch → their results, in order."""
 
-Row = dict[str, Any]
+ClipRow = dict[str, Any]
 """One row of a table, by column."""
 
 
@@ -88,7 +88,7 @@ class Worker:
         finally:
             isolated.close()
 
-    def _batches(self, table: pa.Table) -> Iterator[list[Row]]:
+    def _batches(self, table: pa.Table) -> Iterator[list[ClipRow]]:
         """The local command's batches that contain selected clips."""
         rows = table.to_pylist()
         for start in range(0, len(rows), BATCH):
@@ -189,7 +189,7 @@ def _without_name(error: AudioError, item: Item) -> AudioError:
     return AudioError(str(error).replace(str(item.path), item.name).removeprefix(f"{item.name}: "))
 
 
-def as_row(clip: Row, result: Prediction | AudioError) -> Row:
+def as_row(clip: ClipRow, result: Prediction | AudioError) -> ClipRow:
     """The row of a clip in the worker's table.
 
     Args:
@@ -204,11 +204,11 @@ def as_row(clip: Row, result: Prediction | AudioError) -> Row:
     return columns | scores | answer | {"duration": result.duration}
 
 
-def _fetched(batches: Iterator[list[Row]]) -> Iterator[tuple[list[Row], list[Item | AudioError]]]:
+def _fetched(batches: Iterator[list[ClipRow]]) -> Iterator[tuple[list[ClipRow], list[Item | AudioError]]]:
     """Batches with their files on this disk; the next batch is fetched while one is recognized."""
     with ThreadPoolExecutor(BATCH) as pool, tempfile.TemporaryDirectory() as folder:
 
-        def fetch(numbered: tuple[int, list[Row]]) -> tuple[list[Row], list[Item | AudioError], Path]:
+        def fetch(numbered: tuple[int, list[ClipRow]]) -> tuple[list[ClipRow], list[Item | AudioError], Path]:
             number, batch = numbered
             subfolder = Path(folder, str(number))
             return batch, list(pool.map(partial(_fetch, subfolder), batch)), subfolder
@@ -218,7 +218,7 @@ def _fetched(batches: Iterator[list[Row]]) -> Iterator[tuple[list[Row], list[Ite
             shutil.rmtree(subfolder, ignore_errors=True)
 
 
-def _fetch(folder: Path, row: Row) -> Item | AudioError:
+def _fetch(folder: Path, row: ClipRow) -> Item | AudioError:
     """Copy a clip's file into a folder, unless it is on this machine; return the clip, or the reason of a failure."""
     clip = Clip.of(row)
     item = Item(clip.name, Path(clip.location.path), clip.start, clip.end)

@@ -89,15 +89,15 @@ class RunResult:
     @cached_property
     def calibration(self) -> list[CalibrationFigures]:
         """Calibration figures of each fold; empty if a fold has no temperature, as in older versions."""
-        found = []
+        measured = []
         for item in self.summary.folds:
             if item.temperature is UNSET or item.threshold is UNSET:
                 return []
             chosen = self.folds == item.fold
             labels, correct = self.predictions.labels[chosen], self.predictions.correct[chosen]
             probabilities = self.probabilities[chosen]
-            found.append(measure_calibration(probabilities, labels, correct, item.temperature, item.threshold))
-        return found
+            measured.append(measure_calibration(probabilities, labels, correct, item.temperature, item.threshold))
+        return measured
 
     def counts(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Numbers:
         """Confusion matrix of some utterances, or of all: (C, C)."""

@@ -170,7 +170,7 @@ def _all_distortions(trial: _Trial, workers: int, seed: int) -> Iterator[Distort
 def _warned(predictions: Sequence[Prediction | None], kind: str) -> float:
     """Share of recordings with a warning of a kind; a prediction spells each warning as ``kind: fact``."""
     kinds = [{text.partition(":")[0] for text in item.warnings} if item else set() for item in predictions]
-    return float(np.mean([kind in found for found in kinds]))
+    return float(np.mean([kind in warned for warned in kinds]))
 
 
 HEAD = (

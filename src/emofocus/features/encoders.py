@@ -108,8 +108,8 @@ def resolved(settings: FeatureSettings) -> FeatureSettings:
     shape = _shape_in(folder, settings)
     tensors = _weights_in(folder, settings.name, settings.layers, shape)
     source = folder.resolve().name if Path(settings.encoder).is_dir() else settings.encoder
-    found = EncoderSettings(source=source, digest=keep(tensors), config=shape)
-    return msgspec.structs.replace(settings, encoder=found)
+    encoder = EncoderSettings(source=source, digest=keep(tensors), config=shape)
+    return msgspec.structs.replace(settings, encoder=encoder)
 
 
 def folder_of(encoder: str) -> Path:
@@ -175,8 +175,8 @@ def _weights_in(folder: Path, name: str, layers: int, shape: Mapping[str, Any]) 
     path, kind = folder / WEIGHTS, FAMILIES[name]
     if not path.exists():
         pickles = sorted(item.name for pattern in PICKLES for item in folder.glob(pattern))
-        found = f"; {pickles[0]} is a pickle, which could run code and is never read" if pickles else ""
-        raise ModelError(f"{folder.name}: no {WEIGHTS}{found}")
+        remark = f"; {pickles[0]} is a pickle, which could run code and is never read" if pickles else ""
+        raise ModelError(f"{folder.name}: no {WEIGHTS}{remark}")
     try:
         with safe_open(path, framework="pt") as file:
             names = {theirs: kind.own_name(theirs, layers) for theirs in file.keys()}  # noqa: SIM118
@@ -196,11 +196,11 @@ def _weights_in(folder: Path, name: str, layers: int, shape: Mapping[str, Any]) 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Hash of weights, by their values in float32, so that a file in float16 and its copy in float32 are the same."""
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].float().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensors[name].float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def keep(tensors: dict[str, Tensor]) -> str:

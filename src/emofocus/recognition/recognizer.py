@@ -139,8 +139,8 @@ class Recognizer:
         check_window(seconds)
         frames, engine, segment = self._frames_in(seconds), self.engine, self.config.segment
         if frames != engine.frames and not (engine.windowed and frames <= engine.frames):
-            own = engine.frames * engine.frame_hop / SAMPLING_RATE
-            valid = f"up to {own:g}" if engine.windowed else f"{own:g}"
+            longest = engine.frames * engine.frame_hop / SAMPLING_RATE
+            valid = f"up to {longest:g}" if engine.windowed else f"{longest:g}"
             raise ConfigError(f"{self.config.model} has no segments of {seconds:g} s (valid: {valid})")
         hop = max(1, round(segment.hop * frames / segment.frames))
         return self._with_segment(replace(segment, frames=frames, hop=hop))

@@ -86,10 +86,10 @@ def _shown(name: str, record: Record) -> str:
 def read_record(path: Path) -> Record | None:
     """The record in a file; None if there is no such file, or it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -98,7 +98,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def content_hash(path: Path) -> str:
-    """16 hexadecimal digits that tell the bytes of a file from those of others."""
+    """SHA-256 of a file's bytes, its first 16 hexadecimal digits."""
     import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
 
     with path.open("rb") as file:
@@ -111,8 +111,8 @@ def file_state(path: Path) -> list[int]:
     Raises:
         OSError: The file cannot be looked at.
     """
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def states_hash(root: Path, files: Iterable[str]) -> str:
