@@ -41,7 +41,7 @@ def report(results: Path, out: Path) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option(
-    "--reference", type=FOLDER, show_default="the first RUN", help="The run that the others are tested against."
+    "--reference", type=FOLDER, show_default="the best UA", help="The run that the others are tested against."
 )
 @click.option(
     "-o", "--out", multiple=True, type=FILE, help="A .md, .csv, .png, .svg or .pdf; several times for several."

@@ -9,7 +9,17 @@ import numpy as np
 from emofocus.config import ModelConfig, Recipe, parse
 from emofocus.errors import EmofocusError
 from emofocus.evaluation.results import RunResult, read_run
-from emofocus.metrics.statistics import Comparison, Interval, compare, holm, intervals, resampled_unit
+from emofocus.metrics.statistics import (
+    FIGURES,
+    Comparison,
+    Interval,
+    compare,
+    figures,
+    holm,
+    intervals,
+    require_same,
+    resampled_unit,
+)
 from emofocus.models import MODELS
 from emofocus.models.complexity import network_cost, real_time_factor
 from emofocus.training.experiment import parameter_count
@@ -114,7 +124,7 @@ def leaderboard(folders: Sequence[Path], reference: Path | None = None, timed: b
 
     Args:
         folders: Folders of the runs; a folder that is named twice counts once.
-        reference: Folder of the run that the others are compared with; the first one by default.
+        reference: Folder of the run that the others are compared with; the one of the best UA by default.
         timed: Measure each network's real-time factor on this machine.
 
     Raises:
@@ -125,24 +135,47 @@ def leaderboard(folders: Sequence[Path], reference: Path | None = None, timed: b
     wanted: dict[Path, Path] = {}
     for folder in folders if reference is None else (reference, *folders):
         wanted.setdefault(folder.resolve(), folder)
-    first, *others = [read_run(folder) for folder in wanted.values()]
+    runs = [read_run(folder) for folder in wanted.values()]
+    first = runs[0]
+    advice = _advice_on_selection(runs)
+    for other in runs[1:]:
+        refuse_other_task(first, other, advice)
+        require_same(first.predictions, other.predictions)
+    if reference is None:
+        first = max(runs, key=_unweighted_accuracy)
+    others = [run for run in runs if run is not first]
     differences = [None, *_differences(first, others)]
     standings = [_standing(run, change, timed) for run, change in zip([first, *others], differences, strict=True)]
     return Leaderboard(tuple(sorted(standings, key=lambda item: -item.intervals["ua"].value)), timed)
 
 
+def _unweighted_accuracy(run: RunResult) -> float:
+    return float(figures(run.counts())[FIGURES.index("ua")])
+
+
+def _advice_on_selection(runs: Sequence[RunResult]) -> str:
+    """Runs to leave out, so that the others were selected by one rule."""
+    rules = [run.summary["protocol"]["selection"] for run in runs]
+    usual = max(rules, key=rules.count)
+    return f"; leave out {', '.join(run.name for run, rule in zip(runs, rules, strict=True) if rule != usual)}"
+
+
 def _differences(first: RunResult, others: Sequence[RunResult]) -> list[ReferenceComparison]:
-    for other in others:
-        refuse_other_task(first, other)
     pairs = [compare(first.predictions, other.predictions) for other in others]
     ua_p, mcnemar_p = holm([pair.ua.p for pair in pairs]), holm([pair.mcnemar.p for pair in pairs])
     return [ReferenceComparison(*values) for values in zip(pairs, ua_p, mcnemar_p, strict=True)]
 
 
-def refuse_other_task(first: RunResult, other: RunResult) -> None:
-    """Refuse runs that differ in corpus or selection rule; `compare` itself refuses all other differences."""
+def refuse_other_task(first: RunResult, other: RunResult, advice: str = "") -> None:
+    """Refuse runs that differ in corpus or selection rule; `compare` itself refuses all other differences.
+
+    Args:
+        first: A run.
+        other: Another one.
+        advice: End of the message about selection rules.
+    """
     refuse_other_corpus(first, other)
-    _refuse(first, other, "selection rules", lambda run: run.summary.protocol.selection)
+    _refuse(first, other, "selection rules", lambda run: run.summary.protocol.selection, advice)
 
 
 def refuse_other_corpus(first: RunResult, other: RunResult) -> None:
@@ -150,11 +183,14 @@ def refuse_other_corpus(first: RunResult, other: RunResult) -> None:
     _refuse(first, other, "corpora", lambda run: run.summary.corpus)
 
 
-def _refuse(first: RunResult, other: RunResult, trait: str, value_of: Callable[[RunResult], str]) -> None:
+def _refuse(
+    first: RunResult, other: RunResult, trait: str, value_of: Callable[[RunResult], str], advice: str = ""
+) -> None:
     value, other_value = value_of(first), value_of(other)
     if value != other_value:
         raise EmofocusError(
-            f"{first.name} and {other.name} cannot be compared: their {trait} differ ({value!r} and {other_value!r})"
+            f"{first.name} and {other.name} cannot be compared: their {trait} differ "
+            f"({value!r} and {other_value!r}){advice}"
         )
 
 

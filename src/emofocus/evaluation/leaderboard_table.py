@@ -40,7 +40,7 @@ def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Pat
 
     Args:
         runs: Folders that `emofocus crossval` wrote.
-        reference: Folder of the run that the others are compared with; the first one by default.
+        reference: Folder of the run that the others are compared with; the one of the best UA by default.
         out: Files to write; the suffix of each sets its format.
         timed: Measure real-time factors.
 

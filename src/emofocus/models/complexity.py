@@ -2,9 +2,11 @@
 
 import statistics
 import time
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from emofocus.config import ModelConfig, SegmentSettings
@@ -22,8 +24,8 @@ REPEATS = 5
 def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
     """Multiply-accumulates of the matrix products and convolutions in one forward pass.
 
-    Nothing is computed: on torch's meta device, which has shapes alone, an LSTM comes apart into the products that it
-    is made of. On a CPU it is one operation, which torch's counter passes over. Sums, normalizations, pools and
+    Nothing is computed: torch's meta device has shapes alone. The products of LSTMs follow from their weights; torch's
+    counter would take them apart into thousands of steps, for most of a minute. Sums, normalizations, pools and
     activations are not counted.
 
     Args:
@@ -31,9 +33,28 @@ def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
         inputs: Arguments of its forward pass.
     """
     module = module.eval().to("meta")
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter, _LSTMCounter() as lstms:
         module(*(item.to("meta") for item in inputs))
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2 + lstms.total
+
+
+class _LSTMCounter(TorchFunctionMode):
+    """Counts multiply-accumulates of LSTMs over padded sequences, which give outputs without values.
+
+    Attributes:
+        total: Multiply-accumulates so far: every weight of a matrix is used once in each step of each sequence.
+    """
+
+    total = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count `torch.lstm`; run all else."""
+        if func is not torch.lstm or not isinstance(args[1], tuple | list):
+            return func(*args, **(kwargs or {}))
+        x, (hidden, cell), weights, *_, both_ways, _ = args
+        steps = x.shape[0] * x.shape[1]
+        self.total += steps * sum(weight.numel() for weight in weights if weight.dim() == 2)
+        return x.new_empty(*x.shape[:2], (1 + both_ways) * hidden.shape[-1]), hidden, cell
 
 
 def network_cost(config: ModelConfig) -> int:
