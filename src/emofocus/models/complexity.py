@@ -33,7 +33,8 @@ def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
         inputs: Arguments of its forward pass.
     """
     module = module.eval().to("meta")
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter, _LSTMCounter() as lstms:
+    lstms = _LSTMCounter()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter, lstms:
         module(*(item.to("meta") for item in inputs))
     return int(counter.get_total_flops()) // 2 + lstms.total
 
