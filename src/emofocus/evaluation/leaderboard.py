@@ -155,7 +155,7 @@ def _unweighted_accuracy(run: RunResult) -> float:
 
 def _advice_on_selection(runs: Sequence[RunResult]) -> str:
     """Runs to leave out, so that the others were selected by one rule."""
-    rules = [run.summary["protocol"]["selection"] for run in runs]
+    rules = [run.summary.protocol.selection for run in runs]
     usual = max(rules, key=rules.count)
     return f"; leave out {', '.join(run.name for run, rule in zip(runs, rules, strict=True) if rule != usual)}"
 
