@@ -19,7 +19,8 @@ PACKAGE = ROOT / "src" / "emofocus"
 # A package imports only from the rows above its own. Packages of one row do not know each other.
 RULE = """
 errors version
-config utils audio
+utils
+config audio
 segments features corpora
 models recognition splits metrics
 data serving

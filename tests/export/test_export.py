@@ -253,8 +253,8 @@ def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
 def test_an_unknown_key_in_config_json_is_named_beside_the_valid_ones(tmp_path: Path) -> None:
     folder = trained(tmp_path, "bmhsa")
     text = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(text.replace('"license"', '"license"'))
-    with pytest.raises(ConfigError, match=r"config.json.*unknown field `license`.*valid: format, model, id2label"):
+    (folder / "config.json").write_text(text.replace('"license"', '"lisence"'))
+    with pytest.raises(ConfigError, match=r"config.json.*unknown field `lisence`.*valid: format, model, id2label"):
         load_network(folder)
 
 
