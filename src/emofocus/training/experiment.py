@@ -16,7 +16,7 @@ from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechSource, hash_of
-from emofocus.errors import SplitError
+from emofocus.errors import ConfigError, SplitError, one_of
 from emofocus.metrics.calibration import Calibration
 from emofocus.models import SpeechNetwork, build
 from emofocus.splits.audit import Audit, audit
@@ -99,6 +99,15 @@ class Experiment:
         """Positions of the utterances on which a fold is trained, validated and tested."""
         fold = self.folds[number]
         return Fold.of([*fold.train, *fold.valid], (), fold.test) if self.validation_choices else fold
+
+    def require_fold(self, number: int) -> None:
+        """Refuse a fold that does not exist.
+
+        Raises:
+            ConfigError: It does not; the message names those that do.
+        """
+        if number >= len(self.folds):
+            raise ConfigError(f"there is no fold {number} ({one_of(range(len(self.folds)))})")
 
     def config(self) -> ModelConfig:
         """Config of a fold's model directory, without figures."""

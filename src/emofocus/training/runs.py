@@ -12,7 +12,7 @@ from emofocus.data.cache import format_size
 from emofocus.data.feature_file import write_features
 from emofocus.data.feature_store import SpeechSource
 from emofocus.data.speaker_embeddings import MANIFEST
-from emofocus.errors import ConfigError, one_of
+from emofocus.errors import ConfigError
 from emofocus.training.cross_validation import FoldRunner, cross_validate
 from emofocus.training.distributed import by_first, first_of_machine, processes
 from emofocus.training.experiment import Experiment, FoldResult, provenance, refuse_leaks, run_fold
@@ -78,8 +78,7 @@ def train(
     """`emofocus train`: train one fold of an experiment, and export it."""
     experiment, source = make_experiment(options)
     number = fold or 0
-    if number >= len(experiment.folds):
-        raise ConfigError(f"there is no fold {number} ({one_of(range(len(experiment.folds)))})")
+    experiment.require_fold(number)
     fabric = make_fabric(device, out)
     training = ModelTraining(out)
     if by_first(fabric, lambda: training.begin(provenance(experiment, source, device.precision) | {"fold": number})):

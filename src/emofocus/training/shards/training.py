@@ -8,7 +8,7 @@ import torch
 
 from emofocus.config import to_plain
 from emofocus.data.cache import format_size, parse_size
-from emofocus.errors import ConfigError, MissingExtraError, one_of
+from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.models import build
 from emofocus.training.distributed import by_first
 from emofocus.training.experiment import SELECTION_BY_VALIDATION
@@ -37,8 +37,7 @@ def save_shards(options: ExperimentOptions, out: str, fold: int, half: bool, lis
     """`emofocus shards`: write the training and validation part of a fold."""
     location = shards_at(out)
     experiment, source = make_experiment(options)
-    if fold >= len(experiment.folds):
-        raise ConfigError(f"there is no fold {fold} ({one_of(range(len(experiment.folds)))})")
+    experiment.require_fold(fold)
     index = write_shards(experiment, fold, source, location, half, listen, utterances)
     for name, part in index["parts"].items():
         sizes = ", ".join(f"{part[kind]} {kind}" for kind in ("utterances", "segments", "shards"))
