@@ -29,7 +29,7 @@ from emofocus.serving.app import RETRY_DELAY
 from emofocus.serving.auth import RateLimiter
 from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.limits import Limits
-from emofocus.serving.server import ONE_THREAD, ServiceOptions, load_models, run_service
+from emofocus.serving.server import CAUTION, ONE_THREAD, ServiceOptions, load_models, run_service
 from emofocus.serving.tokens import Tokens, add_token, revoke_token
 from helpers.serving import Service, running
 
@@ -404,6 +404,19 @@ def test_files_of_tokens_are_checked(tmp_path: Path) -> None:
         Tokens(file)
 
 
+def test_a_changed_or_unreadable_file_of_tokens_is_reported_once(tmp_path: Path) -> None:
+    file, lines = tmp_path / "tokens", list[str]()
+    token = add_token(file, "ours")
+    tokens = Tokens(file, lines.append)
+    add_token(file, "theirs")
+    assert tokens.owner(token) == "ours"
+    assert lines == [f"{file} has changed: valid tokens 2"]
+    file.write_text("ours: secret\n")
+    assert tokens.owner(token) is tokens.owner(token) is None
+    assert len(lines) == 2
+    assert lines[1].endswith("; nobody is admitted")
+
+
 def test_other_hosts_names_and_other_pages_are_refused(recognizer: Recognizer) -> None:
     with running(recognizer, hosts=("127.0.0.1",), origins=("https://ours.example",)) as service:
         with service.client() as client:
@@ -511,7 +524,8 @@ def test_told_to_end_it_lets_requests_end(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from emofocus.cli.main import main; main()", "serve", "--port", str(port)]
     with (
-        subprocess.Popen(command, stderr=subprocess.DEVNULL) as process,
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, stderr=log) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
     ):
         try:
@@ -526,6 +540,10 @@ def test_told_to_end_it_lets_requests_end(tmp_path: Path) -> None:
                 socket.create_connection(("127.0.0.1", port), timeout=1)
         finally:
             process.kill()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert f"listens on http://127.0.0.1:{port} " in lines[0]
+    assert lines[1] == CAUTION
+    assert [line.split(":")[0] for line in lines[2:]] == ["emofocus ends", "emofocus has ended"]
 
 
 def _until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> None:

@@ -48,6 +48,8 @@ count as much as common ones; guessing gives {chance:.1%}. Both are shares of *a
   measured by how much.
 - It hears how something is said, not what is meant or felt. Do not use it to judge people: not for hiring, policing,
   insurance, schooling or medical decisions.
+- In the European Union the AI Act prohibits emotion recognition at work and in education, and demands that people who
+  are heard are told: `docs/responsible-use.md` of emofocus has the articles, and a notice to copy.
 - {size}; features: {features}; segments of {seconds:g} s every {hop:g} s.
 
 Made with emofocus {version}.

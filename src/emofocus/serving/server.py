@@ -14,6 +14,7 @@ from emofocus.config import Settings
 from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.version import __version__
 
 try:
     import uvicorn
@@ -33,6 +34,12 @@ DEFAULT = "default"
 
 ONE_THREAD = RecognitionOptions(threads=1, device="cpu")
 """Default options of the models: requests run at the same time, so each has one thread."""
+
+CAUTION = (
+    "emofocus hears how something is said, not what is felt. Tell people that it hears them; "
+    "the EU prohibits it at work and in education (docs/responsible-use.md)"
+)
+"""Line that is printed when the service starts."""
 
 MESSAGE_BYTES = 1 << 20
 """Size of one message on a socket."""
@@ -82,7 +89,7 @@ def run_service(options: ServiceOptions) -> None:
         )
     with listening_sockets(options.host, options.port) as sockets:
         hosts = (*LOOPBACK, *options.names) if local else options.names
-        tokens = None if options.tokens is None else Tokens(options.tokens)
+        tokens = None if options.tokens is None else Tokens(options.tokens, _log)
         access = AccessControl(limits, tokens, hosts, options.origins)
         models = load_models(options.models, options.recognition)
         app = create_app(models, limits, access, options.threads)
@@ -159,7 +166,15 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
         url = f"http://{_shown(self.config.host)}:{port}"
-        print(f"emofocus listens on {url} (API: /openapi.json)", file=sys.stderr, flush=True)
+        _log(f"emofocus {__version__} listens on {url} (API: {url}/docs)")
+        _log(CAUTION)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Refuse new requests and finish those under way, with a line before and one after."""
+        seconds = self.config.timeout_graceful_shutdown
+        _log(f"emofocus ends: new requests are refused, those under way have {seconds} s")
+        await super().shutdown(sockets)
+        _log("emofocus has ended")
 
 
 def load_models(sources: Sequence[str], options: RecognitionOptions) -> dict[str, Recognizer]:
@@ -201,6 +216,11 @@ def _protocol(head_seconds: float) -> type[asyncio.Protocol]:
                 self.transport.close()
 
     return TimedProtocol
+
+
+def _log(line: str) -> None:
+    """Print a line at once, where journals and containers read it."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _shown(host: str) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from emofocus.errors import ConfigError
@@ -28,13 +29,14 @@ class Tokens:
 
     Args:
         path: The file.
+        report: Receives a line whenever the file was read again, and when it cannot be read.
 
     Raises:
         ConfigError: The file or one of its lines cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, report: Callable[[str], None] | None = None) -> None:
+        self.path, self._report, self._last_report = path, report, ""
         self._version: tuple[int, int] | None = None  # time and size when it was read
         self._hashes: dict[str, str] = {}
         self.read()
@@ -61,14 +63,23 @@ class Tokens:
             if parts is None:
                 raise ConfigError(f"{self.path}, line {number}: not a token's line (valid: name sha256:64 digits)")
             hashes[parts[1]] = parts[2]
+        if self._version is not None:
+            self._tell(f"{self.path} has changed: valid tokens {len(hashes)}", again=True)
         self._version, self._hashes = version, hashes
         return hashes
+
+    def _tell(self, line: str, again: bool = False) -> None:
+        """Report a line; the same one twice in a row only if it is news ``again``."""
+        if self._report is not None and (again or line != self._last_report):
+            self._report(line)
+        self._last_report = line
 
     def owner(self, token: str) -> str | None:
         """Name of a token's owner, or None; an unreadable file has no owners."""
         try:
             hashes = self.read()
-        except ConfigError:
+        except ConfigError as error:
+            self._tell(f"{error}; nobody is admitted")
             return None
         given = hash_of(token)
         owners = [name for name, known in hashes.items() if hmac.compare_digest(known, given)]  # in constant time
