@@ -12,7 +12,17 @@ from scipy.stats import binomtest
 
 from emofocus.errors import EmofocusError
 from emofocus.metrics.classification import measure
-from emofocus.metrics.statistics import Predictions, compare, confusion, figures, holm, intervals, mcnemar, wilson
+from emofocus.metrics.statistics import (
+    Predictions,
+    compare,
+    compare_over_seeds,
+    confusion,
+    figures,
+    holm,
+    intervals,
+    mcnemar,
+    wilson,
+)
 from helpers.properties import cases
 
 CLASSES = ("a", "b", "c")
@@ -180,6 +190,60 @@ def test_p_values_of_no_difference_are_not_too_small() -> None:
         second = replace(first, predictions=np.where(right, first.labels, (first.labels + 1) % 3))
         below += compare(first, second, resamples=400).wa.p < 0.1
     assert 0.04 <= below / 150 <= 0.18
+
+
+def trained(generator: np.random.Generator, seeds: int, gain: float, spread: float) -> list[list[Predictions]]:
+    """Two systems from several seeds: logit of a right answer = speaker + seed + gain of the second system."""
+    of_speaker = np.repeat(generator.normal(0, 1, 24), 40)
+    speakers, labels = [f"{number:03d}" for number in range(24) for _ in range(40)], np.tile(np.arange(3), 320)
+    systems = []
+    for bonus in (0, gain):
+        runs = []
+        for _ in range(seeds):
+            right = generator.random(960) < 1 / (1 + np.exp(-(of_speaker + bonus + generator.normal(0, spread))))
+            runs.append(system(speakers, labels, np.where(right, labels, (labels + 1) % 3)))
+        systems.append(runs)
+    return systems
+
+
+def test_one_seed_over_seeds_is_the_plain_comparison() -> None:
+    (first,), (second,) = trained(np.random.default_rng(11), 1, 0.3, 0.2)
+    plain, several = compare(first, second), compare_over_seeds([first], [second])
+    assert (several.wa, several.ua, several.seeds) == (plain.wa, plain.ua, 1)
+    assert several.better == (plain.ua.value > 0)
+
+
+def test_the_difference_over_seeds_is_the_mean_of_the_seeds_and_turns_its_sign() -> None:
+    first, second = trained(np.random.default_rng(12), 5, 0.4, 0.2)
+    several, back = compare_over_seeds(first, second), compare_over_seeds(second, first)
+    assert several.ua.value == pytest.approx(
+        np.mean([compare(a, b, resamples=10).ua.value for a, b in zip(first, second, strict=True)])
+    )
+    assert 0 < several.ua.low < several.ua.value < several.ua.high
+    assert (back.ua.value, back.ua.p) == (pytest.approx(-several.ua.value), several.ua.p)
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    """Test speakers alone would be too sure: the mean of few seeds is uncertain, too."""
+    first, second = trained(np.random.default_rng(13), 4, 0.0, 1.0)
+    several = compare_over_seeds(first, second)
+    each = [compare(a, b).ua for a, b in zip(first, second, strict=True)]
+    assert several.ua.high - several.ua.low > 1.5 * min(item.high - item.low for item in each)
+
+
+def test_p_values_over_seeds_of_no_difference_are_not_too_small() -> None:
+    generator, below = np.random.default_rng(14), 0
+    for _ in range(100):
+        below += compare_over_seeds(*trained(generator, 6, 0.0, 0.3), resamples=300).ua.p < 0.1
+    assert below / 100 <= 0.25  # 0.14 in 600 trials: six seeds are few
+
+
+def test_seeds_without_a_partner_are_refused() -> None:
+    first, second = trained(np.random.default_rng(15), 2, 0.0, 0.1)
+    with pytest.raises(EmofocusError, match="2 and 1 runs cannot be paired"):
+        compare_over_seeds(first, second[:1])
+    with pytest.raises(EmofocusError, match="0 and 0 runs cannot be paired"):
+        compare_over_seeds([], [])
 
 
 @pytest.mark.parametrize(

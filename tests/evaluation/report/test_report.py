@@ -120,6 +120,15 @@ def test_means_and_deviations_of_the_headline_are_those_of_the_summaries(text: s
     assert f"WA {100 * mean:.2f} ± {100 * std:.2f} [" in text
 
 
+def test_variants_that_share_several_seeds_are_tested_over_all_of_them_together(results: Path, tmp_path: Path) -> None:
+    write_result(results, "speaker", "bmhsa", seed=1, right=0.5)
+    text = text_of(results, tmp_path)
+    assert "**Protocol `speaker`, recipe `tiny`, 2 seeds together**" in text
+    row = re.search(r"^\| `mhsa-faca` − `bmhsa` \|(.+)\| +(\d) of 2 \|$", text, re.MULTILINE)
+    assert row is not None
+    assert "**Protocol `speaker`, recipe `tiny`, seed 0**" not in text
+
+
 def test_variants_are_tested_in_pairs_where_the_same_seed_has_two_of_them(text: str) -> None:
     assert "**Protocol `speaker`, recipe `tiny`, seed 0**" in text
     assert "seed 1**" not in text

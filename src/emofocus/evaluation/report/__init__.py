@@ -55,7 +55,9 @@ Both systems of a pair are tested on the same utterances in the same folds. Diff
 points, with their 95 % interval; both systems are resampled together, speaker by speaker, and the two-sided p-value is
 that of the interval which just holds 0. McNemar's test is the exact one (not mid-p) on the utterances that only one
 system recognises; it takes utterances for independent and is therefore too sure of itself. The p-values of a column are
-adjusted together by Holm's method. Each system was trained once: what other first weights would do is in no interval.
+adjusted together by Holm's method. Where each system was trained once, what other first weights would do is in no
+interval. Where it was trained from several seeds, each resample draws speakers and seeds, and McNemar's test is left
+out.
 """
 
 NO_TESTS = "Fewer than two variants have been measured with one recipe, protocol and seed.\n"

@@ -22,7 +22,7 @@ from emofocus.evaluation.report.formatting import (
 )
 from emofocus.evaluation.report.literature import ABLATIONS
 from emofocus.evaluation.results import RunResult
-from emofocus.metrics.statistics import FIGURES, Comparison, compare, holm
+from emofocus.metrics.statistics import FIGURES, Comparison, SeedsComparison, compare, compare_over_seeds, holm
 from emofocus.utils.markdown import table
 
 
@@ -78,13 +78,54 @@ def _audit_words(audit: Mapping[str, int] | None) -> str:
 
 
 def ablations(entries: Sequence[Entry]) -> str:
-    """Paired tests of the paper's variants on one corpus, per protocol, recipe and seed that has two of them."""
-    groups: dict[tuple[str, str, int, str], list[RunResult]] = defaultdict(list)
+    """Paired tests of the paper's variants on one corpus, per protocol and recipe that has two of them.
+
+    Seeds that all variants share are tested together; a single one, or seeds of some variants alone, each by itself.
+    """
+    groups: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry, family in ((entry, family) for entry in entries for family in ABLATIONS if entry.model in family):
-        for result in entry.results:
-            groups[entry.marked_protocol, entry.recipe, result.seed, family[0]].append(result)
-    parts = [_tests(*key[:3], members) for key, members in groups.items() if len(members) > 1]
-    return "\n".join(parts)
+        groups[entry.marked_protocol, entry.recipe, family[0]].append(entry)
+    return "\n".join(
+        part for (protocol, recipe, _), members in groups.items() for part in _group(protocol, recipe, members)
+    )
+
+
+def _group(protocol: str, recipe: str, entries: Sequence[Entry]) -> Iterator[str]:
+    """Tables of one protocol and recipe."""
+    runs = {entry.model: {result.seed: result for result in entry.results} for entry in entries}
+    common = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
+    if len(runs) > 1 and len(common) > 1:
+        yield _tests_over_seeds(protocol, recipe, common, runs)
+        return
+    for seed in sorted({seed for by_seed in runs.values() for seed in by_seed}):
+        results = [by_seed[seed] for by_seed in runs.values() if seed in by_seed]
+        if len(results) > 1:
+            yield _tests(protocol, recipe, seed, results)
+
+
+def _tests_over_seeds(
+    protocol: str, recipe: str, common: Sequence[int], runs: Mapping[str, Mapping[int, RunResult]]
+) -> str:
+    """Figures of each variant, and their paired differences, over all seeds that they share."""
+    title = f"**Protocol {protocol}, recipe `{recipe}`, {len(common)} seeds together**\n\n"
+    pairs: list[tuple[str, SeedsComparison]] = []
+    for first, second in combinations(runs, 2):
+        one, other = ([runs[model][seed].predictions for seed in common] for model in (first, second))
+        pairs.append((f"`{second}` − `{first}`", compare_over_seeds(one, other)))
+    adjusted = [holm([(pair.wa.p, pair.ua.p)[k] for _, pair in pairs]) for k in range(2)]
+    rows = [
+        [
+            name,
+            points(pair.wa),
+            p_value(adjusted[0][number]),
+            points(pair.ua),
+            p_value(adjusted[1][number]),
+            f"{pair.better} of {pair.seeds}",
+        ]
+        for number, (name, pair) in enumerate(pairs)
+    ]
+    head = ["pair", "WA, points", "p", "UA, points", "p", "seeds in which the first named has more UA"]
+    return title + table(head, rows, right=1)
 
 
 def _tests(protocol: str, recipe: str, seed: int, results: Sequence[RunResult]) -> str:
