@@ -189,20 +189,66 @@ BY_MESSAGE = {"utils/storage.py"}
 """Modules that must tell errors apart by their text, because pyarrow gives several errors one type."""
 
 
-def searches_a_message(tree: ast.Module) -> bool:
-    """Whether a module looks for words in ``str(error)``, directly or under a name."""
+QUESTIONS = {"startswith", "endswith", "partition", "rpartition", "find", "index", "count"}
+"""Methods that a text is asked with; others, such as `splitlines`, only shape it for a reader."""
 
-    def is_text(node: ast.expr) -> bool:
-        return isinstance(node, ast.Call) and ast.unparse(node.func) == "str" and isinstance(node.args[0], ast.Name)
 
-    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and is_text(node.value)]
-    names = {ast.unparse(target) for node in assigned for target in node.targets}
-    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In)]
-    return any(is_text(node.comparators[0]) or ast.unparse(node.comparators[0]) in names for node in compared)
+def message_names(tree: ast.Module) -> set[str]:
+    """Names in a module that hold the text of an error or of a warning.
+
+    These are names of ``str(error)``, parameters called ``message``, and loop variables over ``….warnings``.
+    """
+    nodes = list(ast.walk(tree))
+    assigned = [node for node in nodes if isinstance(node, ast.Assign) and is_message(node.value, set())]
+    loops = [node for node in nodes if isinstance(node, ast.For | ast.comprehension)]
+    targets = [target for node in assigned for target in node.targets]
+    targets += [node.target for node in loops if isinstance(node.iter, ast.Attribute) and node.iter.attr == "warnings"]
+    return {ast.unparse(target) for target in targets} | {
+        node.arg for node in nodes if isinstance(node, ast.arg) and node.arg == "message"
+    }
+
+
+def is_message(node: ast.expr, names: set[str]) -> bool:
+    """Whether an expression is the text of an error, or one of the names."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "str" and node.args:
+        return ast.unparse(node.args[0]) in {"error", "exception", "warning"}
+    return ast.unparse(node) in names
+
+
+def decides_on_a_message(tree: ast.Module) -> bool:
+    """Whether a module compares the text of an error or of a warning, or asks what it holds or how it begins."""
+    names = message_names(tree)
+    asked: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            asked += [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            asked += [node.func.value] if node.func.attr in QUESTIONS else []
+            asked += node.args if ast.unparse(node.func.value) == "re" and node.func.attr != "sub" else []
+    return any(is_message(node, names) for node in asked)
 
 
 def test_no_module_decides_on_the_text_of_an_error() -> None:
     found = {
-        path.relative_to(PACKAGE).as_posix() for path in MODULES if searches_a_message(ast.parse(path.read_text()))
+        path.relative_to(PACKAGE).as_posix() for path in MODULES if decides_on_a_message(ast.parse(path.read_text()))
     }
     assert found == BY_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "silent = 'silent' in str(error)",
+        "text = str(error)\nlost = re.search('lost', text)",
+        "def valid_keys(kind: type, message: str) -> bool:\n    return 'unknown field' in message",
+        "kinds = {text.partition(':')[0] for text in prediction.warnings}",
+        "for text in prediction.warnings:\n    shown = not text.startswith(OMITTED)",
+    ],
+)
+def test_a_decision_on_a_text_is_found(code: str) -> None:
+    assert decides_on_a_message(ast.parse(code))
+
+
+def test_a_text_that_is_only_shown_is_no_decision() -> None:
+    code = "reason = str(error).splitlines()[0]\nlines = [f'! {text}' for text in prediction.warnings]"
+    assert not decides_on_a_message(ast.parse(code))

@@ -4,6 +4,8 @@ msgspec does the validating: it starts ten times faster than the alternatives, a
 """
 
 import json
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -255,25 +257,28 @@ def parse(kind: type[AnySettings], values: Any, source: str) -> AnySettings:
     try:
         return msgspec.convert(values, kind, str_keys=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}{_valid_keys(kind, str(error))}") from None
+        raise ConfigError(f"{source}: {next(_unknown_keys(kind, values), error)}") from None
 
 
-def _valid_keys(kind: type[msgspec.Struct], message: str) -> str:
-    """The valid keys, in parentheses, if the message is about an unknown key."""
-    if "unknown field" not in message:
-        return ""
-    path = message.partition("at `$.")[2].rstrip("`")
-    for name in filter(None, path.split(".")):
-        field = next(item.type for item in msgspec.structs.fields(kind) if item.name == name.partition("[")[0])
-        kind = _settings_in(field)
-    return f" ({one_of(kind.__struct_fields__)})"
+def _unknown_keys(kind: Any, values: Any, place: str = "$") -> Iterator[str]:
+    """Keys in plain data that its type does not have, each with the valid ones.
 
-
-def _settings_in(field: Any) -> type[Settings]:
-    """The settings that a field's type is, or holds."""
-    while not (isinstance(field, type) and issubclass(field, Settings)):
-        field = get_args(field)[0]
-    return field
+    Args:
+        kind: Settings, or the type of a field, which may hold settings.
+        values: Plain data of that type.
+        place: Path to the data, as msgspec spells it.
+    """
+    if not isinstance(kind, type) or not issubclass(kind, Settings):
+        items = values if isinstance(values, list | tuple) else [values]
+        for part, item in product(get_args(kind), items):
+            yield from _unknown_keys(part, item, place)
+    elif isinstance(values, dict):
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        for key, value in values.items():
+            if key in types:
+                yield from _unknown_keys(types[key], value, f"{place}.{key}")
+            else:
+                yield f"unknown field `{key}` at `{place}` ({one_of(types)})"
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:

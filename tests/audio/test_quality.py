@@ -86,10 +86,10 @@ def test_less_energy_than_the_models_training_data_is_unlike(recognizer: Recogni
     level = np.full(100, -20, np.float32)
     quality = Quality()
     quality.feed(np.full(RATE, 0.1, np.float32))
-    told = [quality.warnings(level, value, 2.0)[-1:] for value in (1.9, 2.1)]
+    told = [quality.notices(level, value, 2.0)[-1:] for value in (1.9, 2.1)]
     assert "unlike" in told[0][0]
     assert not any("unlike" in text for text in told[1])
-    assert not any("unlike" in text for text in quality.warnings(level, -100.0, None))
+    assert not any("unlike" in text for text in quality.notices(level, -100.0, None))
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)

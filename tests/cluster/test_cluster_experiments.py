@@ -211,7 +211,10 @@ def test_on_a_node_that_does_not_see_the_folder_the_files_travel_back(small_corp
         ("corpora: [{corpus: nothing}]\nmodels: [bmhsa]", r"nothing"),
         ("corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa, bmhsa]", "named twice"),
         ("corpora: [{corpus: emodb, root: ROOT}]\nmodel: [bmhsa]", r"unknown field `model`.*valid: corpora, models"),
-        ("corpora: [{corpus: emodb, root: ROOT, speakers: 3}]\nmodels: [bmhsa]", "unknown field `speakers`"),
+        (
+            "corpora: [{corpus: emodb, root: ROOT, speakers: 3}]\nmodels: [bmhsa]",
+            r"unknown field `speakers` at `\$.corpora` \(valid: corpus, root",
+        ),
         ("corpora: [{corpus: emodb, root: ROOT}]\nmodels: [bmhsa]\nseeds: [x]", "Expected `int`"),
         ("models: [", "not YAML"),
     ],

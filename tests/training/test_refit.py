@@ -196,6 +196,11 @@ def test_results_of_more_training_data_are_shown_beside_those_of_less_and_tested
     assert "selection rules differ" in str(found.exception)
 
 
+def test_a_refit_trains_the_network_that_was_drawn_to_compare_it(runs: Runs) -> None:
+    base = replace(runs.base)
+    assert refitted(base, runs.before).network is base.network
+
+
 def test_a_refit_changes_nothing_else_of_an_experiment(runs: Runs) -> None:
     again = refitted(runs.base, runs.before)
     assert replace(again, validation_choices=(), recipe_name="tiny").identity() == runs.base.identity()

@@ -1,11 +1,16 @@
-"""Sentences about a recording that is unusual, and is read all the same."""
+"""Facts about a recording that is unusual, and is read and recognized all the same."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
-Kind: TypeAlias = Literal["cut", "damaged", "tracks", "inverted"]
-"""The recording ends too early; parts of it cannot be decoded; it has several audio tracks; its channels cancel each
-other."""
+ReadingKind: TypeAlias = Literal["cut", "damaged", "tracks", "inverted"]
+"""Notices of reading. The recording ends too early; parts of it cannot be decoded; it has several audio tracks;
+its channels cancel each other."""
+
+QualityKind: TypeAlias = Literal["offset", "soft", "clipped", "narrow", "noisy", "sparse", "unlike"]
+"""Kinds of notices of its sound (`emofocus.audio.quality`)."""
+
+Kind: TypeAlias = ReadingKind | QualityKind
 
 
 class Notice(NamedTuple):

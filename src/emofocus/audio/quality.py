@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.notices import Notice
 
 SOFT_DB = -45.0
 """Full-scale level (dB) of the largest sample below which a recording is soft."""
@@ -94,14 +95,14 @@ class Quality:
         error = max(self._squares / max(1, self.samples) - self.offset**2, 0.0) ** 0.5 / max(1, self.samples) ** 0.5
         return bool(abs(self.offset) > max(OFFSET_SHARE, OFFSET_ERRORS * error))
 
-    def warnings(
+    def notices(
         self,
         level: NDArray[np.float32],
         energy: float,
         least_energy: float | None,
         offset_removed: bool = False,
-    ) -> tuple[str, ...]:
-        """Warnings about the whole recording, each a word and its reason.
+    ) -> tuple[Notice, ...]:
+        """Faults of the whole recording.
 
         Args:
             level: Level of each frame (n,), dB full scale.
@@ -109,29 +110,31 @@ class Quality:
             least_energy: Least energy of ordinary recordings, from the model's config; None if it was not measured.
             offset_removed: Whether the model's features, and so levels, are without a DC offset.
         """
-        found = []
+        found: list[Notice] = []
         shifted = not offset_removed and self.has_offset
         if shifted:  # levels are the offset's then, and say nothing of noise or pauses
-            found.append(f"offset: the mean of the samples is {self.offset:.2%} of full scale, which changes answers")
+            found.append(
+                Notice("offset", f"the mean of the samples is {self.offset:.2%} of full scale, which changes answers")
+            )
         peak = 20 * np.log10(max(self.peak, 1e-9))
         if peak < SOFT_DB:
-            found.append(f"soft: its largest sample is at {peak:.0f} dB full scale")
+            found.append(Notice("soft", f"its largest sample is at {peak:.0f} dB full scale"))
         share = self.clipped / max(1, self.samples)
         if share > CLIPPED_SHARE:
-            found.append(f"clipped: {share:.1%} of the samples are cut off at the largest value")
+            found.append(Notice("clipped", f"{share:.1%} of the samples are cut off at the largest value"))
         band = self.treble
         if band is not None and band < NARROW_DB:
-            found.append("narrow: nothing above 6 kHz, as on a telephone or after strong compression")
+            found.append(Notice("narrow", "nothing above 6 kHz, as on a telephone or after strong compression"))
         if len(level) >= LEAST_FRAMES and not shifted:
             places = np.array([0.95, 0.1]) * (len(level) - 1)
             loud, soft = np.interp(places, np.arange(len(level)), np.sort(level))
             if loud - soft < NOISY_DB:
-                found.append(f"noisy: {loud - soft:.0f} dB between loud and soft moments; noise, or no pause")
+                found.append(Notice("noisy", f"{loud - soft:.0f} dB between loud and soft moments; noise, or no pause"))
             active = float(np.mean(level >= level.max() - 40.0))
             if active < SPARSE_SHARE:
-                found.append(f"sparse: {active:.0%} of it is near its loudest")
+                found.append(Notice("sparse", f"{active:.0%} of it is near its loudest"))
         if least_energy is not None and energy < least_energy:
-            found.append("unlike: the model makes less of it than of 95 % of what it was tried on")
+            found.append(Notice("unlike", "the model makes less of it than of 95 % of what it was tried on"))
         return tuple(found)
 
     @property

@@ -12,6 +12,7 @@ from typing import NamedTuple, TextIO
 import click
 from msgspec.structs import replace
 
+from emofocus.audio.notices import Kind
 from emofocus.cli.options import (
     model_option,
     precision_options,
@@ -33,8 +34,8 @@ FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
 UNSURE = "?"
 """Mark of an answer that is less probable than the threshold."""
-OMITTED_WARNING = "unlike"
-"""First word of a warning that tables leave out: one good clip in seven has it (`docs/limits.md`)."""
+OMITTED: Kind = "unlike"
+"""Kind of notices that tables leave out: one good clip in seven has one (`docs/limits.md`)."""
 UNWRITABLE = "backslashreplace"
 """Handler of characters that the encoding of the output lacks."""
 
@@ -201,7 +202,7 @@ def _write_table(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO,
     rows, notes, sure = [], [], True
     for item, prediction in predictions:  # rows alone are kept: timelines of many files would fill the memory
         rows.append(_table_row(item.name, prediction))
-        notes += [f"! {item.name}: {text}" for text in prediction.warnings if not text.startswith(OMITTED_WARNING)]
+        notes += [f"! {item.name}: {notice}" for notice in prediction.notices if notice.kind != OMITTED]
         sure &= prediction.confident
     if rows and stream.isatty():
         _print_rich(rows, stream)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from emofocus.audio.degradations import DISTORTIONS, Scene
 from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
+from emofocus.audio.notices import QualityKind
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import AudioError, ConfigError
 from emofocus.metrics.classification import measure
@@ -24,8 +25,8 @@ from emofocus.utils.markdown import table
 from emofocus.utils.progress import track
 from emofocus.utils.provenance import record_path, resumes, states_hash
 
-KINDS = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
-"""Kinds of warnings that have a column."""
+KINDS: tuple[QualityKind, ...] = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
+"""Kinds of notices that have a column."""
 
 
 class DistortionResult(NamedTuple):
@@ -38,7 +39,7 @@ class DistortionResult(NamedTuple):
         same: Share of answers that equal those without distortion.
         confident: Share of answers that are confident.
         confident_wa: Accuracy of the confident answers; None if there are none.
-        warned: Share of utterances with each warning, in the order of `KINDS`.
+        warned: Share of utterances with a notice of each kind, in the order of `KINDS`.
     """
 
     name: str
@@ -167,10 +168,10 @@ def _all_distortions(trial: _Trial, workers: int, seed: int) -> Iterator[Distort
         )
 
 
-def _warned(predictions: Sequence[Prediction | None], kind: str) -> float:
-    """Share of recordings with a warning of a kind; a prediction spells each warning as ``kind: fact``."""
-    kinds = [{text.partition(":")[0] for text in item.warnings} if item else set() for item in predictions]
-    return float(np.mean([kind in warned for warned in kinds]))
+def _warned(predictions: Sequence[Prediction | None], kind: QualityKind) -> float:
+    """Share of recordings with a notice of a kind."""
+    noticed = [any(notice.kind == kind for notice in item.notices) if item else False for item in predictions]
+    return float(np.mean(noticed))
 
 
 HEAD = (

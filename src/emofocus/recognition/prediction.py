@@ -7,7 +7,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import SAMPLING_RATE, Notice
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.notices import Notice
 from emofocus.config import ModelConfig
 
 Array = NDArray[np.float32]
@@ -87,8 +88,7 @@ class Prediction:
         duration: Length of the clip in seconds.
         timeline: One `Segment` after the other.
         confident: Whether the probability of the label reaches the threshold.
-        warnings: Faults of the recording, each a word and its reason: cut, damaged, tracks, inverted, soft,
-            clipped, narrow, noisy, sparse, unlike.
+        notices: Faults of the recording, each with its kind.
     """
 
     label: str
@@ -96,11 +96,16 @@ class Prediction:
     duration: float
     timeline: Timeline
     confident: bool = True
-    warnings: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Faults of the recording as text: the kind, a colon, and the fact."""
+        return tuple(map(str, self.notices))
 
     def with_notices(self, notices: Sequence[Notice]) -> "Prediction":
-        """The same prediction whose warnings begin with the notices of reading its file."""
-        return replace(self, warnings=(*map(str, notices), *self.warnings)) if notices else self
+        """The same prediction whose notices begin with those of reading its file."""
+        return replace(self, notices=(*notices, *self.notices)) if notices else self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the form of the JSON output."""

@@ -121,8 +121,8 @@ class Scorer:
         timeline = Timeline(start + starts, start + ends, softmax(logits, config.temperature), speech, config.labels)
         scores, label = scores_by_label(probabilities, config.labels), config.labels[int(probabilities.argmax())]
         removed = config.features.remove_offset is True
-        warnings = quality.warnings(level, float(energy(mean)), config.energy, removed)
-        return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, warnings)
+        notices = quality.notices(level, float(energy(mean)), config.energy, removed)
+        return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, notices)
 
 
 class BlockRunner:

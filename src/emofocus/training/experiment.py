@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +118,16 @@ class Experiment:
         """The untrained network, drawn from the seed once; each fold trains a copy of it."""
         torch.manual_seed(self.seed)
         return build(self.config())
+
+    def refit(self, choices: Sequence[ValidationChoice]) -> "Experiment":
+        """The experiment that trains on validation parts too, with the choices of an earlier run for each fold.
+
+        Its network is the same, and is not drawn again. Its recipe's name ends in ``+refit``, and its selection is
+        named, so that results are not mistaken for those of runs that trained on less.
+        """
+        again = replace(self, recipe_name=f"{self.recipe_name}+refit", validation_choices=tuple(choices))
+        vars(again)["network"] = self.network
+        return again
 
     def __getstate__(self) -> dict[str, Any]:
         """Fields alone: another process draws the network again."""

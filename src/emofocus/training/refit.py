@@ -1,6 +1,5 @@
 """Training on training and validation parts, with the length and calibration that an earlier run chose."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,6 @@ from emofocus.utils.provenance import refuse_other_work
 
 def refitted(experiment: Experiment, run: Path) -> Experiment:
     """The experiment, with the number of epochs and the calibration of each fold that a finished run of it chose.
-
-    The recipe's name ends in ``+refit``, and the selection is named, so that results are not mistaken for those of runs
-    that trained on less.
 
     Args:
         experiment: Experiment of the run, with the same or another seed.
@@ -33,10 +29,8 @@ def refitted(experiment: Experiment, run: Path) -> Experiment:
     if missing:
         shown = ", ".join(map(str, missing))
         raise ConfigError(f"--refit {run}: folds {shown} are not finished; start their crossval again first")
-    validation_choices = tuple(
-        _validation_choice(run, plain(finished[number]), experiment.recipe.patience) for number in sorted(finished)
-    )
-    return replace(experiment, recipe_name=f"{experiment.recipe_name}+refit", validation_choices=validation_choices)
+    patience = experiment.recipe.patience
+    return experiment.refit([_validation_choice(run, plain(finished[number]), patience) for number in sorted(finished)])
 
 
 def _validation_choice(run: Path, entry: dict[str, Any], patience: int) -> ValidationChoice:
