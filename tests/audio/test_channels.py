@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emofocus import Recognizer, StreamingRecognizer, audio
 from emofocus.audio.channels import WINDOW_SECONDS
-from emofocus.audio.loading import Notice
+from emofocus.audio.notices import Notice
 from emofocus.errors import AudioWarning
 
 RATE = audio.SAMPLING_RATE

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus import Recognizer, audio
-from emofocus.audio.loading import Notice
+from emofocus.audio.notices import Notice
 from emofocus.cli.main import app
 from emofocus.errors import AudioError, AudioWarning
 from emofocus.recognition.options import RecognitionOptions

@@ -1,24 +1,16 @@
 """Audio files and arrays → 16 kHz mono samples."""
 
+from emofocus.audio.decoding import BLOCK_SECONDS, EXTENSIONS, TOLERATED_SECONDS, decode
 from emofocus.audio.loading import (
-    BLOCK_SECONDS,
-    EXTENSIONS,
     LARGEST,
     MINIMUM_SAMPLES,
     SAMPLING_RATE,
     SILENCE_DB,
-    TOLERATED_SECONDS,
     AudioArray,
     AudioInput,
-    Notice,
-    Warn,
-    Waveform,
-    channels_of,
     check,
     check_length,
     check_level,
-    checked_rate,
-    decode,
     find,
     holds_numbers,
     load,
@@ -26,6 +18,8 @@ from emofocus.audio.loading import (
     stream,
     with_rate,
 )
+from emofocus.audio.notices import Notice, Warn
+from emofocus.audio.samples import Waveform, channels_of, checked_rate
 
 __all__ = [
     "BLOCK_SECONDS",

@@ -45,7 +45,7 @@ def decode_container(
 
     Args:
         opened: The file, at its start.
-        name: Its name in errors.
+        name: Name of the file in errors.
         block_seconds: Seconds of silence given at a time.
         track: Number of the audio track, from 1; None for the one that the file marks as its default.
         warn: Takes notices of further tracks, of damage, and of a cut.
@@ -120,8 +120,8 @@ class _Track:
     """Decodes a track and compares its samples with its timestamps.
 
     Args:
-        container: The open file.
-        stream: Its audio stream.
+        container: The file, opened by PyAV.
+        stream: The file's audio stream.
         promised: Seconds that the header names.
         block_seconds: Seconds of silence given at a time.
         warn: Takes notices of damage.

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.audio.containers import decode_container
-from emofocus.audio.loading import BLOCK_SECONDS, SAMPLING_RATE, Waveform
+from emofocus.audio.decoding import BLOCK_SECONDS
+from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.notices import ignore
+from emofocus.audio.samples import Waveform
 
 CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000}
 """Codec → rate that it is fed."""

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.samples import Waveform
 
 WINDOW, HOP = 4096, 256
 """Samples of a frame, and from one to the next: long frames see pitch and formants through noise."""

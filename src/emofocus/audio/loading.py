@@ -25,34 +25,6 @@ from emofocus.errors import AudioError, AudioWarning, ShortAudioError, SilentAud
 from emofocus.utils.folder_tree import files_below, is_folder
 from emofocus.utils.progress import log_line
 
-__all__ = [
-    "BLOCK_SECONDS",
-    "EXTENSIONS",
-    "LARGEST",
-    "MINIMUM_SAMPLES",
-    "SAMPLING_RATE",
-    "SEARCHED",
-    "SILENCE_DB",
-    "TOLERATED_SECONDS",
-    "AudioArray",
-    "AudioInput",
-    "Notice",
-    "Warn",
-    "Waveform",
-    "channels_of",
-    "check",
-    "check_length",
-    "check_level",
-    "checked_rate",
-    "decode",
-    "find",
-    "holds_numbers",
-    "load",
-    "name_of",
-    "stream",
-    "with_rate",
-]
-
 SAMPLING_RATE = 16_000
 """Samples a second of everything behind this module."""
 

@@ -6,8 +6,9 @@ Thresholds and what they are worth: `docs/limits.md`.
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.notices import Notice
+from emofocus.audio.samples import Waveform
 
 SOFT_DB = -45.0
 """Full-scale level (dB) of the largest sample below which a recording is soft."""

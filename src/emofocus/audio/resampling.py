@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.samples import Waveform
 
 HISTORY_SECONDS = 0.5
 """Input that is kept to rebuild the resampler: many times what its filter spans."""

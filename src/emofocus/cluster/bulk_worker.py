@@ -193,8 +193,8 @@ def as_row(clip: ClipRow, result: Prediction | AudioError) -> ClipRow:
     """The row of a clip in the worker's table.
 
     Args:
-        clip: Its row in the table of the part.
-        result: Its prediction, or the reason why there is none.
+        clip: Row of the clip in the table of the part.
+        result: Prediction, or the reason why there is none.
     """
     columns = {name: clip[name] for name in ("file", "start", "end", "position")}
     if isinstance(result, AudioError):

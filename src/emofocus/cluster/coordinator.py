@@ -28,7 +28,7 @@ class PortableModel:
         """Read a model.
 
         Args:
-            source: As in `Recognizer.load`.
+            source: A model directory, a name on the Hub, or None, as in `Recognizer.load`.
             options: Options with which workers load it.
 
         Raises:

@@ -29,7 +29,7 @@ class Run:
     """One cross-validation.
 
     Attributes:
-        experiment: The experiment.
+        experiment: Experiment to cross-validate.
         source: Source of the features on this machine, for the audit.
         features: How nodes compute the features; None if they get those of ``source``.
         out: Folder of results.

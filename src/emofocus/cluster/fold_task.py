@@ -102,7 +102,7 @@ class FoldTask:
 
     Attributes:
         run: Name of the run.
-        experiment: The experiment.
+        experiment: Experiment of the folds.
         features: The features, or how nodes compute them.
         marker: A file in the folder of results, by which a node sees whether it shares that folder.
         device: Device of each fold.
@@ -138,7 +138,7 @@ def train_fold(task: FoldTask, dashboard: Any, number: int) -> FoldOutcome:
     nodes use a temporary folder, whose files are returned.
 
     Args:
-        task: The run.
+        task: Everything that the folds of the run share.
         dashboard: Handle of the `Dashboard`.
         number: Number of the fold.
 

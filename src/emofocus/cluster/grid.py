@@ -108,7 +108,7 @@ def runs_of(grid: Grid, folder: Path, out: Path, cache: Path | None) -> list[Run
     """All runs of a grid, with every name in it checked.
 
     Args:
-        grid: The grid.
+        grid: Content of the grid file.
         folder: Folder that its paths are relative to.
         out: Folder of results.
         cache: Folder of the feature cache; the user's by default.

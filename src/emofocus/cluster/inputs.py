@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from emofocus.audio.loading import EXTENSIONS, SEARCHED
+from emofocus.audio.decoding import EXTENSIONS
+from emofocus.audio.loading import SEARCHED
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import Item, items_of
 from emofocus.recognition.clip_list import SUFFIXES, entries_of, turned_path
@@ -78,7 +79,7 @@ def partition(clips: Iterable[Clip], size: int, store: Callable[[pa.Table], Any]
     """Divide the input into parts, in one pass that keeps 16 bytes per clip.
 
     Args:
-        clips: All clips.
+        clips: All clips of the input.
         size: Clips of a part.
         store: Stores a part's table outside this process, and returns a reference.
     """

@@ -57,7 +57,7 @@ def train(address: str, job: TrainingJob, out: Path) -> None:
 
     Args:
         address: Address of the cluster, as in `connected`.
-        job: The training.
+        job: Experiment or shards, and the device of each worker.
         out: The model directory to write.
 
     Raises:

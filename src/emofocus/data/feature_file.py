@@ -32,7 +32,7 @@ class HeldSpeech(Sequence[Speech]):
     Args:
         frames: All utterances' frames, one after the other (N, F).
         level: Their levels (N,).
-        edges: Where each utterance begins, and where the last one ends (U + 1,).
+        edges: First frame of each utterance, and the number of all frames (U + 1,).
     """
 
     def __init__(self, frames: NDArray[np.float32], level: NDArray[np.float32], edges: NDArray[np.int64]) -> None:
@@ -52,7 +52,7 @@ class FeaturesFile:
     """A file of features, as `write_features` writes it.
 
     Args:
-        path: The file.
+        path: Path of the file.
 
     Attributes:
         corpus: The corpus, whose root is not known.
@@ -124,9 +124,9 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
     """Write a corpus' features, atomically.
 
     Args:
-        path: Where to.
-        source: Whose.
-        recipe: Which features, and at which speeds.
+        path: File to write.
+        source: Source of the features.
+        recipe: Recipe that says which features, and at which speeds.
         half: Store the frames in float16, each feature at zero mean and unit variance: half the size, and errors of
             about a thousandth of a standard deviation.
 

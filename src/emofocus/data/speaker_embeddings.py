@@ -74,7 +74,7 @@ class EmbeddedSpeech:
     Speech at other speeds has the embedding of the unaltered recording.
 
     Args:
-        source: The features.
+        source: Source of the features.
         settings: Size and source of the embeddings.
         read: Function that returns all embeddings (U, D).
     """
@@ -115,7 +115,7 @@ def with_embeddings(source: SpeechSource, cache: Cache, embeddings: str) -> Embe
     """Add embeddings to a corpus' features.
 
     Args:
-        source: The features.
+        source: Source of the features.
         cache: Cache of an extractor's embeddings.
         embeddings: ``manifest``, for the files in the manifest's column ``embedding``, or an extractor's ONNX file.
 

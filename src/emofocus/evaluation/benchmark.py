@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.samples import Waveform
 from emofocus.errors import ConfigError, one_of
 from emofocus.recognition.bulk import recognize_together
 from emofocus.recognition.engine import PRECISION_FILES

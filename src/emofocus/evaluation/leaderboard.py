@@ -45,7 +45,7 @@ class Standing:
     """One line of a leaderboard.
 
     Attributes:
-        run: The run.
+        run: Run that is ranked.
         intervals: WA, UA and macro-F1, pooled over all test utterances.
         difference: Comparison with the reference; None for the reference itself.
         cost: Multiply-accumulates per second of audio; None if this version builds another network of that name.
@@ -170,8 +170,8 @@ def refuse_other_task(first: RunResult, other: RunResult, advice: str = "") -> N
     """Refuse runs that differ in corpus or selection rule; `compare` itself refuses all other differences.
 
     Args:
-        first: A run.
-        other: Another one.
+        first: Run that is compared.
+        other: Run to compare it with.
         advice: End of the message about selection rules.
     """
     refuse_other_corpus(first, other)

@@ -10,8 +10,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from emofocus.audio.degradations import DISTORTIONS, Scene
-from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, AudioArray
 from emofocus.audio.notices import QualityKind
+from emofocus.audio.samples import Waveform
 from emofocus.corpora import Corpus, read_corpus
 from emofocus.errors import AudioError, ConfigError
 from emofocus.metrics.classification import measure

@@ -60,10 +60,9 @@ class WaveformClassifier(nn.Module):
     Features and all layers that see single frames are computed once per frame; then frames are cut into overlapping
     segments.
 
-    Shape: waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → see `WaveformOutput`. Rows are padded
-    with zeros; of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count, and these are whole,
-    so that nothing need be masked. A row that is shorter than a segment has one of n frames; it is recognized by
-    itself, or with others of its length. The hop, in frames, is the config's unless another one is given.
+    Rows are padded with zeros. Of a row with n true frames the first max(1, 1 + (n - m) // hop) segments count, and
+    these are whole, so that nothing need be masked. A row that is shorter than a segment has one of n frames; it is
+    recognized by itself, or with others of its length. The hop, in frames, is the config's unless another one is given.
 
     A pretrained encoder sees a segment at a time: of it, frames share what `EncoderFeatures.sounds` gives, and the
     rest is part of classifying. So the floor of Whisper's log-mels is that of the segment, wherever it comes from: a
@@ -101,7 +100,7 @@ class WaveformClassifier(nn.Module):
         hop: Tensor | None = None,
         window: Tensor | None = None,
     ) -> WaveformOutput:
-        """See the class."""
+        """Waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → outputs of the graph."""
         hop = torch.tensor(self.segment.hop) if hop is None else hop
         window = torch.tensor(self.segment.frames) if window is None else window
         features, level, encoded = self.encode(waveform, lengths, embedding)  # (B, n, F), (B, n), (B, n, D)

@@ -37,10 +37,7 @@ buzz of 124 Hz was estimated an octave too low; with 0.03, none of 4000 buzzes i
 
 
 class Chroma(nn.Module):
-    """Share of each pitch class: `librosa.feature.chroma_stft(tuning=0)`.
-
-    Shape: squares (…, N + 2) of `SquaredSpectrum` → (…, 12).
-    """
+    """Share of each pitch class: `librosa.feature.chroma_stft(tuning=0)`."""
 
     size = 12
     table: Tensor
@@ -51,17 +48,14 @@ class Chroma(nn.Module):
         self.register_buffer("table", torch.tensor(filters, dtype=torch.float32), persistent=False)
 
     def forward(self, squares: Tensor) -> Tensor:
-        """See the class."""
+        """Squares (…, N + 2) of `SquaredSpectrum` → (…, 12)."""
         raw = times(squares, self.table)
         share: Tensor = raw / raw.amax(dim=-1, keepdim=True).clamp(min=TINY)
         return share
 
 
 class Tonnetz(nn.Module):
-    """Fifths and thirds of the chroma: `librosa.feature.tonnetz(chroma=…)` (Harte et al., ACM AMCMM 2006).
-
-    Shape: squares (…, N + 2) → (…, 6).
-    """
+    """Fifths and thirds of the chroma: `librosa.feature.tonnetz(chroma=…)` (Harte et al., ACM AMCMM 2006)."""
 
     size = 6
     matrix: Tensor
@@ -72,7 +66,7 @@ class Tonnetz(nn.Module):
         self.register_buffer("matrix", torch.tensor(tonnetz_matrix(), dtype=torch.float32), persistent=False)
 
     def forward(self, squares: Tensor) -> Tensor:
-        """See the class."""
+        """Squares (…, N + 2) → (…, 6)."""
         chroma = self.chroma(squares)
         tonnetz: Tensor = (chroma / chroma.sum(dim=-1, keepdim=True).clamp(min=TINY)) @ self.matrix
         return tonnetz
@@ -82,8 +76,6 @@ class Contrast(nn.Module):
     """Decibels from valley to peak of each octave: `librosa.feature.spectral_contrast` (Jiang et al., ICME 2002).
 
     librosa limits both to 80 dB below the recording's peak. A frame alone does not know that peak, so this does not.
-
-    Shape: squares (…, N + 2) → (…, 7).
     """
 
     size = OCTAVES + 1
@@ -102,7 +94,7 @@ class Contrast(nn.Module):
             self.bands.append((int(first), bins if number == OCTAVES else bins - 1, extreme))
 
     def forward(self, squares: Tensor) -> Tensor:
-        """See the class."""
+        """Squares (…, N + 2) → (…, 7)."""
         magnitude = bins_in_order(squares, self.window).sqrt()  # (…, N / 2 + 1)
         contrasts = []
         for first, bins, extreme in self.bands:
@@ -113,10 +105,7 @@ class Contrast(nn.Module):
 
 
 class MelPower(nn.Module):
-    """Power in mel bands, before any logarithm: `librosa.feature.melspectrogram`.
-
-    Shape: squares (…, N + 2) → (…, mels).
-    """
+    """Power in mel bands, before any logarithm: `librosa.feature.melspectrogram`."""
 
     filters: Tensor
 
@@ -127,7 +116,7 @@ class MelPower(nn.Module):
         self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), persistent=False)
 
     def forward(self, squares: Tensor) -> Tensor:
-        """See the class."""
+        """Squares (…, N + 2) → (…, mels)."""
         return times(squares, self.filters)
 
 
@@ -146,9 +135,7 @@ class Prosody(nn.Module):
     The pitch is the highest peak of the frame's autocorrelation, divided by the window's (Boersma, *Accurate short-term
     analysis of the fundamental frequency …*, Proc. IFA 17, 1993). His search for a path through the frames is left
     out, so each frame depends on its window alone. An unvoiced frame has a pitch too, the best guess, with a low
-    voicing.
-
-    Shape: waveform (B, T) → (B, 1 + T // hop, 5):
+    voicing. The columns:
 
     ===== =============================================================
     0     level, dB full scale
@@ -183,7 +170,7 @@ class Prosody(nn.Module):
         self.register_buffer("lags", torch.tensor(lags, dtype=torch.float32), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """See the class."""
+        """Waveform (B, T) → (B, 1 + T // hop, 5), columns as in the class."""
         return joined(list(self.blocks(waveform)))
 
     def blocks(self, waveform: Tensor) -> Iterator[Tensor]:

@@ -23,10 +23,7 @@ from emofocus.features.stft import decibels, joined
 
 
 class Deltas(nn.Module):
-    """Features with their local slopes (and curvatures) appended: `librosa.feature.delta(mode="nearest")`.
-
-    Shape: features (B, n, F), lengths (B,) in frames or None → (B, n, F · (1 + order)).
-    """
+    """Features with their local slopes (and curvatures) appended: `librosa.feature.delta(mode="nearest")`."""
 
     def __init__(self, order: int = 1, width: int = 9) -> None:
         super().__init__()
@@ -39,7 +36,7 @@ class Deltas(nn.Module):
         self.order, self.width = order, width
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """See the class."""
+        """Features (B, n, F), lengths (B,) in frames or None → (B, n, F · (1 + order))."""
         batch, n, size = features.shape
         ends = features.new_full((batch,), n).long() if lengths is None else lengths
         offsets = torch.arange(self.width, device=features.device) - self.width // 2
@@ -80,8 +77,6 @@ class FrontEnd(nn.Module):
 
     A frame holds, in this order: mels, coefficients or samples; the features that `also` names, prosody last; slopes
     and curvatures of all these; the pitchgram.
-
-    Shape: waveform (B, T), lengths (B,) in samples or None → features (B, n, F), level (B, n) in dB full scale.
     """
 
     def __init__(self, settings: FeatureSettings) -> None:
@@ -95,7 +90,7 @@ class FrontEnd(nn.Module):
         self.size = sloped * (1 + settings.deltas) + settings.pitch_bins
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See the class."""
+        """Waveform (B, T), lengths (B,) in samples or None → features (B, n, F), level (B, n) in dB full scale."""
         features, power = (joined(parts) for parts in zip(*self.base.blocks(waveform, lengths), strict=True))
         if self.prosody is None and self.deltas is None:
             return features, decibels(power)

@@ -38,8 +38,6 @@ class LogMel(nn.Module):
     frame's loudest bin. So frames are transformed in float32, and those with such mels once more in float64.
 
     A frame's mels, or coefficients, are followed by its further `DESCRIPTORS` and by its `PitchGram`, if there are any.
-
-    Shape: waveform (B, T) → (B, 1 + T // hop, mels + further ones).
     """
 
     peaks: Tensor
@@ -67,7 +65,7 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.tensor(filters.repeat(2, axis=0)).float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """See the class."""
+        """Waveform (B, T) → (B, 1 + T // hop, mels + further ones)."""
         return joined([features for features, _ in self.blocks(waveform)])
 
     def blocks(self, waveform: Tensor, lengths: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:

@@ -20,8 +20,6 @@ class PitchGram(nn.Module):
     Mel bands blur a voice's harmonics. Here their spacing, the melody of speech, shows as a ridge, and a change of
     pitch moves the ridge. Compression of the spectrum keeps formants from hiding it (Tolonen and Karjalainen, *A
     computationally efficient multipitch analysis model*, IEEE TSAP 8(6), 2000).
-
-    Shape: squares (…, N + 2) of `SquaredSpectrum` → (…, bins), bin k at 60 · 2^(k / 16) Hz.
     """
 
     table: Tensor
@@ -37,7 +35,7 @@ class PitchGram(nn.Module):
         self.register_buffer("table", torch.tensor(table, dtype=torch.float32), persistent=False)
 
     def forward(self, squares: Tensor) -> Tensor:
-        """See the class."""
+        """Squares (…, N + 2) of `SquaredSpectrum` → (…, bins), bin k at 60 · 2^(k / 16) Hz."""
         power, table = power_of_bins(squares, self.table)
         power = power.clamp(min=POWER_FLOOR)
         # Runtimes of ONNX raise to a power five times as slowly as they take logarithms and exponentials.

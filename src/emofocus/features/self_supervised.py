@@ -77,10 +77,7 @@ def make(shape: Mapping[str, Any], layers: int) -> nn.Module:
 
 
 class SelfSupervised(WindowEncoder):
-    """A network of `transformers`, each clip by itself.
-
-    Shape: samples of a window (B, m, hop), true positions (B,) or None → outputs of layers, each (B, e, d).
-    """
+    """A network of `transformers`, each clip by itself."""
 
     def __init__(self, shape: Mapping[str, Any], encoder: nn.Module) -> None:
         super().__init__()
@@ -99,7 +96,7 @@ class SelfSupervised(WindowEncoder):
         return sounds
 
     def forward(self, sounds: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
-        """See the class."""
+        """Samples of a window (B, m, hop), true positions (B,) or None → outputs of layers, each (B, e, d)."""
         waveform = sounds.flatten(1)
         if lengths is None:
             return list(self._encode(waveform))

@@ -27,8 +27,7 @@ class SquaredSpectrum(nn.Module):
 
     With ``remove_offset``, the frames that `blocks` gives have no DC offset: their mean under the window is 0.
 
-    Shape: frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32. An exported graph gives power in another
-    order (`two_step_bins`). `times` and `power_of_bins` accept both.
+    An exported graph gives power in another order (`two_step_bins`). `times` and `power_of_bins` accept both.
     """
 
     window: Tensor
@@ -51,7 +50,7 @@ class SquaredSpectrum(nn.Module):
         self.register_buffer("shares", torch.tensor(shares, dtype=torch.float32), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """See the class."""
+        """Frames (…, N) → (…, N + 2), the pairs of bins 0 … N/2, in float32."""
         return joined([self.squares(frames) for frames in self.blocks(waveform)])
 
     def squares(self, frames: Tensor) -> Tensor:

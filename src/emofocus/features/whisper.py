@@ -97,15 +97,13 @@ class WhisperLogMel(LogMel):
     its last one. So padding with zeros changes nothing.
 
     What depends on the whole clip, the cut, is a step of its own, `cut_off`.
-
-    Shape: waveform (B, T), samples at whose end the last frame ends → log10 of power (B, samples / 160, mels).
     """
 
     def __init__(self, mels: int) -> None:
         super().__init__(FeatureSettings(name="log-mel", window=MEL_WINDOW, hop=MEL_HOP, mels=mels))
 
     def forward(self, waveform: Tensor, samples: int) -> Tensor:  # type: ignore[override]
-        """See the class."""
+        """Waveform (B, T), samples at whose end the last frame ends → log10 of power (B, samples / 160, mels)."""
         margin = MEL_WINDOW // 2
         mirrored = F.pad(waveform, (0, margin + 1))[:, 1 : margin + 1].flip(1)
         silent = F.pad(waveform, (0, samples + MEL_HOP))
@@ -132,10 +130,7 @@ def cut_off(logarithms: Tensor) -> Tensor:
 
 
 class WhisperLayer(nn.Module):
-    """One layer of the transformer, norm first.
-
-    Shape: (B, e, d), which positions are true (B, 1, 1, e) or None → (B, e, d).
-    """
+    """One layer of the transformer, norm first."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -150,7 +145,7 @@ class WhisperLayer(nn.Module):
         self.contract = nn.Linear(inner, width)
 
     def forward(self, x: Tensor, true: Tensor | None = None) -> Tensor:
-        """See the class."""
+        """(B, e, d), which positions are true (B, 1, 1, e) or None → (B, e, d)."""
         y = self.attention_norm(x)
         heads = (*y.shape[:2], self.heads, -1)
         queries, keys, values = (part(y).reshape(heads).transpose(1, 2) for part in (self.query, self.key, self.value))
@@ -165,7 +160,7 @@ class WhisperEncoder(nn.Module):
 
     Args:
         config: Shape, as in Whisper's `config.json`.
-        layers: How many layers.
+        layers: Number of layers.
     """
 
     def __init__(self, config: Mapping[str, Any], layers: int) -> None:
@@ -197,8 +192,6 @@ class Whisper(WindowEncoder):
     """Log-mels and encoder.
 
     Overlapping windows share the logarithms of mels. The floor is that of the window, so all behind it is, too.
-
-    Shape: logarithms of a window (B, m, D), true positions (B,) or None → outputs of layers, each (B, e, d).
     """
 
     encoder: WhisperEncoder
@@ -225,7 +218,7 @@ class Whisper(WindowEncoder):
         return 10.0 * sounds.reshape(*sounds.shape[:2], -1, self.log_mel.size).mean(dim=2)
 
     def forward(self, sounds: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
-        """See the class."""
+        """Logarithms of a window (B, m, D), true positions (B,) or None → outputs of layers, each (B, e, d)."""
         log_mels = cut_off(sounds.reshape(sounds.shape[0], -1, self.log_mel.size))
         outputs: list[Tensor] = self.encoder(log_mels, lengths)
         return outputs

@@ -8,8 +8,6 @@ class WindowEncoder(nn.Module):
 
     `sounds` looks at each frame alone, so that overlapping windows share it. The rest sees a whole window.
 
-    Shape: sounds of a window (B, m, D), true positions (B,) or None when all are → outputs of layers, each (B, e, d).
-
     Attributes:
         longest: Positions that can be encoded at a time.
     """
@@ -28,5 +26,5 @@ class WindowEncoder(nn.Module):
         """Drop what only longer windows need."""
 
     def forward(self, sounds: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
-        """See the class."""
+        """Sounds of a window (B, m, D), true positions (B,) or None → outputs of layers, each (B, e, d)."""
         raise NotImplementedError

@@ -105,8 +105,8 @@ def uncalibrated(calibrated: Array, temperature: float) -> NDArray[np.float64]:
     """Probabilities of T = 1 out of those of T, without the logits: softmax(z) is softmax(z / T) ** T, normalized.
 
     Args:
-        calibrated: (U, C).
-        temperature: The T that they were made with.
+        calibrated: Probabilities (U, C), made with the temperature.
+        temperature: T, with which they were made.
     """
     powers = np.asarray(calibrated, np.float64) ** temperature
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float64)

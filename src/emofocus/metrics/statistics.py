@@ -119,7 +119,7 @@ class Comparison(NamedTuple):
         wa: Difference in WA.
         ua: Difference in UA.
         mcnemar: Exact test of equal WA; it takes utterances for independent, which clustered ones are not.
-        unit: What was resampled: ``speakers`` or ``utterances``.
+        unit: Unit that was resampled: ``speakers`` or ``utterances``.
     """
 
     wa: Difference

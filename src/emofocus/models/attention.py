@@ -69,17 +69,14 @@ class FocusBias(nn.Module):
 
 
 class HeadCalibration(nn.Module):
-    """Calibration-attention: each head's largest weight decides how much every head counts (equations 10-11).
-
-    Shape: peaks (B, h) → gates (B, h) in (0, 1).
-    """
+    """Calibration-attention: each head's largest weight decides how much every head counts (equations 10-11)."""
 
     def __init__(self, heads: int = 8) -> None:
         super().__init__()
         self.gate = nn.Linear(heads, heads)  # W_s, b_s
 
     def forward(self, peaks: Tensor) -> Tensor:
-        """See the class."""
+        """Peaks (B, h) → gates (B, h) in (0, 1)."""
         return torch.sigmoid(self.gate(peaks))
 
 
@@ -89,10 +86,10 @@ class MultiHeadSelfAttention(nn.Module):
     Args:
         width: d_m, of input and output.
         heads: h; each is d_h = width / heads wide.
-        focus: Adds its Gaussian bias to the scores.
-        calibration: Weights the heads.
-        dropout: On the attention weights.
-        scale: What scores are divided by; √d_h by default (equation 1's √d_m is for a single head).
+        focus: Focus whose Gaussian bias is added to the scores, if there is one.
+        calibration: Calibration that weights the heads, if there is one.
+        dropout: Dropout of the attention weights.
+        scale: Divisor of the scores; √d_h by default (equation 1's √d_m is for a single head).
 
     Shape: (B, m, width) → (B, m, width).
     """
@@ -125,7 +122,7 @@ class MultiHeadSelfAttention(nn.Module):
         """Attend.
 
         Args:
-            x: (B, m, width).
+            x: Frames (B, m, width).
             lengths: True lengths (B,) in frames, or None when all are m. Frames beyond them get no attention.
             need_maps: Return the maps, which needs O(m²) memory. Without them queries are scored in blocks, which
                 needs O(m) and gives the same output.

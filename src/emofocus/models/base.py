@@ -96,10 +96,7 @@ def append_embedding(features: Tensor, embedding: Tensor | None) -> Tensor:
 
 
 class Standardize(nn.Module):
-    """Bring every feature to zero mean and unit variance, with the statistics of the training part.
-
-    Shape: (…, F) → (…, F).
-    """
+    """Bring every feature to zero mean and unit variance, with the statistics of the training part."""
 
     mean: Tensor
     deviation: Tensor
@@ -115,5 +112,5 @@ class Standardize(nn.Module):
         self.deviation.copy_(deviation.clamp(min=1e-5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(…, F) → (…, F)."""
         return (x - self.mean) / self.deviation

@@ -38,12 +38,12 @@ SPECTRUM_CHANNELS, PITCH_CHANNELS = (32, 64, 96), (16, 32, 32)
 
 
 class Compact(SpeechNetwork):
-    """See the module.
+    """A small network of the paper's family for whole phrases: 2-D CNN → BiLSTM → self-attention → classifier.
 
     Args:
         config: Labels and dropout.
         size: Features of a frame, F.
-        attention: What stands between BiLSTM and pooling.
+        attention: Attention between BiLSTM and pooling.
     """
 
     frames_a_step = 4
@@ -77,10 +77,7 @@ class Compact(SpeechNetwork):
 
 
 class Tower(nn.Module):
-    """Three convolution blocks over frames and features.
-
-    Shape: (B, m, F), which frames are true (B, m) → (B, ⌈m / 4⌉, width); width = C · ⌈F / 8⌉.
-    """
+    """Three convolution blocks over frames and features."""
 
     def __init__(self, size: int, channels: tuple[int, int, int]) -> None:
         super().__init__()
@@ -95,7 +92,7 @@ class Tower(nn.Module):
         self.width = third * -(-size // 8)
 
     def forward(self, x: Tensor, true: Tensor | None = None) -> Tensor:
-        """See the class."""
+        """(B, m, F), which frames are true (B, m) → (B, ⌈m / 4⌉, width); width = C · ⌈F / 8⌉."""
         x = x.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (B, 1, F, m)
         x = kept(x, true)
         *inner, last = self.blocks
@@ -110,8 +107,8 @@ class TimeFrequencyBlock(nn.Module):
 
     ReLU behind the pool gives the same numbers as before it, on fewer of them.
 
-    Shape: (B, C, F, m), ones and zeros for frames true or not (B, m) → (B, C', ⌈F / p⌉, ⌈m / q⌉), (B, ⌈m / q⌉); p and q
-    are stride times pool. Each q-th one is what says whether ⌈length / q⌉ frames reach that far.
+    With p and q the strides times pools along features and frames, each q-th mark says whether ⌈length / q⌉ frames
+    reach that far.
     """
 
     def __init__(
@@ -123,7 +120,7 @@ class TimeFrequencyBlock(nn.Module):
         self.stride, self.pool = stride, pool
 
     def forward(self, x: Tensor, true: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """See the class."""
+        """(B, C, F, m), true frames (B, m) as ones → (B, C', ⌈F / p⌉, ⌈m / q⌉), (B, ⌈m / q⌉)."""
         true = every(true, self.stride)
         x = kept(self.norm(self.convolution(x)), true)
         if self.pool != (1, 1):

@@ -98,17 +98,14 @@ def real_time_factor(config: ModelConfig, repeats: int = REPEATS) -> float:
 
 
 class Recording(nn.Module):
-    """A network over the segments of one recording, each frame encoded once.
-
-    Shape: features (1, n, F) → logits (S, C).
-    """
+    """A network over the segments of one recording, each frame encoded once."""
 
     def __init__(self, network: SpeechNetwork, settings: SegmentSettings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
 
     def forward(self, features: Tensor) -> Tensor:
-        """See the class."""
+        """Features (1, n, F) → logits (S, C)."""
         encoded = self.network.encode_frames(features)[0]  # (n, D)
         n = len(encoded)
         starts = torch.arange(segment_count(n, self.settings), device=encoded.device) * self.settings.hop

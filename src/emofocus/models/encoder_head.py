@@ -47,17 +47,17 @@ def encoder_bmhsa(config: ModelConfig, size: int) -> "EncoderHead":
 
 
 def encoder_fa(config: ModelConfig, size: int) -> "EncoderHead":
-    """With focus."""
+    """Self-attention with focus."""
     return head(config, size, MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS)))
 
 
 def encoder_ca(config: ModelConfig, size: int) -> "EncoderHead":
-    """With calibration."""
+    """Self-attention with calibration of heads."""
     return head(config, size, MultiHeadSelfAttention(WIDTH, HEADS, calibration=HeadCalibration(HEADS)))
 
 
 def encoder_faca(config: ModelConfig, size: int) -> "EncoderHead":
-    """With focus and calibration."""
+    """Self-attention with focus and calibration of heads."""
     attention = MultiHeadSelfAttention(WIDTH, HEADS, focus=FocusBias(WIDTH, HEADS), calibration=HeadCalibration(HEADS))
     return head(config, size, attention)
 
@@ -69,12 +69,12 @@ def head(config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> "
 
 
 class EncoderHead(SpeechNetwork):
-    """See the module.
+    """A small head on the frames of a pretrained encoder: projection → self-attention → statistics → classifier.
 
     Args:
-        config: Labels, dropout, and how many layers a frame holds.
+        config: Labels, dropout, and the layers that a frame holds.
         size: Features of a frame, L · d.
-        attention: What stands between projection and pooling.
+        attention: Attention between projection and pooling.
     """
 
     def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
@@ -128,7 +128,7 @@ class AdaptedEncoder(EncoderHead):
         self.output_norm = nn.LayerNorm(size)
 
     def load_pretrained(self) -> None:
-        """See `SpeechNetwork`."""
+        """Load the encoder's layers behind the last tap, as in `SpeechNetwork.load_pretrained`."""
         tensors = weights_of(*described(self.features), self.features.name)
         for number, layer in enumerate(self.adapted, start=self.first):
             prefix = f"layers.{number}."
@@ -166,10 +166,7 @@ def adapted_name(name: str) -> str:
 
 
 class AdaptedLinear(nn.Module):
-    """A frozen linear map and a learned one of low rank beside it, which starts as zero.
-
-    Shape: (…, d) → (…, d').
-    """
+    """A frozen linear map and a learned one of low rank beside it, which starts as zero."""
 
     def __init__(self, linear: nn.Linear, rank: int) -> None:
         super().__init__()
@@ -180,7 +177,7 @@ class AdaptedLinear(nn.Module):
         self.adapter = nn.Sequential(down, up)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(…, d) → (…, d')."""
         adapted: Tensor = self.linear(x) + self.adapter(x)
         return adapted
 
@@ -196,16 +193,13 @@ def mean_of_steps(x: Tensor, lengths: Tensor | None, count: int) -> Tensor:
 
 
 class LayerWeights(nn.Module):
-    """A weighted mean of several layers' outputs, by learned weights that sum to one.
-
-    Shape: (B, n, L · d) → (B, n, d).
-    """
+    """A weighted mean of several layers' outputs, by learned weights that sum to one."""
 
     def __init__(self, layers: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(B, n, L · d) → (B, n, d)."""
         parts = x.reshape(*x.shape[:2], len(self.weights), -1)  # (B, n, L, d)
         return (parts * self.weights.softmax(dim=0)[:, None]).sum(dim=2)

@@ -7,13 +7,10 @@ from emofocus.models.attention import masked_mean, valid_frames
 
 
 class FrameNorm(nn.BatchNorm1d):
-    """Batch norm over the true frames of padded sequences; behind their ends there are zeros afterwards.
-
-    Shape: (B, C, m), lengths (B,) → (B, C, m).
-    """
+    """Batch norm over the true frames of padded sequences; behind their ends there are zeros afterwards."""
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """See the class."""
+        """(B, C, m), lengths (B,) → (B, C, m)."""
         if lengths is None:
             return super().forward(x)
         if not self.training:  # each frame by itself, and a graph without loose ends
@@ -35,7 +32,7 @@ def silence(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def blank(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """The same for frames in rows: (B, m, F), (B,) → (B, m, F)."""
+    """Set the padding behind each sequence's end to zero, frames in rows: (B, m, F), (B,) → (B, m, F)."""
     if lengths is None:
         return x
     return x.masked_fill(~valid_frames(lengths.to(x.device), x.shape[1])[:, :, None], 0.0)
@@ -70,7 +67,7 @@ def reversal(lengths: Tensor, frames: int) -> Tensor:
 
 
 def mean_and_deviation(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Over true frames: (B, m, D) → (B, D) each; deviations of nothing still have a gradient."""
+    """Mean and deviation over true frames: (B, m, D) → (B, D) each; deviations of nothing still have a gradient."""
     mean = masked_mean(x, lengths)
     variance = masked_mean((x - mean[:, None]).square(), lengths)
     return mean, (variance + 1e-5).sqrt()
@@ -87,10 +84,10 @@ def between_loud(x: Tensor, level: Tensor, lengths: Tensor | None, decibels: flo
     """Cut off the silence at both ends: frames before the first, and behind the last, that is nearly the loudest.
 
     Args:
-        x: (B, m, F).
-        level: (B, m), in dB.
+        x: Frames (B, m, F).
+        level: Level of each frame (B, m), in dB.
         lengths: True frames (B,), None when all are m.
-        decibels: How far below the loudest a frame is silence.
+        decibels: Distance from the loudest frame beyond which a frame is silence.
 
     Returns:
         What is between, from the first frame on; behind its end the last frame is repeated (B, m, F). And its lengths.

@@ -32,7 +32,7 @@ class CLDNN(SpeechNetwork):
     Args:
         config: Labels, pooling and dropout.
         size: Features of a frame, F.
-        attention: What stands between BiLSTM and pooling.
+        attention: Attention between BiLSTM and pooling.
     """
 
     def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
@@ -78,8 +78,6 @@ class CoefficientBlock(nn.Module):
     """Convolution, batch norm, max-pool and ReLU along the coefficients; time is untouched.
 
     ReLU follows the pool, which gives the same numbers as before it (both are monotone) at half of the cost.
-
-    Shape: (B, C, F, n) → (B, C', (F - 2) // 2, n).
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -88,7 +86,7 @@ class CoefficientBlock(nn.Module):
         self.norm = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(B, C, F, n) → (B, C', (F - 2) // 2, n)."""
         return F.relu(F.max_pool2d(self.norm(self.convolution(x)), kernel_size=(2, 1)))
 
     @staticmethod
@@ -100,8 +98,6 @@ class CoefficientBlock(nn.Module):
 class BiLSTM(nn.Module):
     """Bidirectional LSTM that reads each sequence to its true end and back; zeros follow.
 
-    Shape: (B, m, width), lengths (B,) → (B, m, 2 · hidden).
-
     It trains on padded sequences, turned around within their ends: on a CPU, torch's backward pass through packed
     ones clears a gradient as large as the whole input at each time step (`benchmarks/padded_lstm.py`). Otherwise they
     are packed, which is one operator of ONNX.
@@ -112,7 +108,7 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(width, hidden, layers, batch_first=True, bidirectional=True, dropout=dropout)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """See the class."""
+        """(B, m, width), lengths (B,) → (B, m, 2 · hidden)."""
         if lengths is None:
             full: Tensor = self.lstm(x)[0]
             return full
@@ -123,7 +119,7 @@ class BiLSTM(nn.Module):
         return output
 
     def _padded(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The same numbers, dropout aside."""
+        """The same as the packed LSTM, dropout aside: (B, m, width), lengths (B,) → (B, m, 2 · hidden)."""
         turned = reversal(lengths, x.shape[1])[:, :, None]  # (B, m, 1)
         for layer in range(self.lstm.num_layers):
             if layer:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from emofocus import audio
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.clip_list import SUFFIXES, entries_of, turned_path
 from emofocus.recognition.prediction import Prediction

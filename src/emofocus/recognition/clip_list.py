@@ -47,7 +47,7 @@ def entries_of(stream: BinaryIO, source: str) -> Iterator[Entry | AudioError]:
 
     Args:
         stream: The list, open for reading bytes.
-        source: Its name, whose suffix is one of `SUFFIXES`.
+        source: Name of the list, whose suffix is one of `SUFFIXES`.
 
     Raises:
         ConfigError: The file is no list of clips: its first entry names no file.

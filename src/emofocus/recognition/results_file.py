@@ -41,7 +41,7 @@ class ResultsFile:
     Args:
         path: Path of the file.
         format: ``csv`` or ``jsonl``.
-        settings: What rows depend on.
+        settings: Model and options that rows depend on.
         header: The first line, if there is one.
 
     Raises:

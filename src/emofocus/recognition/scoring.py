@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.quality import Quality
+from emofocus.audio.samples import Waveform
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import ModelError
 from emofocus.recognition.engine import Array, Engine, EngineOutput
@@ -109,7 +110,7 @@ class Scorer:
         Args:
             logits: Scores of each segment (S, C).
             level: Level of each frame (n,), in dB full scale.
-            quality: Has been fed the whole recording.
+            quality: Quality of the whole recording.
             start: Seconds at which the recording begins.
         """
         config = self.config
@@ -194,7 +195,7 @@ def final_counts(samples: int, config: ModelConfig, last: bool) -> tuple[int, in
 
     Args:
         samples: Number of samples so far.
-        config: The model's.
+        config: The model's `config.json`.
         last: Whether no more samples follow: then all frames and segments are final.
     """
     features, segment = config.features, config.segment

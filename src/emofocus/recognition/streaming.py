@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.channels import ChannelMixer
-from emofocus.audio.loading import LARGEST, SAMPLING_RATE, Waveform, channels_of, checked_rate
+from emofocus.audio.loading import LARGEST, SAMPLING_RATE
 from emofocus.audio.resampling import StreamResampler
+from emofocus.audio.samples import Waveform, channels_of, checked_rate
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.engine import Array
 from emofocus.recognition.options import RecognitionOptions

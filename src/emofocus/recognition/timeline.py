@@ -55,7 +55,7 @@ def spans(recognizer: Recognizer, audio_input: AudioInput, smoothing: Smoothing 
     overlap nor leave a gap from 0 to the end of the recording.
 
     Args:
-        recognizer: Its hop is the resolution.
+        recognizer: Recognizer whose hop is the resolution.
         audio_input: Path of a file, or ``{"array": samples, "sampling_rate": hertz}``.
         smoothing: How scores are smoothed over time.
 

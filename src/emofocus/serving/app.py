@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from emofocus.audio.loading import SAMPLING_RATE, AudioArray, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, AudioArray
+from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.explanation.explanation import Explanation
 from emofocus.recognition.recognizer import Recognizer

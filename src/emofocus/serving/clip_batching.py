@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform, check
+from emofocus.audio.loading import SAMPLING_RATE, check
+from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError
 from emofocus.recognition.bulk import LONGEST_SECONDS, recognize_together
 from emofocus.recognition.prediction import Prediction

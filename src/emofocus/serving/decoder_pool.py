@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from emofocus.audio.loading import Waveform
 from emofocus.audio.notices import Kind, Notice
+from emofocus.audio.samples import Waveform
 from emofocus.serving.decoder_worker import ANSWER, HEAD, SAMPLES, TOO_LONG
 from emofocus.serving.limits import Limits, Refusal
 

@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform, stream
+from emofocus.audio.loading import SAMPLING_RATE, stream
 from emofocus.audio.notices import Notice, Warn, ignore
+from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError
 
 HEAD = struct.Struct("<QddQ")

@@ -28,7 +28,7 @@ class Tokens:
     The file is read again whenever it has changed, so removing a line ends its token at once.
 
     Args:
-        path: The file.
+        path: Path of the file of tokens.
         report: Receives a line whenever the file was read again, and when it cannot be read.
 
     Raises:

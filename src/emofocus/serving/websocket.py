@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from emofocus.audio.loading import SAMPLING_RATE, checked_rate
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.samples import checked_rate
 from emofocus.errors import AudioError, EmofocusError, one_of
 from emofocus.recognition.engine import Engine
 from emofocus.recognition.recognizer import Recognizer

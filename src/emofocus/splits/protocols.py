@@ -57,7 +57,7 @@ def make_folds(corpus: Corpus, protocol: str, seed: int, count: int | None = Non
     """Divide a corpus into folds.
 
     Args:
-        corpus: The corpus.
+        corpus: Corpus to divide.
         protocol: Name in `PROTOCOLS`.
         seed: Seed of the order, where the protocol does not fix the folds.
         count: Number of folds, or of speaker groups for ``content``; the usual number by default.

@@ -44,7 +44,7 @@ def cross_validate(
     after each fold. Finished folds of the same experiment are kept, and an unfinished one goes on from its last epoch.
 
     Args:
-        experiment: The experiment.
+        experiment: Experiment whose folds are trained and tested.
         out: Folder of results.
         fabric: Device, precision and processes.
         source: Source of the corpus' features.

@@ -67,11 +67,11 @@ class Experiment:
     """All that a result depends on, apart from the machine's arithmetic.
 
     Attributes:
-        corpus: The corpus.
+        corpus: Corpus whose utterances are recognized.
         model: Name of the network.
         recipe_name: Short name of the recipe.
-        recipe: The recipe.
-        folds: The folds.
+        recipe: Features, segments and settings of the training.
+        folds: Positions of the parts of each fold.
         seed: Seed of weights, order, augmentation and dropout.
         validation_choices: Choices of an earlier run for each fold; empty where each fold validates for itself. With
             them, validation parts are trained on.
@@ -159,7 +159,7 @@ def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> 
     """The record of an experiment's results (`emofocus.utils.provenance`): its identity, and what that leaves out.
 
     Args:
-        experiment: The experiment.
+        experiment: Experiment whose results are recorded.
         source: Source of its features; the recordings are hashed.
         precision: Arithmetic of training.
 
@@ -220,7 +220,7 @@ def run_fold(
     Where an earlier run has chosen length and calibration, the validation part is trained on as well.
 
     Args:
-        experiment: The experiment.
+        experiment: Experiment that the fold belongs to.
         number: Number of the fold.
         speech: Features at each speed, as `SpeechSource.speech` returns them. Validation and test use the first.
         folder: Folder that then holds the network as a model directory without its ONNX file.

@@ -28,7 +28,7 @@ def make_fabric(options: FabricOptions, out: Path = Path()) -> Fabric:
     """Start the processes of a run, unless torchrun did, with its device, precision and log.
 
     Args:
-        options: What to start.
+        options: Device, precision, processes and log.
         out: Folder of the log.
 
     Raises:

@@ -31,7 +31,7 @@ def files_below(folder: Path, report: Report) -> Iterator[Path]:
     of links end.
 
     Args:
-        folder: Where to begin.
+        folder: Folder at the top.
         report: Takes the error of each folder that cannot be read; the others are walked.
     """
     seen: set[tuple[int, int]] = set()

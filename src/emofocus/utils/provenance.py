@@ -38,7 +38,7 @@ def resumes(output: Path, record: Path, wanted: Record, occupied: bool) -> bool:
     Args:
         output: File or folder, for messages.
         record: File of the record.
-        wanted: What the output depends on.
+        wanted: Record of all that the output depends on.
         occupied: Whether something lies there already.
 
     Raises:

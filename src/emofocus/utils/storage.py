@@ -232,7 +232,7 @@ def list_files(location: Location, deep: bool = True) -> list[Location]:
     """Files of a folder, sorted by name; empty if the folder does not exist.
 
     Args:
-        location: The folder.
+        location: Folder to list.
         deep: Also list the files of its subfolders.
 
     Raises:

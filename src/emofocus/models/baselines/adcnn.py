@@ -52,7 +52,7 @@ RECIPE = Recipe(
 
 
 class ADCNN(SpeechNetwork):
-    """See the module.
+    """Band-pass filters that learn their bands, and convolutions, over a quarter of a second of samples.
 
     Args:
         config: Labels, dropout, length of segments, and features, which must be samples.

@@ -52,7 +52,7 @@ RECIPE = Recipe(
 
 
 class AudioBRE(SpeechNetwork):
-    """See the module.
+    """A bidirectional LSTM over MFCCs, beside the utterance's prosody.
 
     Args:
         config: Labels, dropout, and features, which must be MFCCs with two orders of deltas and prosody.

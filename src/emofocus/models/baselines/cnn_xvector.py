@@ -44,7 +44,7 @@ RECIPE = Recipe(
 
 
 class CNNXVector(SpeechNetwork):
-    """See the module.
+    """Four widths of convolution over MFCCs, pooled by statistics.
 
     Args:
         config: Labels, and the size D of embeddings.

@@ -43,7 +43,7 @@ RECIPE = Recipe(
 
 
 class DeepCNN(SpeechNetwork):
-    """See the module.
+    """A one-dimensional CNN over 193 features, each averaged over the utterance.
 
     Args:
         config: Labels and dropout; the first dropout is half of it.

@@ -50,7 +50,7 @@ RECIPE = Recipe(
 
 
 class DRN(SpeechNetwork):
-    """See the module.
+    """A dilated residual network over low-level descriptors, self-attention, LSTM.
 
     Args:
         config: Labels, dropout, and features, which must be MFCCs with one order of deltas.
@@ -102,10 +102,7 @@ class DRN(SpeechNetwork):
 
 
 class Stage(nn.Module):
-    """A convolution that widens, as wide as its stride, and two residual blocks.
-
-    Shape: (B, C, m), lengths (B,) → (B, C', ⌈m / stride⌉), lengths.
-    """
+    """A convolution that widens, as wide as its stride, and two residual blocks."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -114,7 +111,7 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(channels_out, kernel, dilation) for _ in range(2))
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """See the class."""
+        """(B, C, m), lengths (B,) → (B, C', ⌈m / stride⌉), lengths."""
         x, lengths = F.pad(x, (0, -x.shape[2] % self.stride)), shorter(lengths, self.stride)
         x = silence(self.widen(x), lengths)
         for block in self.blocks:
@@ -123,7 +120,7 @@ class Stage(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with batch norm, added to their input. Shape: (B, C, m), lengths (B,) → (B, C, m)."""
+    """Two convolutions with batch norm, added to their input."""
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -134,6 +131,6 @@ class ResidualBlock(nn.Module):
         self.norms = nn.ModuleList(FrameNorm(channels) for _ in range(2))
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """See the class."""
+        """(B, C, m), lengths (B,) → (B, C, m)."""
         inner = F.relu(self.norms[0](self.convolutions[0](x), lengths))
         return F.relu(x + self.norms[1](self.convolutions[1](inner), lengths))

@@ -48,7 +48,7 @@ RECIPE = Recipe(
 
 
 class HeadFusion(SpeechNetwork):
-    """See the module.
+    """Convolutions over two seconds of MFCCs, and attention heads that are stacked before pooling.
 
     Args:
         config: Labels and length of segments, to which all input is padded or cut.
@@ -86,14 +86,14 @@ class Block(nn.Sequential):
 
 
 class Head(nn.Module):
-    """Attention of each place to itself, over its channels. Shape: (B, C, H, W) → (B, d, H, W)."""
+    """Attention of each place to itself, over its channels."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Conv2d(channels, width, kernel_size=1) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(B, C, H, W) → (B, d, H, W)."""
         weights = (self.query(x) * self.key(x)).softmax(dim=1)
         attended: Tensor = weights * self.value(x)
         return attended

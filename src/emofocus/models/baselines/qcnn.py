@@ -51,7 +51,7 @@ RECIPE = Recipe(
 
 
 class QCNN(SpeechNetwork):
-    """See the module.
+    """A mel spectrogram as a colored picture, whose colors are quaternions.
 
     Args:
         config: Labels, dropout, features and segments, which must be those of the recipe.

@@ -34,7 +34,7 @@ class QuaternionWeight(nn.Module):
 
 
 class QuaternionConv2d(nn.Module):
-    """Convolution whose products are Hamilton's. Shape: (B, C, H, W) → (B, C', H, W)."""
+    """Convolution whose products are Hamilton's."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__()
@@ -42,19 +42,19 @@ class QuaternionConv2d(nn.Module):
         self.padding = kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(B, C, H, W) → (B, C', H, W)."""
         return F.conv2d(x, self.weight(), self.weight.bias, padding=self.padding)
 
 
 class QuaternionLinear(nn.Module):
-    """Linear layer whose products are Hamilton's. Shape: (…, C) → (…, C')."""
+    """Linear layer whose products are Hamilton's."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.weight = QuaternionWeight(channels_in, channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(…, C) → (…, C')."""
         return F.linear(x, self.weight(), self.weight.bias)
 
 

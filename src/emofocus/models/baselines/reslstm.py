@@ -45,7 +45,7 @@ RECIPE = Recipe(
 
 
 class ResLSTM(SpeechNetwork):
-    """See the module.
+    """Two small LSTMs, the first with a residual connection, and soft attention over time.
 
     Args:
         config: Labels and dropout.

@@ -16,12 +16,10 @@ LOWEST, NARROWEST, FIRST = 50.0, 50.0, 30.0
 class SincConv(nn.Module):
     """Band-passes as differences of two low-passes under a Hamming window.
 
-    Shape: (B, 1, T) → (B, filters, T - size + 1).
-
     Args:
-        filters: How many.
-        size: Samples of each, odd.
-        sampling_rate: Hertz.
+        filters: Number of filters.
+        size: Length of a filter in samples, odd.
+        sampling_rate: Sampling rate in hertz.
     """
 
     window: Tensor
@@ -52,7 +50,7 @@ class SincConv(nn.Module):
         return response * self.window / (2.0 * self.nyquist)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(B, 1, T) → (B, filters, T - size + 1)."""
         return F.conv1d(x, self.filters()[:, None])
 
 

@@ -45,7 +45,7 @@ RECIPE = Recipe(
 
 
 class TIMNet(SpeechNetwork):
-    """See the module.
+    """Dilated temporal convolutions, forwards and backwards over the whole utterance.
 
     Args:
         config: Labels and dropout.
@@ -72,7 +72,7 @@ class TIMNet(SpeechNetwork):
 
 
 class Direction(nn.Module):
-    """One way through time. Shape: (B, F, m), lengths (B,) → (B, FILTERS, m) after each block."""
+    """One way through time."""
 
     def __init__(self, size: int, dropout: float) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Direction(nn.Module):
         self.blocks = nn.ModuleList(TemporalAwareBlock(dilation, dropout) for dilation in DILATIONS)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> list[Tensor]:
-        """See the class."""
+        """(B, F, m), lengths (B,) → (B, FILTERS, m) after each block."""
         x, outputs = self.entry(x), []
         for block in self.blocks:
             x = block(x, lengths)
@@ -89,7 +89,7 @@ class Direction(nn.Module):
 
 
 class TemporalAwareBlock(nn.Module):
-    """Two causal convolutions whose sigmoid gates the block's input. Shape: (B, C, m), lengths (B,) → (B, C, m)."""
+    """Two causal convolutions whose sigmoid gates the block's input."""
 
     def __init__(self, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class TemporalAwareBlock(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """See the class."""
+        """(B, C, m), lengths (B,) → (B, C, m)."""
         gate = x
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             gate = self.dropout(F.relu(norm(convolution(F.pad(gate, (self.dilation, 0))), lengths)))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio.loading import SAMPLING_RATE, AudioInput, Waveform
+from emofocus.audio.loading import SAMPLING_RATE, AudioInput
+from emofocus.audio.samples import Waveform
 from emofocus.config import FeatureSettings
 from emofocus.errors import ConfigError, ModelError, SilentAudioError
 from emofocus.recognition.engine import EngineOutput

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.loading import SAMPLING_RATE, Waveform
+from emofocus.audio.loading import SAMPLING_RATE
+from emofocus.audio.samples import Waveform
 from emofocus.recognition.explanation.explanation import Explanation
 from emofocus.recognition.explanation.figures import SPREAD, caption, heading
 from emofocus.utils.atomic import write_text
