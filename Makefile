@@ -4,7 +4,7 @@ LIGHT := .venv-light
 FULL := .venv
 SOURCES := src tests benchmarks docs page hatch_build.py
 
-.PHONY: demo test test-all check format benchmark results page release clean
+.PHONY: demo test test-all check format benchmark results docs page release clean
 
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
@@ -36,6 +36,10 @@ benchmark: $(FULL)/.ready
 results: $(FULL)/.ready
 	$(FULL)/bin/emofocus report results --out docs/results.md
 
+# The documentation site, into site/. A broken link is an error.
+docs: $(FULL)/.ready
+	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/python -m mkdocs build --strict --quiet
+
 # The page, into the package; needs Node.js 20 or newer. MODEL=DIR lets it run another model than the shipped one.
 page: $(LIGHT)/.release
 	cd page && npm ci --no-audit --no-fund --silent
@@ -63,4 +67,4 @@ $(FULL)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(LIGHT) $(FULL) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(LIGHT) $(FULL) .pytest_cache .mypy_cache .ruff_cache site

@@ -119,11 +119,11 @@ def test_modules_and_functions_stay_readable() -> None:
     assert lengths[int(0.95 * len(lengths))] <= 40
 
 
-def test_the_readmes_tree_names_every_package() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_tree_of_the_page_on_architecture_names_every_package() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
     for path in PACKAGE.iterdir():
         if path.is_dir() and path.name != "__pycache__":
-            assert f"  {path.name}/ " in readme, path.name
+            assert f"  {path.name}/ " in page, path.name
 
 
 def test_the_page_on_architecture_has_the_rule_and_names_files_that_exist() -> None:

@@ -1,0 +1,70 @@
+"""Hook of MkDocs: files outside docs/ become pages of the site, and links between all of them hold there.
+
+Links in Markdown files are those of the repository, so that they work beside the sources too. On the site a link to
+``../CHANGELOG.md`` leads to ``changelog.md``. A link that leads to no page makes ``mkdocs build --strict`` fail.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+
+PAGES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/README.md": "reference/benchmarks.md",
+    "src/emofocus/assets/default/README.md": "reference/model-card.md",
+}
+"""File of the repository → page of the site."""
+
+SOURCES = {page: source for source, page in PAGES.items()}
+
+LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?(?:\s+\"[^\"]*\")?\))")
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages outside docs/, and the files below results/ that pages link to."""
+    for source, page in PAGES.items():
+        text = FRONT_MATTER.sub("", (ROOT / source).read_text(encoding="utf-8"))
+        files.append(File.generated(config, page, content=text))
+    linked = {name for file in list(files) if file.src_uri.endswith(".md") for name in _results_of(file)}
+    for name in sorted(linked):
+        files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Rewrite links of the repository to those of the site."""
+    here = page.file.src_uri
+
+    def rewritten(match: re.Match[str]) -> str:
+        target = match[2]
+        if "://" in target or target.startswith("mailto:"):
+            return match[0]
+        there = _site_name(_repository_name(here, target))
+        return match[1] + posixpath.relpath(there, posixpath.dirname(here) or ".") + match[3]
+
+    return LINK.sub(rewritten, markdown)
+
+
+def _repository_name(here: str, target: str) -> str:
+    """Name in the repository of what a page links to."""
+    source = SOURCES.get(here, f"docs/{here}")
+    return posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+
+
+def _site_name(name: str) -> str:
+    """Name on the site of a file of the repository."""
+    return PAGES.get(name, name.removeprefix("docs/"))
+
+
+def _results_of(file: File) -> set[str]:
+    """Files below results/ that a page links to."""
+    names = {_repository_name(file.src_uri, match[2]) for match in LINK.finditer(file.content_string)}
+    return {name for name in names if name.startswith("results/") and (ROOT / name).is_file()}
