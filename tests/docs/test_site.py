@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import emofocus
+from emofocus.cli.main import SECTIONS
 from helpers.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -28,6 +29,13 @@ def test_every_public_name_is_in_the_reference() -> None:
     for name in set(emofocus.__all__) - {"__version__"}:
         module = getattr(emofocus, name).__module__
         assert f"{module}.{name}" in NAMED or module in NAMED, name
+
+
+def test_every_command_is_in_the_reference_in_the_order_of_work() -> None:
+    page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    named = re.findall(r"^## (\w+)$|:prog_name: emofocus (\w+)$", page, re.MULTILINE)
+    expected = [name for section, entries in SECTIONS.items() for name in (section, *entries)]
+    assert [section or command for section, command in named] == expected
 
 
 @pytest.mark.parametrize("path", NAMED)

@@ -31,9 +31,10 @@ A whole phrase is a segment of a model on a pretrained encoder; a listener does 
 class Recognizer:
     """Recognizes the emotion in speech.
 
-    >>> recognizer = Recognizer.from_pretrained()  # doctest: +SKIP
-    >>> recognizer("clip.wav").label  # doctest: +SKIP
-    'happy'
+    Examples:
+        >>> recognizer = Recognizer.from_pretrained()
+        >>> recognizer("clip.wav").label
+        'happy'
 
     Args:
         engine: Runs the model.

@@ -164,9 +164,10 @@ class StreamState:
 class StreamingRecognizer:
     """Recognizes speech while it is spoken.
 
-    >>> stream = StreamingRecognizer.from_pretrained(sampling_rate=48_000)  # doctest: +SKIP
-    >>> for event in stream.feed(chunk):  # doctest: +SKIP
-    ...     print(event.end, event.emotion)
+    Examples:
+        >>> stream = StreamingRecognizer.from_pretrained(sampling_rate=48_000)
+        >>> for event in stream.feed(chunk):
+        ...     print(event.end, event.emotion)
 
     Args:
         recognizer: Has the model and the threshold; its hop is the time from event to event.

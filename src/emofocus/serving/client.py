@@ -66,9 +66,10 @@ class Answer:
 class Client:
     """Connection to a service.
 
-    >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
-    ...     client.recognize("clip.wav").label
-    'happy'
+    Examples:
+        >>> with Client("http://127.0.0.1:8000") as client:
+        ...     client.recognize("clip.wav").label
+        'happy'
 
     Args:
         url: Address of the service.
