@@ -1,6 +1,7 @@
 """Folds do what their protocol says, the same everywhere."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emofocus.corpora import CORPORA, Corpus, Utterance, read_corpus
+from emofocus.corpora.readers import emodb
 from emofocus.corpora.readers.ravdess import parse
 from emofocus.errors import SplitError
 from emofocus.splits.audit import audit
+from emofocus.splits.emobox import EMODB_TEST
 from emofocus.splits.folds import Folds, locate
 from emofocus.splits.protocols import ACTORS5_TEST, ACTORS5_VALID, EMOBOX6_TEST, PROTOCOLS, make_folds
 from helpers.paths import RESULTS
@@ -38,6 +41,12 @@ def ravdess_like(suffix: str = ".wav") -> Corpus:
     reader = CORPORA["ravdess"]
     files = [PurePosixPath(f"Actor_{key[-2:]}/{key}{suffix}") for key in reader.expected.keys()]  # noqa: SIM118
     return Corpus.of("ravdess", Path(), tuple(reader.labels), [parse(file, "01") for file in files])
+
+
+def emodb_like(names: Iterable[str] = frozenset().union(*EMODB_TEST)) -> Corpus:
+    """EmoDB, or some utterances by name."""
+    rows = [emodb.parse(PurePosixPath(f"wav/{name}.wav")) for name in sorted(names)]
+    return Corpus.of("emodb", Path(), tuple(CORPORA["emodb"].labels), [row for row in rows if row])
 
 
 def iemocap_like() -> Corpus:
@@ -82,7 +91,9 @@ def test_speaker_folds_share_no_speaker(protocol: str, speakers: int, seed: int)
         assert not heard[1] & heard[2]
 
 
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in ("session", "random", "random10")])
+@pytest.mark.parametrize(
+    "protocol", [name for name in PROTOCOLS if name not in ("session", "random", "random10", "emobox5")]
+)
 def test_every_protocol_of_ravdess_passes_its_audit(protocol: str) -> None:
     corpus = ravdess_like()
     found = audit(corpus.table, make_folds(corpus, protocol, seed=0))
@@ -147,6 +158,23 @@ def test_emobox6_validates_on_a_man_and_a_woman_whom_training_and_test_do_not_he
         actors = speakers_of(corpus, fold.valid)
         assert sorted(int(actor) % 2 for actor in actors) == [0, 1]
         assert not actors & (speakers_of(corpus, fold.train) | speakers_of(corpus, fold.test))
+
+
+def test_emobox5_tests_each_utterance_of_emodb_once() -> None:
+    corpus = emodb_like()
+    assert dict(corpus.table["emotion"].value_counts().iter_rows()) == emodb.COUNTS
+    folds = make_folds(corpus, "emobox5", seed=0)
+    assert folds.speakers_shared
+    assert "speaker-DEPENDENT" in folds.note
+    for fold, names in zip(folds, EMODB_TEST, strict=True):
+        assert set(corpus.table["key"].gather(fold.test)) == names
+        assert [len(part) for part in fold.parts().values()] == [342, 86, 107]
+        assert sorted(np.concatenate(list(fold.parts().values()))) == list(range(535))
+        learned, validated = (np.bincount(corpus.labels()[part]) for part in (fold.train, fold.valid))
+        assert np.abs(validated - (learned + validated) / 5).max() < 1  # each class in proportion
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(535))
+    assert make_folds(corpus, "emobox5", seed=1).digest(corpus) == folds.digest(corpus)
+    assert {item.kind for item in audit(corpus.table, folds).offences if item.fails} == {"speaker"}
 
 
 def test_content_tests_the_other_sentence() -> None:
@@ -220,7 +248,7 @@ def test_seeds_deal_differently() -> None:
 def test_wav_and_flac_copies_get_the_same_folds() -> None:
     wav, flac = ravdess_like(), ravdess_like(".flac")
     for protocol in PROTOCOLS:
-        if protocol != "session":
+        if protocol not in ("session", "emobox5"):
             assert make_folds(wav, protocol, 0).digest(wav) == make_folds(flac, protocol, 0).digest(flac)
 
 
@@ -235,6 +263,9 @@ def test_wav_and_flac_copies_get_the_same_folds() -> None:
         (corpus_of(6, 2), "session", None, "does not tell the session of every utterance"),
         (corpus_of(6, 2), "actors5", None, "protocol actors5 lists the actors of ravdess; made has others"),
         (ravdess_like(), "actors5", 4, "protocol actors5 has 5 folds, not 4"),
+        (ravdess_like(), "emobox5", None, "protocol emobox5 lists the utterances of emodb; ravdess has others"),
+        (emodb_like(), "emobox5", 6, "protocol emobox5 has 5 folds, not 6"),
+        (emodb_like(["03a01Fa", "03a01Fc"]), "emobox5", None, "does not list 1 utterances of emodb: 03a01Fc"),
         (iemocap_like(), "content", None, "needs the text of every utterance"),
         (Corpus.of("m", Path(), ("a",), [Utterance("x.wav", "a", "")]), "speaker", None, "the speaker of 1 utterances"),
     ],
@@ -260,9 +291,10 @@ def test_every_protocol_that_the_real_corpora_allow_passes_or_is_random(name: st
         try:
             folds: Folds = make_folds(corpus, protocol, seed=0)
         except SplitError:
-            assert protocol == "session" or (name == "emodb" and protocol in ("actors5", "emobox6"))
+            others = {"emodb": ("actors5", "emobox6"), "ravdess": ("emobox5",)}[name]
+            assert protocol == "session" or protocol in others
             continue
-        assert audit(corpus.table, folds).passed == (not protocol.startswith("random"))
+        assert audit(corpus.table, folds).passed == (not PROTOCOLS[protocol].speakers_shared)
 
 
 def test_segments_and_copies_of_one_recording_are_dealt_together() -> None:

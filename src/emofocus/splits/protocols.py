@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from emofocus.corpora import Corpus
 from emofocus.errors import SplitError, one_of
+from emofocus.splits.emobox import EMODB_TEST
 from emofocus.splits.folds import Fold, Folds
 from emofocus.splits.recordings import recordings
 
@@ -223,6 +224,31 @@ def _actors(
     return deal
 
 
+def _utterances(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    """EmoBox' folds of EmoDB; a fifth of each training part, of each class in proportion, validates."""
+    if not corpus.name.startswith("emodb"):
+        raise SplitError(f"protocol emobox5 lists the utterances of emodb; {corpus.name} has others")
+    if count not in (None, len(EMODB_TEST)):
+        raise SplitError(f"protocol emobox5 has {len(EMODB_TEST)} folds, not {count}")
+    keys = corpus.table["key"]
+    unlisted = keys.filter(~keys.is_in([name for names in EMODB_TEST for name in names]))
+    if len(unlisted):
+        raise SplitError(f"protocol emobox5 does not list {len(unlisted)} utterances of {corpus.name}: {unlisted[0]} …")
+    folds = []
+    for number, names in enumerate(EMODB_TEST):
+        test = keys.is_in(list(names)).to_numpy()
+        train = corpus.table.filter(~test)
+        dealt = [key for emotion in corpus.classes for key in _keys_of(train, emotion, number)]
+        valid = keys.is_in(dealt[::VALIDATION_GROUPS]).to_numpy()
+        folds.append(Fold(np.flatnonzero(~test & ~valid), np.flatnonzero(valid), np.flatnonzero(test)))
+    return folds
+
+
+def _keys_of(table: pl.DataFrame, emotion: str, seed: object) -> list[str]:
+    """Shuffled keys of a class."""
+    return _shuffled(table.filter(pl.col("emotion") == emotion)["key"], seed)
+
+
 def _content(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
     """Folds that test other sentences and other speakers than they train on.
 
@@ -297,6 +323,12 @@ PROTOCOLS: dict[str, Protocol] = {
         "EmoBox' six lists of test actors, with a validation part of ours; no speaker is in two parts",
         False,
         _actors("emobox6", EMOBOX6_TEST, EMOBOX6_VALID),
+    ),
+    "emobox5": Protocol(
+        "EmoBox' five lists of test utterances of EmoDB, with a validation part of ours; speaker-DEPENDENT: train, "
+        "validation and test SHARE speakers, so numbers are optimistic",
+        True,
+        _utterances,
     ),
     "content": Protocol(
         "tests other sentences and other speakers than train; validation has the training sentences", False, _content

@@ -235,6 +235,15 @@ REFERENCES = (
         (Published("TIM-Net", "", "92.08", "", "ten folds, trains on 90 %; its validation data are its test data"),),
     ),
     References(
+        "emodb",
+        "emobox5",
+        EMOBOX,
+        (
+            Published("HuBERT-base", "", "", "87.7"),
+            Published("WavLM-large", "", "", "92.6"),
+        ),
+    ),
+    References(
         "iemocap",
         "session",
         EMOBOX,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from emofocus.evaluation.report.entries import OPTIMISTIC, Entry
 from emofocus.evaluation.report.formatting import NONE, NOT_MEASURED, figure_with_interval, seeds, spread
 from emofocus.evaluation.report.literature import REFERENCES, TABLES, Published, References, Table
+from emofocus.splits.protocols import PROTOCOLS
 from emofocus.utils.markdown import table
 
 RANDOM = f"`random` ({OPTIMISTIC})"
@@ -43,7 +44,10 @@ def references(entries: Sequence[Entry]) -> str:
     protocols = dict.fromkeys((item.corpus, item.protocol) for item in REFERENCES)
     rows: list[list[str]] = []
     for corpus, protocol in protocols:
-        named = [f"`{corpus}`", f"`{protocol}` ({OPTIMISTIC})" if protocol.startswith("random") else f"`{protocol}`"]
+        named = [
+            f"`{corpus}`",
+            f"`{protocol}` ({OPTIMISTIC})" if PROTOCOLS[protocol].speakers_shared else f"`{protocol}`",
+        ]
         items = [item for item in REFERENCES if (item.corpus, item.protocol) == (corpus, protocol)]
         ours = [entry for entry in entries if (entry.corpus, entry.protocol) == (corpus, protocol)]
         rows += [[*named, *_reference(item, system)] for item in items for system in item.systems]
