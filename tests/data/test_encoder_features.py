@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from emofocus.config import FeatureSettings, Recipe
+from emofocus.config import FeatureSettings, Recipe, SegmentSettings
 from emofocus.corpora import Corpus, Utterance
 from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
-from emofocus.data.feature_file import write_features
+from emofocus.data.feature_file import FeaturesFile, write_features
 from emofocus.data.feature_store import COPIES, CachedSpeech, altered
 from emofocus.errors import ConfigError
 from emofocus.features.front_end import FrontEnd
@@ -73,6 +73,49 @@ def test_batches_of_them_are_in_float32_and_padded_with_zeros(corpus: Corpus, re
     whole = np.concatenate([item.frames for item in plain]).astype(np.float64)
     np.testing.assert_allclose(mean, whole.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(deviation, whole.std(axis=0), atol=1e-5)
+
+
+SHORT = SegmentSettings(frames=4, hop=2)
+
+
+def test_segments_of_a_longer_clip_stand_apart_each_heard_by_itself(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path
+) -> None:
+    """An encoder that heard the whole clip heard more around a segment than recognition lets it."""
+    recipe = Recipe(features=recipe.features, segment=SHORT)
+    cache = Cache(tmp_path / "cache")
+    speech = CachedSpeech(corpus, cache).speech(recipe)[0]
+    data = SegmentDataset(speech, corpus.labels(), SHORT)
+    assert [item.apart for item in speech] == [True] * 5
+    assert data.segments[:, 0].tolist() == sorted(data.segments[:, 0])
+    front_end, batch = FrontEnd(recipe.features), data.batch(np.arange(len(data)))
+    for features, (utterance, row) in zip(batch.features, data.segments, strict=True):
+        waveform = torch.from_numpy(corpus.waveform(int(utterance)))[None]
+        expected, _ = front_end.apart(waveform, [int(row) // 4 * 2], 4)
+        torch.testing.assert_close(features, expected[0], rtol=1e-3, atol=1e-3)
+
+
+def test_other_segments_have_entries_of_their_own(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    whole, apart = Recipe(features=recipe.features), Recipe(features=recipe.features, segment=SHORT)
+    expected = {name: frames_of(corpus, tmp_path / name, item) for name, item in {"w": whole, "a": apart}.items()}
+    assert expected["w"] != expected["a"]
+    for first, second in ((whole, apart), (apart, whole)):
+        cache = tmp_path / f"both {first.segment.frames}"
+        found = {item.segment.frames: frames_of(corpus, cache, item) for item in (first, second, first)}
+        assert found == {whole.segment.frames: expected["w"], apart.segment.frames: expected["a"]}
+
+
+def test_a_file_of_features_keeps_segments_apart(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    recipe, path = Recipe(features=recipe.features, segment=SHORT), tmp_path / "made.safetensors"
+    source = CachedSpeech(corpus, Cache(tmp_path / "cache"))
+    write_features(path, source, recipe)
+    (here,), (there,) = source.speech(recipe), FeaturesFile(path).speech(recipe)
+    for one, other in zip(here, there, strict=True):
+        assert one.apart == other.apart
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.level, other.level)
+    with pytest.raises(ConfigError, match="segments of 4 frames every 2, unlike the recipe"):
+        FeaturesFile(path).speech(Recipe(features=recipe.features))
 
 
 def test_an_interrupted_extraction_ends_in_the_same_bits(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:

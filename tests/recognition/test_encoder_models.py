@@ -14,12 +14,17 @@ from emofocus.segments import softmax
 
 torch = pytest.importorskip("torch", reason="exporting needs emofocus[train]")
 
-from emofocus.config import FeatureSettings, ModelConfig, SegmentSettings  # noqa: E402
+from emofocus.config import FeatureSettings, ModelConfig, Recipe, SegmentSettings  # noqa: E402
+from emofocus.corpora import Corpus, Utterance  # noqa: E402
+from emofocus.data.cache import Cache  # noqa: E402
+from emofocus.data.datasets import SegmentDataset  # noqa: E402
+from emofocus.data.feature_store import CachedSpeech  # noqa: E402
 from emofocus.export.to_onnx import WaveformClassifier, segment_counts  # noqa: E402
 from emofocus.features.encoders import resolved  # noqa: E402
 from emofocus.features.front_end import FrontEnd  # noqa: E402
 from emofocus.models.checkpoint import load_network  # noqa: E402
 from emofocus.recognition.engine import Engine  # noqa: E402
+from emofocus.training.loop import score  # noqa: E402
 from helpers.encoders import tiny_features, tiny_whisper  # noqa: E402
 from helpers.untrained import LABELS, saved, untrained  # noqa: E402
 
@@ -98,6 +103,25 @@ def test_a_clip_of_one_segment_is_scored_as_training_scores_it(
     np.testing.assert_allclose(recognizer.engine.run(waveform, lengths).logits[0], expected, atol=1e-4)
     encoded, _ = recognizer.engine.encode(waveform, lengths)
     np.testing.assert_allclose(recognizer.engine.classify(encoded), expected, atol=1e-4)
+
+
+def test_a_clip_of_many_segments_is_scored_as_training_scores_it(
+    folder: Path, recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training's encoder once heard the whole clip, whose segments recognition hears one by one."""
+    import soundfile
+
+    monkeypatch.setenv("EMOFOCUS_CACHE", str(tmp_path / "home"))
+    network, config = load_network(folder)
+    soundfile.write(tmp_path / "long.wav", talk(23 * RATE, 5), RATE, subtype="FLOAT")
+    corpus = Corpus.of("made", tmp_path, LABELS, [Utterance("long.wav", LABELS[0], "1")])
+    recipe = Recipe(features=config.features, segment=config.segment)
+    speech = CachedSpeech(corpus, Cache(tmp_path / "cache")).speech(recipe)[0]
+    found = score(network, SegmentDataset(speech, corpus.labels(), config.segment))
+    prediction = recognizer(tmp_path / "long.wav")
+    assert len(prediction.timeline.starts) > 20
+    expected = [prediction.scores[label] for label in config.labels]
+    np.testing.assert_allclose(found[0], expected, atol=1e-3)  # frames are kept in float16
 
 
 def test_a_segment_depends_on_its_own_window_alone(recognizer: Recognizer) -> None:

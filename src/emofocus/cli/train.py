@@ -42,7 +42,7 @@ def experiment_options(command: Command) -> Command:
         click.option(
             "--protocol",
             show_default="speaker",
-            help="speaker (none in two parts), session, content, actors5, emobox6; random, random10, emobox5 share them.",
+            help="speaker, session, content, actors5, emobox6; optimistic, speakers shared: emobox5, random, random10.",
         ),
         click.option("--folds", type=ANY_PATH, help="Folds to use instead: JSON, EmoBox' folder, a CSV with a split."),
         click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),

@@ -12,7 +12,6 @@ from torch import Tensor
 from emofocus.config import SegmentSettings
 from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError
-from emofocus.segments import active_segments
 
 RESIDENT_BYTES = 4 << 30
 """Most bytes of a part's features that are held in memory; batches of larger parts are read from the cache."""
@@ -122,7 +121,7 @@ class SegmentDataset:
 
     Attributes:
         labels: Class number of each utterance of this part (P,).
-        segments: Utterance number within this part, and first frame, of each segment (S, 2).
+        segments: Utterance number within this part, and first row of `Speech.frames`, of each segment (S, 2).
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class SegmentDataset:
         self.chosen = np.arange(len(speech)) if chosen is None else chosen
         self.labels = np.asarray(labels, dtype=np.int64)[self.chosen]
         self._tracks = (speech, *variants)
-        self._starts = [[self._active_starts(track[int(i)]) for i in self.chosen] for track in self._tracks]
+        self._starts = [[track[int(i)].active_starts(settings) for i in self.chosen] for track in self._tracks]
         self._table = _FrameTable.of(self._tracks, self.chosen)
         self._use(np.zeros(len(self.chosen), dtype=np.int64))
 
@@ -210,9 +209,6 @@ class SegmentDataset:
         owners = np.repeat(np.arange(len(starts)), [len(item) for item in starts])
         self._track_of = track_of
         self.segments = np.stack([owners, np.concatenate(starts)], axis=1).astype(np.int32)
-
-    def _active_starts(self, item: Speech) -> NDArray[np.int32]:
-        return (np.flatnonzero(active_segments(item.level, self.settings)) * self.settings.hop).astype(np.int32)
 
     def _gather(self, chosen: NDArray[np.int32]) -> tuple[Tensor, NDArray[np.int64]]:
         """Segments (B, 2) → features (B, m, F) and lengths (B,), from memory."""

@@ -1,6 +1,7 @@
 """A corpus' features in one file, so that training needs neither its audio nor anything that decodes it."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,11 +33,20 @@ class HeldSpeech(Sequence[Speech]):
     Args:
         frames: All utterances' frames, one after the other (N, F).
         level: Their levels (N,).
-        edges: First frame of each utterance, and the number of all frames (U + 1,).
+        edges: Where the level of each utterance begins, and where that of the last one ends (U + 1,).
+        rows: The same of frames, which differ where segments stand apart.
+        longest: Frames of the longest utterance whose segments do not stand apart.
     """
 
-    def __init__(self, frames: NDArray[np.float32], level: NDArray[np.float32], edges: NDArray[np.int64]) -> None:
-        self._frames, self._level, self._edges = frames, level, edges
+    def __init__(
+        self,
+        frames: NDArray[np.float32],
+        level: NDArray[np.float32],
+        edges: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        longest: int = sys.maxsize,
+    ) -> None:
+        self._frames, self._level, self._edges, self._rows, self._longest = frames, level, edges, rows, longest
 
     def __len__(self) -> int:
         """Number of utterances."""
@@ -44,8 +54,9 @@ class HeldSpeech(Sequence[Speech]):
 
     def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
         """One utterance's features, not copied."""
-        place = slice(int(self._edges[index]), int(self._edges[index + 1]))
-        return Speech(self._frames[place], self._level[place])
+        rows, place = (slice(int(edges[index]), int(edges[index + 1])) for edges in (self._rows, self._edges))
+        level = self._level[place]
+        return Speech(self._frames[rows], level, apart=len(level) > self._longest)
 
 
 class FeaturesFile:
@@ -74,6 +85,7 @@ class FeaturesFile:
         table = pl.DataFrame(head.pop("table"), schema=SCHEMA)
         self.corpus = Corpus(**head | {"root": Path(), "classes": tuple(head["classes"]), "table": table})
         self._settings = parse(FeatureSettings, json.loads(metadata["features"]), str(path))
+        self._segment: list[int] | None = json.loads(metadata.get("segment", "null"))
         embedding = json.loads(metadata.get("embedding", "null"))
         self.embedding = parse(EmbeddingSettings, embedding, str(path)) if embedding else None
         self._speeds = tuple(json.loads(metadata["speeds"]))
@@ -94,11 +106,16 @@ class FeaturesFile:
         """Features as they are, then at the recipe's further speeds.
 
         Raises:
-            ConfigError: The recipe asks for other features, or for speeds that are not in the file.
+            ConfigError: The recipe asks for other features, segments or speeds than those in the file.
         """
         refuse_copies(recipe)
         if recipe.features != self._settings:
             raise ConfigError(f"{self.path} holds other features than the recipe asks for: {to_plain(self._settings)}")
+        if self._segment is not None and self._segment != _heard(recipe):
+            frames, hop = self._segment
+            raise ConfigError(
+                f"{self.path} holds features of segments of {frames} frames every {hop}, unlike the recipe"
+            )
         missing = [speed for speed in recipe.speeds if speed not in self._speeds]
         if missing:
             raise ConfigError(f"{self.path} lacks speed {missing[0]} of the recipe ({one_of(self._speeds)})")
@@ -117,7 +134,10 @@ class FeaturesFile:
         frames, level, scale, offset = (
             self._tensors[f"{speed:g}.{name}"].float().numpy() for name in ("frames", "level", "scale", "offset")
         )
-        return HeldSpeech(frames * scale + offset, level, self._tensors[f"{speed:g}.edges"].numpy())
+        edges = self._tensors[f"{speed:g}.edges"]
+        rows = self._tensors.get(f"{speed:g}.rows", edges)
+        longest = self._segment[0] if self._segment else sys.maxsize
+        return HeldSpeech(frames * scale + offset, level, edges.numpy(), rows.numpy(), longest)
 
 
 def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool = False) -> bool:
@@ -166,10 +186,17 @@ def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str
     }
     metadata = {"format": FORMAT, "corpus": json.dumps(head), "speeds": json.dumps((1.0, *recipe.speeds))}
     metadata["features"] = json.dumps(to_plain(recipe.features))
+    if recipe.features.pretrained:  # an encoder hears each segment of a longer utterance by itself
+        metadata["segment"] = json.dumps(_heard(recipe))
     metadata["content"], metadata["half"] = source.content(), json.dumps(half)
     if source.embedding:
         metadata["embedding"] = json.dumps(to_plain(source.embedding))
     return metadata
+
+
+def _heard(recipe: Recipe) -> list[int]:
+    """Frames of a segment, and from one to the next."""
+    return [recipe.segment.frames, recipe.segment.hop]
 
 
 def _refuse_other_features(path: Path, metadata: dict[str, str]) -> None:
@@ -201,7 +228,10 @@ def _packed(speech: Sequence[Speech], half: bool) -> dict[str, Tensor]:
         frames = ((frames - offset) / scale).half()
     level = torch.from_numpy(np.concatenate([item.level for item in items]))
     edges = _edges([len(item.level) for item in items])
-    return {"frames": frames, "level": level, "scale": scale, "offset": offset, "edges": edges}
+    tensors = {"frames": frames, "level": level, "scale": scale, "offset": offset, "edges": edges}
+    if any(item.apart for item in items):
+        tensors["rows"] = _edges([len(item.frames) for item in items])
+    return tensors
 
 
 def _edges(lengths: Sequence[int]) -> Tensor:

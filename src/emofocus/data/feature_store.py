@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from emofocus import audio
 from emofocus.audio.degradations import Distortion, Scene, gain, noise, room, through_rate
 from emofocus.audio.fingerprint import AudioFingerprint, fingerprint_of
-from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, to_plain
+from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, to_plain
 from emofocus.corpora import Corpus
 from emofocus.data.cache import Cache
 from emofocus.errors import AudioError, ConfigError
 from emofocus.features.front_end import FrontEnd
+from emofocus.segments import active_segments, segment_count
 from emofocus.utils.progress import track
 
 Entries = Callable[[int, audio.Waveform], list[tuple[str, bytes]]]
@@ -30,10 +31,23 @@ COMMIT_EVERY = 64
 
 @dataclass(frozen=True)
 class Speech:
-    """Features of one utterance: frames (n, F), in float16 if an encoder made them, and level (n,) in dB full scale."""
+    """Features of one utterance.
+
+    Attributes:
+        frames: Features (n, F), in float16 if an encoder made them; of segments that stand apart (S · m, F).
+        level: Level of each frame (n,), in dB full scale.
+        apart: Whether segments stand one behind the other: an encoder hears each by itself, so that overlapping ones
+            share no frames.
+    """
 
     frames: NDArray[np.floating[Any]]
     level: NDArray[np.float32]
+    apart: bool = False
+
+    def active_starts(self, settings: SegmentSettings) -> NDArray[np.int32]:
+        """Row of `frames` at which each active segment begins (S,)."""
+        step = settings.frames if self.apart else settings.hop
+        return (np.flatnonzero(active_segments(self.level, settings)) * step).astype(np.int32)
 
 
 class SpeechStore(Sequence[Speech]):
@@ -47,6 +61,8 @@ class SpeechStore(Sequence[Speech]):
         contents: The utterances' `content_keys`, if they are known.
         passing: Compute missing features at each access and do not cache them, for corpora larger than the disk.
         copy: Name in `COPIES` of an alteration of the speech.
+        segment: Segments that a pretrained encoder hears one by one in longer utterances, as recognition does; None
+            for pieces as long as it can take.
     """
 
     def __init__(
@@ -58,6 +74,7 @@ class SpeechStore(Sequence[Speech]):
         contents: Sequence[str] | None = None,
         passing: bool = False,
         copy: str | None = None,
+        segment: SegmentSettings | None = None,
     ) -> None:
         self._corpus, self._cache, self._speed, self._passing, self._copy = corpus, cache, speed, passing, copy
         self._front_end, self._half = FrontEnd(settings).eval(), settings.pretrained
@@ -65,6 +82,7 @@ class SpeechStore(Sequence[Speech]):
         variant = hashlib.blake2b(json.dumps(to_plain(settings)).encode(), digest_size=8).hexdigest()
         self._variant = variant if speed == 1.0 else f"{variant}/speed {speed:g}"
         self._variant += f"/copy {copy}" if copy else ""
+        self._segment = segment if settings.pretrained else None
 
     def __len__(self) -> int:
         """Number of utterances."""
@@ -72,14 +90,32 @@ class SpeechStore(Sequence[Speech]):
 
     def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
         """One utterance's features; computed again if another process needed the cache's room."""
-        value = self._cache.read(self._key(index))
+        value = self._kept(index)
         if value is None and self._passing:
-            value = self._computed(index, self._corpus.waveform(index))
+            value = self._computed(index, self._corpus.waveform(index))[-1][1]
         if value is None:
             self._compute([index])
-            value = self._cache.read(self._key(index))
+            value = self._kept(index)
         assert value is not None
-        return _unpacked(value, self._half)
+        return _unpacked(value, self._half, self._stands_apart(_shape_of(value)[0]))
+
+    def _kept(self, index: int) -> bytes | None:
+        """Entry of an utterance: that of its segments, where they stand apart."""
+        value = self._cache.read(self._key(index))
+        if value is None:
+            return None
+        frames, size = _shape_of(value)
+        if self._stands_apart(frames):
+            return self._cache.read(self._key_of_segments(index))
+        return value if size else None  # of longer segments, only the level may be there
+
+    def _stands_apart(self, frames: int) -> bool:
+        """Whether the segments of an utterance of so many frames do."""
+        return self._segment is not None and frames > self._segment.frames
+
+    def _key_of_segments(self, index: int) -> str:
+        assert self._segment is not None
+        return f"{self._key(index)}/segments {self._segment.frames} {self._segment.hop}"
 
     def fill(self) -> None:
         """Compute the features that are not in the cache.
@@ -97,18 +133,23 @@ class SpeechStore(Sequence[Speech]):
         keep(self._corpus, todo, self._cache, self._entries)
 
     def _entries(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
-        features = (self._key(index), self._computed(index, waveform))
+        features = self._computed(index, waveform)
         if self._speed != 1.0 or self._copy:
-            return [features]
-        return [(_sound_key(self._contents[index]), _packed_fingerprint(fingerprint_of(waveform))), features]
+            return features
+        return [(_sound_key(self._contents[index]), _packed_fingerprint(fingerprint_of(waveform))), *features]
 
     def _key(self, index: int) -> str:
         return f"{self._contents[index]}/{self._variant}"
 
-    def _computed(self, index: int, waveform: audio.Waveform) -> bytes:
+    def _computed(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
+        """Entry of an utterance; if its segments stand apart, one of its level alone, and theirs."""
         if self._copy:
             waveform = altered(waveform, self._copy, self._contents[index])
-        return _packed(faster(waveform, self._speed), self._front_end)
+        waveform = faster(waveform, self._speed)
+        if not self._stands_apart(1 + len(waveform) // self._front_end.settings.hop):
+            return [(self._key(index), _packed(waveform, self._front_end))]
+        apart = _packed(waveform, self._front_end, self._segment)
+        return [(self._key(index), _level_alone(apart)), (self._key_of_segments(index), apart)]
 
 
 def fingerprints_of(corpus: Corpus, cache: Cache) -> list[AudioFingerprint]:
@@ -194,7 +235,7 @@ class CachedSpeech:
         """
         contents = content_keys(self.corpus, self._cache)
         stores = [
-            SpeechStore(self.corpus, recipe.features, self._cache, speed, contents, passing, copy)
+            SpeechStore(self.corpus, recipe.features, self._cache, speed, contents, passing, copy, recipe.segment)
             for speed, copy in [*((speed, None) for speed in (1.0, *recipe.speeds)), *((1.0, c) for c in recipe.copies)]
         ]
         for store in [] if passing else stores:
@@ -248,22 +289,42 @@ def refuse_copies(recipe: Recipe) -> None:
 
 
 @torch.inference_mode()
-def _packed(waveform: audio.Waveform, front_end: FrontEnd) -> bytes:
-    """Shape, then a table of level and features in float32; of an encoder's features, level and table in float16."""
-    frames, level = front_end(torch.from_numpy(waveform)[None])
+def _packed(waveform: audio.Waveform, front_end: FrontEnd, segment: SegmentSettings | None = None) -> bytes:
+    """Shape, then a table of level and features in float32; of an encoder's features, level and table in float16.
+
+    The shape is that of the utterance (n, F), also where segments stand apart and the table has other rows.
+    """
+    samples = torch.from_numpy(waveform)[None]
+    if segment is None:
+        frames, level = front_end(samples)
+    else:
+        count = segment_count(1 + len(waveform) // front_end.settings.hop, segment)
+        frames, level = front_end.apart(samples, range(0, count * segment.hop, segment.hop), segment.frames)
     if front_end.settings.pretrained:
-        head = np.array(frames[0].shape, dtype="<i8").tobytes()
+        head = np.array([level.shape[1], frames.shape[2]], dtype="<i8").tobytes()
         return b"".join([head, level[0].numpy().astype("<f4").tobytes(), frames[0].numpy().astype("<f2").tobytes()])
     table = torch.cat([level[0, :, None], frames[0]], dim=1).numpy()  # (n, 1 + F)
     return np.array(table.shape, dtype="<i8").tobytes() + table.astype("<f4").tobytes()
 
 
-def _unpacked(value: bytes, half: bool) -> Speech:
-    shape = np.frombuffer(value, dtype="<i8", count=2)
+def _shape_of(value: bytes) -> tuple[int, int]:
+    """Shape of a packed utterance (n, F)."""
+    frames, size = np.frombuffer(value, dtype="<i8", count=2).tolist()
+    return frames, size
+
+
+def _level_alone(value: bytes) -> bytes:
+    """A packed utterance of an encoder's features (n, F), without them: (n, 0)."""
+    frames, _ = _shape_of(value)
+    return np.array([frames, 0], dtype="<i8").tobytes() + value[16 : 16 + 4 * frames]
+
+
+def _unpacked(value: bytes, half: bool, apart: bool) -> Speech:
+    shape = _shape_of(value)
     if half:
-        level = np.frombuffer(value, dtype="<f4", offset=16, count=int(shape[0]))
-        frames = np.frombuffer(value, dtype="<f2", offset=16 + level.nbytes).reshape(shape)
-        return Speech(frames=frames, level=level)
+        level = np.frombuffer(value, dtype="<f4", offset=16, count=shape[0])
+        frames = np.frombuffer(value, dtype="<f2", offset=16 + level.nbytes).reshape(-1, shape[1])
+        return Speech(frames=frames, level=level, apart=apart)
     table = np.frombuffer(value, dtype="<f4", offset=16).reshape(shape)  # (n, 1 + F)
     return Speech(frames=table[:, 1:], level=table[:, 0])
 

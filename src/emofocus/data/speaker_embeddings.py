@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -106,9 +107,9 @@ class _Appended(Sequence[Speech]):
         return len(self._speech)
 
     def __getitem__(self, index: int) -> Speech:  # type: ignore[override]
-        frames, level = self._speech[index].frames, self._speech[index].level
-        repeated = np.broadcast_to(self._vectors[index], (len(frames), self._vectors.shape[1]))
-        return Speech(np.concatenate([frames, repeated], axis=1), level)
+        speech = self._speech[index]
+        repeated = np.broadcast_to(self._vectors[index], (len(speech.frames), self._vectors.shape[1]))
+        return replace(speech, frames=np.concatenate([speech.frames, repeated], axis=1))
 
 
 def with_embeddings(source: SpeechSource, cache: Cache, embeddings: str) -> EmbeddedSpeech:

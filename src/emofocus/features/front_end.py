@@ -6,7 +6,7 @@ the waveform there are zeros, so zero-padding a batch changes no frame that belo
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -100,6 +100,19 @@ class FrontEnd(nn.Module):
         if self.deltas is not None:
             plain = self.deltas(plain, None if lengths is None else self.frames(lengths))
         return torch.cat([plain, pitch], dim=-1), decibels(power)
+
+    def apart(self, waveform: Tensor, starts: Sequence[int], frames: int) -> tuple[Tensor, Tensor]:
+        """Features of segments one behind the other (B, S · m, F), each heard by itself, and level (B, n).
+
+        Args:
+            waveform: Samples (B, T) of at least as many frames as the last segment ends with.
+            starts: First frame of each segment.
+            frames: Frames of a segment, m.
+        """
+        assert isinstance(self.base, EncoderFeatures), "only what a pretrained encoder hears depends on the segment"
+        sounds, power = self.base.sounds(waveform)
+        parts = [self.base.encode(sounds[:, start : start + frames]) for start in starts]
+        return torch.cat(parts, dim=1), decibels(power)
 
     def frames(self, samples: Tensor) -> Tensor:
         """Number of frames of each number of samples (B,)."""

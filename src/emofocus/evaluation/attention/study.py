@@ -1,11 +1,12 @@
 """Study of the paper's claims about attention over trained folds of several runs: `emofocus alignment`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from emofocus.config import Recipe, parse
+from emofocus.config import Recipe, SegmentSettings, parse
 from emofocus.corpora import Corpus
 from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech
@@ -17,6 +18,12 @@ from emofocus.splits.folds import Folds
 from emofocus.splits.formats import read_folds
 from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import PROVENANCE, content_hash, resumes
+
+WHOLE = SegmentSettings(frames=sys.maxsize)
+"""Segment that is longer than any recording: a frame has one row of features, which all segments share.
+
+A pretrained encoder then hears more around a segment of a longer recording than it does in training.
+"""
 
 
 def measure_claims(
@@ -67,7 +74,7 @@ def _measure_run(
     if not todo:
         return
     recipe = parse(Recipe, run.summary.recipe_settings, str(folder))
-    speech = source.speech(msgspec.structs.replace(recipe, speeds=(), copies=()))[0]
+    speech = source.speech(msgspec.structs.replace(recipe, speeds=(), copies=(), segment=WHOLE))[0]
     for number in todo:
         fold, title = f"fold-{number}", f"{_name(run)} fold {number}"
         measure_fold(source.corpus, folds[number], speech, folder / fold, out / fold, settings, title)

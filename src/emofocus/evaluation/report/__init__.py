@@ -28,8 +28,8 @@ figure is computed anew from the `predictions.csv` of its result, and the comman
   resamples *speakers*, {RESAMPLES:,} times, because utterances of one speaker resemble each other; below
   {FEWEST_SPEAKERS} speakers it resamples utterances, and says so. It tells how figures would differ with other test
   speakers; the training is not repeated.
-- **optimistic**: speakers of the test part are heard in training (protocols `random`, `emobox5`). Such figures do not say how well
-  a new speaker is recognised. Those without this word do.
+- **optimistic**: speakers of the test part are heard in training (protocols `random`, `emobox5`). Such figures do
+  not say how well a new speaker is recognised. Those without this word do.
 - Whatever is called *{NOT_MEASURED}* has no result in `results/`.
 """
 

@@ -15,7 +15,6 @@ from pyarrow import parquet
 from emofocus.config import to_plain
 from emofocus.data.feature_store import Speech, SpeechSource, refuse_copies
 from emofocus.errors import ConfigError
-from emofocus.segments import active_segments
 from emofocus.training.experiment import Experiment, refuse_leaks
 from emofocus.training.shards.format import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
 from emofocus.utils.progress import track
@@ -164,8 +163,7 @@ class _Writer:
         return summary
 
     def _cut(self, speech: Speech) -> Cut:
-        settings = self.experiment.recipe.segment
-        starts = np.flatnonzero(active_segments(speech.level, settings)) * settings.hop
+        starts = speech.active_starts(self.experiment.recipe.segment)
         return Cut(np.asarray(speech.frames, np.float32), starts.astype("<i4"))
 
     def _row(self, position: int, cuts: Sequence[Cut]) -> dict[str, Any]:
