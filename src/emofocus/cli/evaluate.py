@@ -7,6 +7,7 @@ import click
 from emofocus.cli.options import (
     FILE,
     FOLDER,
+    PRECISIONS,
     cache_option,
     corpus_option,
     corpus_options,
@@ -158,7 +159,14 @@ def robustness(
 
 @click.command()
 @model_option()
-@click.option("--precision", "precisions", multiple=True, show_default="all that it has", help="fp32, int8, fp16.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=PRECISIONS,
+    show_default="all that it has",
+    help="Measure this one.",
+)
 @device_option()
 @click.option("--seconds", default=3.7, help="Length of a clip.")
 @click.option("--streams", default=8, type=click.IntRange(min=1), help="Live streams at once, on one core.")

@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 
 import click
 
+from emofocus.cli.examples import epilog_of
 from emofocus.errors import AudioWarning, EmofocusError, MissingExtraError
 from emofocus.version import __version__
 
@@ -45,16 +46,16 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Train": {
         "train": Entry("train", "Train one model directory, selected on a validation part."),
         "crossval": Entry("train", "Train and test on every fold of a corpus."),
-        "grid": Entry("train", "Cross-validate models, recipes, protocols, seeds and corpora on Ray."),
+        "grid": Entry("train", "Cross-validate models × recipes × protocols × seeds on Ray."),
         "export": Entry("export", "Write model.onnx and the model card of a trained fold."),
     },
     "Evaluate": {
         "compare": Entry("evaluate", "Show runs of one experiment as a leaderboard, with paired tests."),
         "combine": Entry("evaluate", "Score the mean of several networks' probabilities."),
-        "report": Entry("evaluate", "Write tables and figures of all results, computed anew from predictions."),
+        "report": Entry("evaluate", "Write tables and figures of all results, from their predictions."),
         "alignment": Entry("evaluate", "Measure whether attention does what the paper says."),
         "robustness": Entry("evaluate", "Measure what loudness, coding, noise and rooms do to a model."),
-        "bench": Entry("evaluate", "Measure speed, latency, memory and start of a model on this machine."),
+        "bench": Entry("evaluate", "Measure a model's speed, latency, memory and start, here."),
     },
     "Data": {
         "corpora": Entry("corpora", "Download, check and describe corpora."),
@@ -91,7 +92,7 @@ class Commands(click.Group):
         if entry is None:
             return None
         module = import_module(f"emofocus.cli.{entry.file}")
-        return cast(click.Command, getattr(module, entry.function or cmd_name))
+        return _with_examples(cmd_name, cast(click.Command, getattr(module, entry.function or cmd_name)))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section; all sections share the width of the name column."""
@@ -99,6 +100,17 @@ class Commands(click.Group):
         for section, entries in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in entries.items()])
+
+
+def _with_examples(name: str, command: click.Command) -> click.Command:
+    """Give a command and its subcommands their examples, and subcommands summaries that are not cut."""
+    command.epilog = epilog_of(name)
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            summary = (part.help or "").partition("\n\n")[0].partition(";")[0]
+            part.short_help = summary.rstrip(".") + "."
+            _with_examples(f"{name} {part.name}", part)
+    return command
 
 
 @click.group(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,6 +28,12 @@ class ListingOption(click.Option):
         super().__init__(*arguments, **attributes)
         self.names = names
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Valid names that begin with what is typed."""
+        with suppress(ModuleNotFoundError):  # of an optional part
+            return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+        return []
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The option and its help, with the names at the end."""
         plain = self.help
@@ -36,6 +43,42 @@ class ListingOption(click.Option):
             return super().get_help_record(ctx)
         finally:
             self.help = plain
+
+
+class Names(click.types.StringParamType):
+    """Names that an option takes: the help shows them, and shells complete them.
+
+    It refuses nothing. The library refuses other names itself, in Python as well as here.
+
+    Args:
+        names: Valid names.
+    """
+
+    name = "name"
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Valid names, as click shows choices."""
+        return f"[{'|'.join(self.names)}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Valid names that begin with what is typed."""
+        return [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
+
+
+PRECISIONS = Names("fp32", "int8", "fp16")
+"""Precisions of a model that recognizes."""
+
+DEVICES = Names("auto", "cpu", "cuda", "coreml", "directml")
+"""Devices that a model may run on."""
+
+TRAINING_PRECISIONS = Names("32-true", "bf16-mixed", "16-mixed")
+"""Precisions of training."""
+
+ACCELERATORS = Names("cpu", "gpu", "auto")
+"""Devices that may train."""
 
 
 def network_names() -> Iterable[str]:
@@ -61,7 +104,7 @@ def precision_options() -> list[Callable[[Command], Command]]:
     """The options `--precision` and `--device`."""
     return [
         click.option(
-            "--precision", default="fp32", help="Arithmetic of the network: fp32, int8 or fp16, if the model has it."
+            "--precision", default="fp32", type=PRECISIONS, help="Arithmetic of the network, if the model has it."
         ),
         device_option(),
     ]
@@ -85,7 +128,7 @@ def window_option(default: str) -> Callable[[Command], Command]:
 
 def device_option() -> Callable[[Command], Command]:
     """The option `--device`."""
-    return click.option("--device", default="auto", help="cpu, cuda, coreml or directml; auto takes the fastest.")
+    return click.option("--device", default="auto", type=DEVICES, help="Where it runs; auto takes the fastest.")
 
 
 def ray_option() -> Callable[[Command], Command]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from emofocus.audio.notices import Kind
 from emofocus.cli.options import (
+    Names,
     model_option,
     precision_options,
     ray_option,
@@ -246,7 +247,8 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
     "-f",
     "--format",
     default="table",
-    help="table, json, jsonl or csv; with --timeline table, json, csv, srt, vtt, audacity, textgrid, audformat or png.",
+    type=Names("table", "json", "jsonl", "csv", "srt", "vtt", "audacity", "textgrid", "audformat", "png"),
+    help="How results are written; those behind csv need --timeline, and jsonl cannot have it.",
 )
 @click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.cli.options import model_option, precision_options, smoothing_option, window_option, with_options
+from emofocus.cli.options import (
+    Names,
+    model_option,
+    precision_options,
+    smoothing_option,
+    window_option,
+    with_options,
+)
 from emofocus.errors import AudioError, ConfigError, MissingExtraError, one_of
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
@@ -252,13 +259,19 @@ VIEWS: dict[str, Callable[[], Any]] = {
 @click.argument("source", required=False)
 @model_option()
 @with_options(precision_options())
-@click.option("-f", "--format", show_default="view on a terminal, else text", help="view, text or jsonl.")
+@click.option(
+    "-f",
+    "--format",
+    type=Names("view", "text", "jsonl"),
+    show_default="view on a terminal, else text",
+    help="How events are written.",
+)
 @click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="Time from event to event.")
 @window_option("at most 3.2")
 @smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--rate", default=16_000, metavar="HERTZ", help="Sampling rate of raw samples, or of the microphone.")
-@click.option("--samples", default="s16le", help="Encoding of raw samples: s16le, s32le or f32le.")
+@click.option("--samples", default="s16le", type=Names("s16le", "s32le", "f32le"), help="Encoding of raw samples.")
 @click.option("--channels", default=1, type=click.IntRange(min=1), help="Number of channels of raw samples.")
 @click.option("--fast", is_flag=True, help="Read a file as fast as possible.")
 def stream(

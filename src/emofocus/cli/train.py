@@ -5,11 +5,14 @@ from pathlib import Path
 import click
 
 from emofocus.cli.options import (
+    ACCELERATORS,
     ANY_PATH,
     FILE,
     FOLDER,
+    TRAINING_PRECISIONS,
     Command,
     ListingOption,
+    Names,
     cache_option,
     corpus_options,
     embedding_option,
@@ -48,16 +51,16 @@ def experiment_options(command: Command) -> Command:
         click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),
         seed_option("Seed of folds, weights, order, augmentation and dropout."),
         cache_option(),
-        click.option("--accelerator", default="cpu", help="cpu, gpu or auto."),
+        click.option("--accelerator", default="cpu", type=ACCELERATORS, help="What trains."),
         click.option(
             "--devices",
             type=click.IntRange(min=1),
             show_default="1, or as torchrun has it",
             help="GPUs or processes of this machine that share each step (DDP).",
         ),
-        click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed."),
+        click.option("--precision", default="32-true", type=TRAINING_PRECISIONS, help="Arithmetic of training."),
         threads_option(),
-        click.option("--log", help="tensorboard: write each epoch's figures for it below OUT."),
+        click.option("--log", type=Names("tensorboard"), help="Write each epoch's figures for it below OUT."),
     ]
     return with_options(options)(command)
 
@@ -93,8 +96,8 @@ def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs:
 @click.option("--ray", "address", default="local", metavar="ADDRESS", help="Where: local, auto, or host:6379.")
 @click.option("--out", default="results", type=FOLDER, help="Folder for the results; the same command resumes.")
 @with_options([cache_option()])
-@click.option("--accelerator", default="cpu", help="cpu, gpu or auto.")
-@click.option("--precision", default="32-true", help="32-true, bf16-mixed or 16-mixed.")
+@click.option("--accelerator", default="cpu", type=ACCELERATORS, help="What trains.")
+@click.option("--precision", default="32-true", type=TRAINING_PRECISIONS, help="Arithmetic of training.")
 @click.option(
     "--threads", default=1, type=click.IntRange(min=1), help="Cores of a fold. Equal threads give equal bits."
 )

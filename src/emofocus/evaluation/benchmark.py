@@ -195,11 +195,25 @@ def _write(speeds: Sequence[Speed], out: Path | None) -> None:
     if out is not None and out.suffix == ".json":
         write_text(out, json.dumps([item._asdict() for item in speeds], indent=1) + "\n")
         return
-    text = table(HEAD, map(_cells, speeds), right=1)
     if out is None:
-        print(text, end="")
+        _print(speeds)
     else:
-        write_text(out, text)
+        write_text(out, table(HEAD, map(_cells, speeds), right=1))
+
+
+def _print(speeds: Sequence[Speed]) -> None:
+    """Print a table with a column for each precision, which fits into a narrow terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, title="on one core of this machine")
+    head, *rows = zip(HEAD, *map(_cells, speeds), strict=True)
+    for number, name in enumerate(head):
+        shown.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)
 
 
 def _cells(item: Speed) -> list[str]:
