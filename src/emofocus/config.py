@@ -213,6 +213,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
         weight_average: Decay, a step, of the moving average of the weights that is validated and kept, less in the
             first steps; 0 for the weights themselves.
         embedding: Speaker embedding with which each frame ends, for models that take one.
+        balance: Columns whose combinations of values an epoch takes alike often, instead of each segment once. By
+            default corpus, emotion and gender where several corpora are trained on, and none otherwise.
     """
 
     description: str = ""
@@ -238,6 +240,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     segment: SegmentSettings = SegmentSettings()
     network: NetworkSettings = NetworkSettings()
     embedding: EmbeddingSettings | None = None
+    balance: tuple[Literal["corpus", "emotion", "gender"], ...] | msgspec.UnsetType = msgspec.UNSET
 
     def config(self, model: str, labels: tuple[str, ...], license: str = "unknown") -> ModelConfig:
         """Config of a network that is trained by this recipe, without figures."""

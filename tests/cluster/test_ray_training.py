@@ -73,11 +73,13 @@ def test_workers_are_told_whole_paths_and_a_corpus_that_lies_in_a_folder_of_its_
         (tmp_path / name).mkdir()
     for name in ("list.csv", "tiny.yaml"):
         (tmp_path / name).touch()
-    named = ExperimentOptions(corpus="ravdess", root=Path("ravdess"), recipe="emofocus", cache=Path("new"))
-    whole = ExperimentOptions(corpus="ravdess", root=tmp_path / "ravdess", recipe="emofocus", cache=tmp_path / "new")
+    named = ExperimentOptions(corpus=("ravdess",), root=("ravdess",), recipe="emofocus", cache=Path("new"))
+    whole = ExperimentOptions(
+        corpus=("ravdess",), root=(str(tmp_path / "ravdess"),), recipe="emofocus", cache=tmp_path / "new"
+    )
     assert with_absolute_paths(named) == whole
-    files = ExperimentOptions(corpus="list.csv", recipe="tiny.yaml", seed=3)
-    whole = ExperimentOptions(corpus=str(tmp_path / "list.csv"), recipe=str(tmp_path / "tiny.yaml"), seed=3)
+    files = ExperimentOptions(corpus=("list.csv",), recipe="tiny.yaml", seed=3)
+    whole = ExperimentOptions(corpus=(str(tmp_path / "list.csv"),), recipe=str(tmp_path / "tiny.yaml"), seed=3)
     assert with_absolute_paths(files) == whole
     assert absolute_if_path("shards") == str(tmp_path / "shards")
     assert absolute_if_path("s3://bucket/shards") == "s3://bucket/shards"

@@ -77,7 +77,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options_of(manifest: Path, out: Path, **further: object) -> ExperimentOptions:
     chosen = {"model": "cnn-xvector", "recipe": "paper", "protocol": "speaker", "epochs": 1, **further}
-    return ExperimentOptions(corpus=str(manifest), cache=out / "cache", **chosen)
+    return ExperimentOptions(corpus=(str(manifest),), cache=out / "cache", **chosen)
 
 
 DEVICE = FabricOptions(devices=1, threads=1)

@@ -22,6 +22,9 @@ from helpers.paths import RESULTS
 from helpers.properties import cases
 
 CLASSES = ("neutral", "happy", "sad")
+OF_SEVERAL = ("loco", "unseen")
+"""Protocols of several corpora (`test_multi_corpus_protocols.py`)."""
+
 PAIR = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
 
 
@@ -92,7 +95,7 @@ def test_speaker_folds_share_no_speaker(protocol: str, speakers: int, seed: int)
 
 
 @pytest.mark.parametrize(
-    "protocol", [name for name in PROTOCOLS if name not in ("session", "random", "random10", "emobox5")]
+    "protocol", [name for name in PROTOCOLS if name not in (*OF_SEVERAL, "session", "random", "random10", "emobox5")]
 )
 def test_every_protocol_of_ravdess_passes_its_audit(protocol: str) -> None:
     corpus = ravdess_like()
@@ -248,7 +251,7 @@ def test_seeds_deal_differently() -> None:
 def test_wav_and_flac_copies_get_the_same_folds() -> None:
     wav, flac = ravdess_like(), ravdess_like(".flac")
     for protocol in PROTOCOLS:
-        if protocol not in ("session", "emobox5"):
+        if protocol not in (*OF_SEVERAL, "session", "emobox5"):
             assert make_folds(wav, protocol, 0).digest(wav) == make_folds(flac, protocol, 0).digest(flac)
 
 
@@ -260,6 +263,8 @@ def test_wav_and_flac_copies_get_the_same_folds() -> None:
         (corpus_of(4, 20), "speaker", 6, "made has 4 speakers; 6 disjoint folds need at least 6"),
         (corpus_of(6, 2), "random", 2, "2 folds cannot give"),
         (corpus_of(1, 1), "random", None, "made has 3 recordings; 5 disjoint folds need at least 5"),
+        (corpus_of(6, 2), "loco", None, "protocol loco needs several corpora: --corpus NAME --corpus NAME"),
+        (corpus_of(6, 2), "unseen", None, "protocol unseen needs several corpora"),
         (corpus_of(6, 2), "session", None, "does not tell the session of every utterance"),
         (corpus_of(6, 2), "actors5", None, "protocol actors5 lists the actors of ravdess; made has others"),
         (ravdess_like(), "actors5", 4, "protocol actors5 has 5 folds, not 4"),
@@ -292,7 +297,7 @@ def test_every_protocol_that_the_real_corpora_allow_passes_or_is_random(name: st
             folds: Folds = make_folds(corpus, protocol, seed=0)
         except SplitError:
             others = {"emodb": ("actors5", "emobox6"), "ravdess": ("emobox5",)}[name]
-            assert protocol == "session" or protocol in others
+            assert protocol in (*OF_SEVERAL, "session", *others)
             continue
         assert audit(corpus.table, folds).passed == (not PROTOCOLS[protocol].speakers_shared)
 

@@ -116,7 +116,7 @@ def test_train_after_a_label_was_changed_is_refused(tmp_path: Path, shared_small
         rows = [f"{file},{label},{file.name[:2]}" for file, label in zip(files, labels, strict=True)]
         manifest.write_text("\n".join(["file,emotion,speaker", *rows]), encoding="utf-8")
         return ExperimentOptions(
-            corpus=str(manifest), cache=tmp_path / "cache", model="toy", recipe="paper", protocol="random"
+            corpus=(str(manifest),), cache=tmp_path / "cache", model="toy", recipe="paper", protocol="random"
         )
 
     device, out = FabricOptions(devices=1, threads=1), tmp_path / "out"
@@ -150,8 +150,8 @@ def test_a_finished_train_whose_graph_was_deleted_is_exported_again(
 def test_an_interrupted_train_is_not_gone_on_with_by_another_seed(shared_small_corpus: Path, tmp_path: Path) -> None:
     def options_with(seed: int) -> ExperimentOptions:
         return ExperimentOptions(
-            corpus="emodb",
-            root=shared_small_corpus,
+            corpus=("emodb",),
+            root=(str(shared_small_corpus),),
             cache=tmp_path / "cache",
             model="toy",
             recipe="paper",

@@ -146,6 +146,33 @@ def corpus_options() -> list[Callable[[Command], Command]]:
     return [corpus_option(), root_option(), labels_option(), only_option()]
 
 
+def corpora_options() -> list[Callable[[Command], Command]]:
+    """Options that choose utterances of one corpus or of several, for commands that train."""
+    return [
+        click.option(
+            "--corpus",
+            multiple=True,
+            help="A corpus (emofocus corpora list), or a manifest; several, to train on all of them.",
+        ),
+        click.option(
+            "--root",
+            multiple=True,
+            metavar="[NAME=]FOLDER",
+            show_default="a manifest's own folder",
+            help="Folder of the corpus in its own layout. Of several corpora: NAME=FOLDER for each, or one folder in "
+            "which they lie under their names.",
+        ),
+        click.option(
+            "--keep",
+            multiple=True,
+            metavar="NAME",
+            help="Of several corpora, one that is only tested; tess, ased and turev always are.",
+        ),
+        labels_option(),
+        only_option(),
+    ]
+
+
 def corpus_option(required: bool = False) -> Callable[[Command], Command]:
     """The option `--corpus`."""
     return click.option("--corpus", required=required, help="A corpus (emofocus corpora list), or a manifest.")

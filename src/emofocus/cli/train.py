@@ -14,7 +14,7 @@ from emofocus.cli.options import (
     ListingOption,
     Names,
     cache_option,
-    corpus_options,
+    corpora_options,
     embedding_option,
     grouped,
     network_option,
@@ -30,7 +30,7 @@ from emofocus.training.options import ExperimentOptions, FabricOptions, SourceOp
 def experiment_options(command: Command) -> Command:
     """Options that `crossval` and `train` share."""
     options = [
-        *corpus_options(),
+        *corpora_options(),
         embedding_option(),
         click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote."),
         click.option("--out", required=True, type=FOLDER, help="Folder for the results; the same command resumes."),
@@ -45,7 +45,8 @@ def experiment_options(command: Command) -> Command:
         click.option(
             "--protocol",
             show_default="speaker",
-            help="speaker, session, content, actors5, emobox6; optimistic, speakers shared: emobox5, random, random10.",
+            help="speaker, session, content, actors5, emobox6; of several corpora loco (leave one out), unseen (test "
+            "the kept ones); optimistic, speakers shared: emobox5, random, random10.",
         ),
         click.option("--folds", type=ANY_PATH, help="Folds to use instead: JSON, EmoBox' folder, a CSV with a split."),
         click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),
@@ -149,7 +150,7 @@ def train(
 
 
 @click.command()
-@with_options([*corpus_options(), embedding_option()])
+@with_options([*corpora_options(), embedding_option()])
 @click.option("--recipe", default="emofocus", help="Whose features and speeds: emofocus, quick, paper, or a .yaml.")
 @click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
 @click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
@@ -164,7 +165,7 @@ def features(options: SourceOptions, model: str, recipe: str, out: Path, half: b
 
 
 @click.command()
-@with_options([*corpus_options(), embedding_option()])
+@with_options([*corpora_options(), embedding_option()])
 @click.option("--features", type=ANY_PATH, help="Instead of a corpus: a file that emofocus features wrote.")
 @click.option("--recipe", default="emofocus", help="Whose features, speeds and segments.")
 @click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")

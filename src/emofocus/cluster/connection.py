@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from emofocus.config import recipe_names
 from emofocus.corpora import CORPORA
+from emofocus.corpora.manifest import is_manifest
 from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError, MissingExtraError
 from emofocus.utils.progress import log_line
@@ -238,6 +239,12 @@ def _check_nodes(ray: Ray) -> None:
     for answer, name in answers.items():
         with suppress(ray.exceptions.RayError):
             check_version(Requester.current(), ray.get(answer), name)
+
+
+def absolute_corpus(name: str, folder: Path = Path()) -> str:
+    """The absolute path of a manifest in a folder; names of corpora are returned unchanged."""
+    path = folder.absolute() / name
+    return str(path) if name not in CORPORA and is_manifest(str(path)) and path.exists() else name
 
 
 def absolute_if_path(text: str, folder: Path = Path()) -> str:

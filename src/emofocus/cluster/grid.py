@@ -8,7 +8,7 @@ from typing import Annotated
 import yaml
 from msgspec import Meta
 
-from emofocus.cluster.connection import absolute_if_path
+from emofocus.cluster.connection import absolute_corpus, absolute_if_path
 from emofocus.cluster.cross_validation import Run, run_all
 from emofocus.cluster.fold_task import Resources
 from emofocus.config import Settings, parse
@@ -29,16 +29,18 @@ class GridCorpus(Settings, frozen=True, kw_only=True):
     """A corpus of a grid.
 
     Attributes:
-        corpus: A corpus by name, or a manifest.
-        root: Folder of the corpus.
+        corpus: A corpus by name, or a manifest; or several, which are trained on together.
+        root: Folder of the corpus, or that in which several lie under their names; or folders by name.
+        keep: Names of those of several corpora that are only tested.
         labels: Preset or mapping of labels to classes.
         only: Filters, ``column=value``.
         embeddings: Source of speaker embeddings.
         features: A file that `emofocus features` wrote, in place of a corpus.
     """
 
-    corpus: Name | None = None
-    root: Name | None = None
+    corpus: Name | Names | None = None
+    root: Name | dict[Name, Name] | None = None
+    keep: tuple[Name, ...] = ()
     labels: Name | None = None
     only: tuple[Name, ...] = ()
     embeddings: Name | None = None
@@ -120,7 +122,8 @@ def runs_of(grid: Grid, folder: Path, out: Path, cache: Path | None) -> list[Run
     for settings in grid.corpora:
         options = _source_options(settings, folder, cache)
         source = find_source(options)
-        log_line(describe(source.corpus))
+        for line in describe(source.corpus):
+            log_line(line)
         for experiment in _experiments(grid, source, folder):
             name = f"{experiment.model}-{experiment.recipe_name}"
             path = out / source.corpus.name / experiment.protocol / name / f"seed{experiment.seed}"
@@ -132,11 +135,15 @@ def runs_of(grid: Grid, folder: Path, out: Path, cache: Path | None) -> list[Run
 
 def _source_options(corpus: GridCorpus, folder: Path, cache: Path | None) -> SourceOptions:
     """Options of a corpus, with absolute paths."""
+    names = (corpus.corpus,) if isinstance(corpus.corpus, str) else corpus.corpus or ()
+    by_name = corpus.root if isinstance(corpus.root, dict) else {}
+    common = (corpus.root,) if isinstance(corpus.root, str) else ()
     return SourceOptions(
-        corpus=corpus.corpus and absolute_if_path(corpus.corpus, folder),
+        corpus=tuple(absolute_corpus(name, folder) for name in names),
         features=None if corpus.features is None else folder / corpus.features,
         cache=cache,
-        root=None if corpus.root is None else folder / corpus.root,
+        root=(*(f"{name}={folder / root}" for name, root in by_name.items()), *(str(folder / root) for root in common)),
+        keep=corpus.keep,
         labels=corpus.labels,
         only=corpus.only,
         embeddings=corpus.embeddings and absolute_if_path(corpus.embeddings, folder),

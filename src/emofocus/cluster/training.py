@@ -3,14 +3,15 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from emofocus.cluster.connection import absolute_if_path, connected, import_ray
+from emofocus.cluster.connection import absolute_corpus, absolute_if_path, connected, import_ray
+from emofocus.corpora import short_name
 from emofocus.errors import ConfigError, EmofocusError
 from emofocus.training.loop import Epoch
 from emofocus.training.options import ExperimentOptions, FabricOptions
@@ -28,7 +29,7 @@ RESTARTS = 3
 STORE = "ray"
 """Folder below the results in which Ray keeps the checkpoints of a run; all machines must share it."""
 
-NAMES_OR_PATHS = ("corpus", "recipe", "embeddings")
+NAMES_OR_PATHS = ("recipe", "embeddings")
 """Options whose text may be a name or a path."""
 
 
@@ -107,7 +108,16 @@ def with_absolute_paths(options: ExperimentOptions) -> ExperimentOptions:
     values = msgspec.structs.asdict(options)
     paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
     texts = {name: absolute_if_path(values[name]) for name in NAMES_OR_PATHS if values[name] is not None}
-    return msgspec.structs.replace(options, **paths, **texts)
+    corpora = tuple(absolute_corpus(name) for name in options.corpus)
+    roots = tuple(absolute_root(root, corpora) for root in options.root)
+    return msgspec.structs.replace(options, **paths, **texts, corpus=corpora, root=roots)
+
+
+def absolute_root(root: str, corpora: Sequence[str]) -> str:
+    """A root with an absolute path; the name before it stays."""
+    head, equals, path = root.partition("=")
+    named = equals and head in map(short_name, corpora)
+    return f"{head}={Path(path).absolute()}" if named else str(Path(root).absolute())
 
 
 def make_trainer(job: TrainingJob, out: Path, workers: int, gpus: bool) -> TorchTrainer:

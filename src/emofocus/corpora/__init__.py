@@ -1,7 +1,8 @@
 """Corpora: a reader for each public corpus, manifests for all others, and one table of utterances."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from emofocus.corpora.corpus import Corpus, Reader, Utterance, differences
 from emofocus.corpora.labels import FOUR, apply_labels, classes_of, label_map, presets_of
 from emofocus.corpora.manifest import is_manifest, read_manifest
+from emofocus.corpora.multi_corpus import KEPT, joined, refuse_repeated
 from emofocus.corpora.readers.cremad import CREMA_D
 from emofocus.corpora.readers.emodb import EMODB
 from emofocus.corpora.readers.emovo import EMOVO
@@ -32,10 +34,81 @@ CORPORA: dict[str, Reader] = {
     "urdu": URDU,
 }
 
+MANIFEST = "manifest.csv"
+"""Name of a manifest that lies in the folder of its corpus."""
+
 FILTERS = ("speaker", "session", "gender", "language", "style", "text")
 """Columns that the option `--only` accepts."""
 
-__all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpus", "reader_of"]
+__all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpora", "read_corpus", "reader_of"]
+
+
+def read_corpora(
+    names: Sequence[str],
+    roots: Sequence[str] = (),
+    labels: str | None = None,
+    only: Iterable[str] = (),
+    keep: Iterable[str] = (),
+) -> Corpus:
+    """Read a corpus, or several as one (`emofocus.corpora.multi_corpus`).
+
+    Args:
+        names: Names or manifests, as `read_corpus` takes them; a manifest among several is named after its file, or
+            after its folder if its file is called `manifest.csv`.
+        roots: ``NAME=FOLDER`` for single corpora, or a folder: that of a single corpus, or the one in which several lie
+            under their names.
+        labels: As `read_corpus`; of several corpora, a name in `emofocus.corpora.multi_corpus.HARMONIES`.
+        only: Filters, each for all corpora.
+        keep: Names of those of several corpora that are only tested, apart from those in `KEPT`.
+
+    Raises:
+        CorpusError: As `read_corpus` and `joined`, or a root or a kept corpus belongs to no corpus.
+    """
+    refuse_repeated([short_name(name) for name in names])
+    short = {name: short_name(name) for name in names}
+    folders = roots_of(short, roots)
+    only = tuple(only)
+    if len(names) == 1 and not keep:
+        return read_corpus(names[0], folders.get(names[0]), labels, only)
+    strange = [name for name in keep if name not in short.values()]
+    if strange:
+        raise CorpusError(f"--keep {strange[0]}: no such corpus is read ({one_of(short.values())})")
+    corpora = [replace(read_corpus(name, folders.get(name), None, only), name=short[name]) for name in names]
+    return joined(corpora, labels, (*KEPT, *keep))
+
+
+def roots_of(short: Mapping[str, str], roots: Sequence[str]) -> dict[str, Path]:
+    """Folder of each corpus that has one, by the name that was given; ``short`` are their names in results.
+
+    Raises:
+        CorpusError: More than one folder is named for a corpus, or one for none.
+    """
+    folders: dict[str, Path] = {}
+    common: list[str] = []
+    for root in roots:
+        head, equals, folder = root.partition("=")
+        owners = [name for name, own in short.items() if equals and head == own]
+        if not owners:
+            common.append(root)
+        folders.update(dict.fromkeys(owners, Path(folder)))
+    if len(common) > 1:
+        raise CorpusError(
+            f"--root {common[1]}: of several folders, each is given as NAME=FOLDER ({one_of(short.values())})"
+        )
+    if common and len(short) == 1:
+        return dict.fromkeys(short, Path(common[0]))
+    if common:
+        below = {name: Path(common[0]) / own for name, own in short.items() if not is_manifest(name)}
+        return below | folders
+    return folders
+
+
+def short_name(name: str) -> str:
+    """Name of a corpus in results."""
+    if not is_manifest(name):
+        return name
+    path = Path(name)
+    return path.absolute().parent.name if path.name == MANIFEST else path.stem
 
 
 def read_corpus(
@@ -44,7 +117,8 @@ def read_corpus(
     """Read a corpus from its owner's layout, or from a manifest.
 
     Args:
-        name: Name in `CORPORA`, path of a CSV or JSONL manifest, or folder of an audformat database.
+        name: Name in `CORPORA`, path of a CSV or JSONL manifest, or folder of an audformat database. Any other name
+            is that of a corpus in whose folder there is a `manifest.csv`.
         root: Folder of the corpus; for a manifest, the folder of its paths, by default the manifest's own.
         labels: Name of a preset, or ``"happy=hap,exc sad=sad"``; the corpus' usual classes by default.
         only: Filters such as ``style=improvised``; utterances must pass all of them.
@@ -54,6 +128,8 @@ def read_corpus(
     """
     if is_manifest(name):
         return _read_manifest(Path(name), root, labels, only)
+    if name not in CORPORA and root is not None and (Path(root) / MANIFEST).is_file():
+        return replace(_read_manifest(Path(root) / MANIFEST, root, labels, only), name=name)
     reader = reader_of(name)
     if root is None:
         raise CorpusError(f"the corpus {name} needs --root, the folder it is in")
@@ -73,7 +149,8 @@ def reader_of(name: str) -> Reader:
         CorpusError: The corpus is unknown.
     """
     if name not in CORPORA:
-        raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; or a manifest that ends in .csv or .jsonl)")
+        others = f"or a manifest that ends in .csv or .jsonl, or any name with a --root that holds a {MANIFEST}"
+        raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; {others})")
     return CORPORA[name]
 
 

@@ -19,7 +19,7 @@ TABLE = "emotion"
 """Name of the table that `write_audformat` writes."""
 
 _NAMES = {
-    **{name: (name,) for name in SCHEMA if name not in ("file", "start", "end")},
+    **{name: (name,) for name in SCHEMA if name not in ("file", "start", "end", "corpus")},
     "text": ("text", "transcription"),
     "gender": ("gender", "sex"),
 }  # our column → names of columns or schemes in databases

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emofocus import audio
 from emofocus.errors import CorpusError, one_of
 
-SUFFIXES = (".wav", ".flac")
+SUFFIXES = (".wav", ".flac", ".opus")
 """Suffixes of a corpus' audio files."""
 
 
@@ -33,6 +33,7 @@ class Utterance:
         style: Manner of elicitation, in the corpus' own terms (``improvised``, ``scripted``).
         source: Key of the original, if this is a copy, an altered copy or a cut.
         embedding: File of a speaker embedding (`emofocus.data.speaker_embeddings`), below the root.
+        corpus: Name of the corpus, in a table of several corpora; empty in a table of one.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Utterance:
     style: str = ""
     source: str = ""
     embedding: str = ""
+    corpus: str = ""
 
 
 SCHEMA = pl.Schema(
@@ -74,15 +76,19 @@ class Utterances(Sequence[Utterance]):
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Utterances of one corpus.
+    """Utterances of one corpus, or of several (`emofocus.corpora.multi_corpus`).
+
+    Files, keys, speakers and sessions of several corpora begin with the name of their corpus and a slash.
 
     Attributes:
         name: Short name.
-        root: Folder of the files.
+        root: Folder of the files of one corpus.
         classes: Emotions in the order of the logits.
         table: One row per utterance, columns as in `SCHEMA`.
         license: SPDX name, or words.
         left_out: Number of utterances of each owner's label that has no class.
+        roots: Folder of each of several corpora.
+        kept: Those of several corpora that are only tested, and never trained on.
     """
 
     name: str
@@ -91,6 +97,8 @@ class Corpus:
     table: pl.DataFrame
     license: str
     left_out: Mapping[str, int] = field(default_factory=dict)
+    roots: Mapping[str, Path] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _refuse_unknown_classes(self)
@@ -116,13 +124,25 @@ class Corpus:
         """Rows of the table as records."""
         return Utterances(self.table)
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the corpora, in their order; empty for a single corpus."""
+        return tuple(name for name in self.table["corpus"].unique(maintain_order=True) if name)
+
     def has(self, column: str) -> bool:
         """Whether every utterance has a value in a column."""
         return not bool((self.table[column] == "").any())
 
     def path(self, index: int) -> Path:
         """File of one utterance."""
-        return self.root / str(self.table["file"][index])
+        return self.path_of(str(self.table["file"][index]))
+
+    def path_of(self, file: str) -> Path:
+        """Path of a file that the table names."""
+        if not self.roots:
+            return self.root / file
+        name, _, rest = file.partition("/")
+        return self.roots[name] / rest
 
     def waveform(self, index: int) -> audio.Waveform:
         """Samples (T,) of one utterance, 16 kHz mono.
@@ -137,6 +157,18 @@ class Corpus:
         """Class numbers (U,), in the order of the utterances."""
         numbers = self.table["emotion"].replace_strict(list(self.classes), list(range(len(self.classes))))
         return numbers.cast(pl.Int64).to_numpy()
+
+    def labelled(self) -> NDArray[np.bool_]:
+        """Whether the corpus of each utterance has utterances of each class (U, C)."""
+        corpora, number = np.unique(self.table["corpus"].to_numpy().astype(str), return_inverse=True)
+        present = np.zeros((len(corpora), len(self.classes)), dtype=bool)
+        present[number, self.labels()] = True
+        return np.asarray(present[number])
+
+    def cells(self, columns: Sequence[str]) -> NDArray[np.int64]:
+        """Number of each utterance's combination of values in some columns (U,)."""
+        numbers = self.table.select(cell=pl.struct(columns).rank("dense"))["cell"]
+        return numbers.cast(pl.Int64).to_numpy() - 1
 
 
 @dataclass(frozen=True)

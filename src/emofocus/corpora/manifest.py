@@ -24,7 +24,7 @@ from emofocus.utils.atomic import replacing
 
 REQUIRED = ("file", "emotion", "speaker")
 SPLIT_COLUMNS = ("split", "fold")  # only `read_split_table` keeps them
-COLUMNS = (*SCHEMA, *SPLIT_COLUMNS)
+COLUMNS = (*(name for name in SCHEMA if name != "corpus"), *SPLIT_COLUMNS)  # a manifest is one corpus
 SUFFIXES = (".csv", ".jsonl")
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),

@@ -24,12 +24,15 @@ class Batch(NamedTuple):
     """Segments (B, m, F), their true lengths (B,) or None when all are m, labels (B,), utterance numbers (B,).
 
     m is the longest segment's, at most a full segment's: whole utterances are not padded beyond each other.
+
+    ``labelled`` (B, C) tells whether the corpus of each segment has utterances of each class; None if all have.
     """
 
     features: Tensor
     lengths: Tensor | None
     labels: Tensor
     utterances: Tensor
+    labelled: Tensor | None = None
 
 
 class Rank(NamedTuple):
@@ -118,6 +121,9 @@ class SegmentDataset:
         chosen: Positions of the utterances in this part (P,); all by default.
         variants: Altered versions of ``speech``, for training: an epoch takes each utterance from one of them or from
             ``speech``, as `draw` decides.
+        labelled: Whether the corpus of each utterance has utterances of each class (U, C); None if all have.
+        cells: Number of a cell for each utterance (U,). An epoch then draws as many segments as there are, with
+            replacement, and all cells alike; without cells it takes each segment once.
 
     Attributes:
         labels: Class number of each utterance of this part (P,).
@@ -131,11 +137,15 @@ class SegmentDataset:
         settings: SegmentSettings,
         chosen: NDArray[np.int64] | None = None,
         variants: Sequence[Sequence[Speech]] = (),
+        labelled: NDArray[np.bool_] | None = None,
+        cells: NDArray[np.int64] | None = None,
     ) -> None:
         self.speech = speech
         self.settings = settings
         self.chosen = np.arange(len(speech)) if chosen is None else chosen
         self.labels = np.asarray(labels, dtype=np.int64)[self.chosen]
+        self._labelled = None if labelled is None or labelled.all() else torch.from_numpy(labelled[self.chosen])
+        self._cells = None if cells is None else cells[self.chosen]
         self._tracks = (speech, *variants)
         self._starts = [[track[int(i)].active_starts(settings) for i in self.chosen] for track in self._tracks]
         self._table = _FrameTable.of(self._tracks, self.chosen)
@@ -180,21 +190,32 @@ class SegmentDataset:
             None if int(lengths.min()) == features.shape[1] else torch.from_numpy(lengths),
             torch.from_numpy(self.labels[owners]),
             torch.from_numpy(owners),
+            None if self._labelled is None else self._labelled[owners],
         )
 
     def epoch(self, size: int, generator: np.random.Generator, rank: Rank = ALONE) -> Pass:
         """All segments once, in steps (`TrainingPart.epoch`). The rest behind the last full step is left out.
 
+        With cells, as many segments are drawn with replacement, those of each cell as often as those of any other.
+
         Every process sees all segments of a step and alters them alike, so that a step is the same for any number of
         processes, down to the pairs of mixup. From memory that is cheap.
         """
         self.draw(generator)
-        order = generator.permutation(len(self))
+        order = self._order(generator)
         starts = range(0, max(1, len(self) // size) * size, size)  # one smaller step if there is no full one
         refuse_idle(min(size, len(self)), rank)
         learned = slice(rank.number, None, rank.of)
         chosen = (order[start : start + size] for start in starts)
         return Pass(len(starts), (Step(self.batch(numbers), learned, len(numbers)) for numbers in chosen), draws=0)
+
+    def _order(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Numbers of an epoch's segments (S,)."""
+        if self._cells is None:
+            return generator.permutation(len(self))
+        cell = self._cells[self.segments[:, 0]]
+        shares = 1.0 / np.bincount(cell)[cell]
+        return generator.choice(len(self), size=len(self), p=shares / shares.sum())
 
     def batches(self, size: int, order: NDArray[np.int64] | None = None, rank: Rank = ALONE) -> Iterator[Batch]:
         """A process' share of all segments, in their own order or a given one."""

@@ -82,8 +82,10 @@ class FeaturesFile:
             raise CorpusError(f"{path}: no file of features that this version reads ({one_of([FORMAT])})")
         self.path = path
         head = json.loads(metadata["corpus"])
-        table = pl.DataFrame(head.pop("table"), schema=SCHEMA)
-        self.corpus = Corpus(**head | {"root": Path(), "classes": tuple(head["classes"]), "table": table})
+        held = head.pop("table")
+        table = pl.DataFrame({name: held.get(name, [""] * len(held["file"])) for name in SCHEMA}, schema=SCHEMA)
+        lists = {name: tuple(head[name]) for name in ("classes", "kept") if name in head}
+        self.corpus = Corpus(**head | lists | {"root": Path(), "table": table})
         self._settings = parse(FeatureSettings, json.loads(metadata["features"]), str(path))
         self._segment: list[int] | None = json.loads(metadata.get("segment", "null"))
         embedding = json.loads(metadata.get("embedding", "null"))
@@ -182,8 +184,8 @@ def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str
         "classes": list(corpus.classes),
         "license": corpus.license,
         "left_out": dict(corpus.left_out),
-        "table": corpus.table.to_dict(as_series=False),
-    }
+        "table": corpus.table.select(_columns(corpus)).to_dict(as_series=False),
+    } | ({"kept": list(corpus.kept)} if corpus.members else {})
     metadata = {"format": FORMAT, "corpus": json.dumps(head), "speeds": json.dumps((1.0, *recipe.speeds))}
     metadata["features"] = json.dumps(to_plain(recipe.features))
     if recipe.features.pretrained:  # an encoder hears each segment of a longer utterance by itself
@@ -197,6 +199,11 @@ def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str
 def _heard(recipe: Recipe) -> list[int]:
     """Frames of a segment, and from one to the next."""
     return [recipe.segment.frames, recipe.segment.hop]
+
+
+def _columns(corpus: Corpus) -> list[str]:
+    """Columns of the table in a file; files of one corpus have no column for its name."""
+    return [name for name in SCHEMA if name != "corpus" or corpus.members]
 
 
 def _refuse_other_features(path: Path, metadata: dict[str, str]) -> None:

@@ -117,13 +117,18 @@ class SpeechStore(Sequence[Speech]):
         assert self._segment is not None
         return f"{self._key(index)}/segments {self._segment.frames} {self._segment.hop}"
 
-    def fill(self) -> None:
+    def fill(self, only: NDArray[np.bool_] | None = None) -> None:
         """Compute the features that are not in the cache.
+
+        Args:
+            only: Whether each utterance is needed (U,); all are by default.
 
         Raises:
             AudioError: A file cannot be read; what was computed before it stays in the cache.
         """
-        todo = self._cache.missing([self._key(index) for index in range(len(self))])
+        needed = np.arange(len(self)) if only is None else np.flatnonzero(only)
+        missing = self._cache.missing([self._key(int(index)) for index in needed])
+        todo = needed[missing].tolist()
         title = "features" if self._speed == 1.0 else f"features at speed {self._speed:g}"
         title += f", {self._copy}" if self._copy else ""
         for start in track(range(0, len(todo), COMMIT_EVERY), title, unit="batch"):
@@ -230,6 +235,8 @@ class CachedSpeech:
     def speech(self, recipe: Recipe, passing: bool = False) -> list[Sequence[Speech]]:
         """Features of all utterances (`SpeechSource.speech`).
 
+        Alterations of speech that is only tested are not computed.
+
         Raises:
             AudioError: A file cannot be read; what was computed before it stays in the cache.
         """
@@ -238,8 +245,11 @@ class CachedSpeech:
             SpeechStore(self.corpus, recipe.features, self._cache, speed, contents, passing, copy, recipe.segment)
             for speed, copy in [*((speed, None) for speed in (1.0, *recipe.speeds)), *((1.0, c) for c in recipe.copies)]
         ]
-        for store in [] if passing else stores:
-            store.fill()
+        if not passing:
+            stores[0].fill()
+            trained = ~self.corpus.table["corpus"].is_in(self.corpus.kept).to_numpy()
+            for store in stores[1:]:
+                store.fill(trained)
         return list(stores)
 
     def fingerprints(self) -> list[AudioFingerprint]:
@@ -338,7 +348,7 @@ def content_keys(corpus: Corpus, cache: Cache) -> list[str]:
     fresh: dict[str, bytes] = {}
     try:
         for file in corpus.table["file"].unique(maintain_order=True):
-            hashes[file] = _content_hash(corpus.root / file, cache, fresh)
+            hashes[file] = _content_hash(corpus.path_of(file), cache, fresh)
     finally:
         cache.write(list(fresh.items()))
     rows = corpus.table.select("file", "start", "end").iter_rows()

@@ -140,7 +140,7 @@ def _read_vectors(corpus: Corpus) -> Vector:
     for key, file in corpus.table.select("key", "embedding").iter_rows():
         if not file:
             raise CorpusError(f"{corpus.name}: {key} has no file in the column 'embedding'")
-        path = corpus.root / file
+        path = corpus.path_of(file)
         try:
             vector = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:

@@ -103,7 +103,7 @@ def audit(table: pl.DataFrame, folds: Sequence[Fold], fingerprints: Sequence[Aud
 
 def _traits(table: pl.DataFrame, fingerprints: Sequence[AudioFingerprint] | None) -> pl.DataFrame:
     """Table with a categorical column per known trait that utterances may share; null where it is unknown."""
-    columns = {name: table[name] for name in ("speaker", "session", "text", "emotion")}
+    columns = {name: table[name] for name in ("speaker", "session", "text", "emotion", "corpus")}
     columns["recording"] = recordings(table)
     if fingerprints is not None:
         columns["audio"] = pl.Series([item.digest for item in fingerprints], dtype=pl.String)
@@ -138,7 +138,7 @@ def _fold_offences(traits: pl.DataFrame, number: int, fold: Fold) -> list[Offenc
         if kind in used.columns
         for value, parts in _shared(used, kind)
     ]
-    return [*_empty(number, fold), *_absent(used, number, fold), *shared]
+    return [*_empty(number, fold), *_absent(used, number), *shared]
 
 
 def _shared(used: pl.DataFrame, kind: str) -> list[tuple[str, dict[str, int]]]:
@@ -154,17 +154,16 @@ def _empty(number: int, fold: Fold) -> list[Offence]:
     return [Offence(number, "empty", name, {}, fails=True) for name, part in fold.parts().items() if not len(part)]
 
 
-def _absent(used: pl.DataFrame, number: int, fold: Fold) -> list[Offence]:
-    """Offences for the classes that a part lacks."""
+def _absent(used: pl.DataFrame, number: int) -> list[Offence]:
+    """Offences for the classes that a part lacks, though a corpus of it has them elsewhere in the fold."""
     if "emotion" not in used.columns:
         return []
-    pairs = used.select(pl.col("emotion").cast(pl.String), "part").unique().drop_nulls()
-    present = set(pairs.iter_rows())
-    classes = sorted({emotion for emotion, _ in present})
+    corpus = pl.col("corpus").cast(pl.String) if "corpus" in used.columns else pl.lit("").alias("corpus")
+    rows = used.drop_nulls("emotion").select("part", pl.col("emotion").cast(pl.String), corpus).unique().rows()
+    present = {(part, emotion) for part, emotion, _ in rows}
+    classes_of = {name: {emotion for _, emotion, other in rows if other == name} for _, _, name in rows}
+    wanted = {(part, emotion) for part, _, name in rows for emotion in classes_of[name]}
     return [
-        Offence(number, "class", f"{emotion} absent from {name}", {}, fails=True)
-        for index, (name, part) in enumerate(fold.parts().items())
-        if len(part)
-        for emotion in classes
-        if (emotion, index) not in present
+        Offence(number, "class", f"{emotion} absent from {PARTS[part]}", {}, fails=True)
+        for part, emotion in sorted(wanted - present)
     ]

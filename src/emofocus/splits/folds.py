@@ -79,6 +79,23 @@ def digest_of(folds: Iterable[Mapping[str, Sequence[str]]]) -> str:
     return state.hexdigest()[:16]
 
 
+def refuse_kept(corpus: Corpus, folds: Iterable[Fold]) -> None:
+    """Refuse folds that train on a corpus that is only tested, or are chosen by it.
+
+    Raises:
+        SplitError: They do; the message names the corpus.
+    """
+    names = corpus.table["corpus"]
+    for fold in folds:
+        used = set(names.gather(fold.train)) | set(names.gather(fold.valid))
+        for name in corpus.kept:
+            if name in used:
+                raise SplitError(
+                    f"{name} is kept for testing: nothing is trained on it or chosen by it; leave it out, or take the "
+                    "protocol unseen"
+                )
+
+
 def write_folds(folds: Folds, corpus: Corpus, path: Path) -> None:
     """Write the keys of each part of each fold as JSON, one fold per line."""
     keys = corpus.table["key"]

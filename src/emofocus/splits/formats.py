@@ -13,8 +13,8 @@ from emofocus.corpora import Corpus, reader_of
 from emofocus.corpora.corpus import SCHEMA, to_table, with_keys
 from emofocus.corpora.manifest import SPLITS, read_listing, read_split_table
 from emofocus.errors import SplitError, one_of
-from emofocus.splits.folds import PARTS, Fold, Folds, locate
-from emofocus.splits.protocols import PROTOCOLS, VALIDATION_GROUPS, speaker_groups, speaker_units
+from emofocus.splits.folds import PARTS, Fold, Folds, locate, refuse_kept
+from emofocus.splits.protocols import PROTOCOLS, VALIDATION_GROUPS, part_of, speaker_groups, speaker_units
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".jsonl")
 """Suffixes of files that may list the utterances of a part."""
@@ -121,6 +121,7 @@ def read_folds(path: Path, corpus: Corpus, protocol: str | None, seed: int) -> F
             fold = with_validation(corpus, fold, seed)
             note = f"folds of {path.name}, with a speaker-disjoint validation part of ours"
         folds.append(fold)
+    refuse_kept(corpus, folds)
     if name in PROTOCOLS:
         note = f"{PROTOCOLS[name].note} ({note})"
     return Folds(name, note, name == "random", split.seed, tuple(folds))
@@ -128,7 +129,7 @@ def read_folds(path: Path, corpus: Corpus, protocol: str | None, seed: int) -> F
 
 def with_validation(corpus: Corpus, fold: Fold, seed: int) -> Fold:
     """Move some whole speakers of the training part to a validation part."""
-    part = Corpus(corpus.name, corpus.root, corpus.classes, corpus.table[fold.train], corpus.license)
+    part = part_of(corpus, fold.train)
     count = min(VALIDATION_GROUPS, len(set(speaker_units(part))))
     chosen = speaker_groups(part, count, seed) == 0
     return Fold(train=fold.train[~chosen], valid=fold.train[chosen], test=fold.test)

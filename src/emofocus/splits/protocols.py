@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from emofocus.corpora import Corpus
 from emofocus.errors import SplitError, one_of
 from emofocus.splits.emobox import EMODB_TEST
-from emofocus.splits.folds import Fold, Folds
+from emofocus.splits.folds import Fold, Folds, Positions, refuse_kept
 from emofocus.splits.recordings import recordings
 
 Groups = NDArray[np.int64]
@@ -72,6 +72,7 @@ def make_folds(corpus: Corpus, protocol: str, seed: int, count: int | None = Non
         raise SplitError(f"{count} folds cannot give a training, a validation and a test part; at least 3 can")
     rule = PROTOCOLS[protocol]
     folds = rule.deal(corpus, count, seed)
+    refuse_kept(corpus, folds)
     labels = corpus.labels()
     for number, fold in enumerate(folds):
         _check(corpus, labels, number, fold)
@@ -289,6 +290,62 @@ def _complete(corpus: Corpus, folds: list[Fold]) -> bool:
     return all(len(np.unique(labels[part])) == len(corpus.classes) for fold in folds for part in fold.parts().values())
 
 
+def _loco(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    """Folds of which number k tests corpus k, and trains on all others."""
+    names = _members(corpus, "loco", count)
+    if corpus.kept:
+        raise SplitError(f"protocol loco trains on each corpus in turn, and {corpus.kept[0]} is kept for testing")
+    column = corpus.table["corpus"].to_numpy()
+    return [_validated(corpus, column != name, column == name, seed) for name in names]
+
+
+def _unseen(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+    """One fold that tests the corpora that are only tested, and trains on all others."""
+    names = _members(corpus, "unseen", count)
+    if not corpus.kept or len(corpus.kept) == len(names):
+        listed = one_of(names) if corpus.kept else "--keep NAME"
+        raise SplitError(f"protocol unseen needs corpora to train on, and others that are only tested ({listed})")
+    kept = corpus.table["corpus"].is_in(corpus.kept).to_numpy()
+    return [_validated(corpus, ~kept, kept, seed)]
+
+
+def _members(corpus: Corpus, protocol: str, count: int | None) -> tuple[str, ...]:
+    """Names of several corpora."""
+    names = corpus.members
+    if len(names) < 2:
+        raise SplitError(f"protocol {protocol} needs several corpora: --corpus NAME --corpus NAME")
+    if count is not None:
+        raise SplitError(f"protocol {protocol} has as many folds as its corpora say, not {count}")
+    return names
+
+
+def _validated(corpus: Corpus, trained: NDArray[np.bool_], tested: NDArray[np.bool_], seed: int) -> Fold:
+    """A fold that validates on some whole speakers of each training corpus."""
+    column = corpus.table["corpus"].to_numpy()
+    valid = np.zeros(len(corpus), dtype=bool)
+    for name in corpus.members:
+        positions = np.flatnonzero(trained & (column == name))
+        if len(positions):
+            valid[positions[_some_speakers(part_of(corpus, positions), seed)]] = True
+    return Fold(np.flatnonzero(trained & ~valid), np.flatnonzero(valid), np.flatnonzero(tested))
+
+
+def _some_speakers(corpus: Corpus, seed: int) -> NDArray[np.bool_]:
+    """Whether the speaker of each utterance (U,) is one of those that validate; none is, if there is but one."""
+    speakers = len(np.unique(speaker_units(corpus)))
+    if speakers < 2:
+        return np.zeros(len(corpus), dtype=bool)
+    return np.asarray(speaker_groups(corpus, min(VALIDATION_GROUPS, speakers), seed) == 0)
+
+
+def part_of(corpus: Corpus, positions: Positions) -> Corpus:
+    """Some utterances of a corpus, with the classes that they have."""
+    table = corpus.table[positions]
+    present = set(table["emotion"])
+    classes = tuple(name for name in corpus.classes if name in present)
+    return Corpus(corpus.name, corpus.root, classes, table, corpus.license)
+
+
 def _need(corpus: Corpus, unit: str, present: int, count: int) -> None:
     if present < count:
         reason = f"{corpus.name} has {present} {unit}"
@@ -329,6 +386,17 @@ PROTOCOLS: dict[str, Protocol] = {
         "validation and test SHARE speakers, so numbers are optimistic",
         True,
         _utterances,
+    ),
+    "loco": Protocol(
+        "tests one corpus, trains on the others and validates on some of their speakers; no speaker is in two parts",
+        False,
+        _loco,
+    ),
+    "unseen": Protocol(
+        "tests corpora that are only tested, trains on the others and validates on some of their speakers; no speaker "
+        "is in two parts",
+        False,
+        _unseen,
     ),
     "content": Protocol(
         "tests other sentences and other speakers than train; validation has the training sentences", False, _content

@@ -29,12 +29,32 @@ class Mixed(NamedTuple):
 
     def loss(self, logits: Tensor, label_smoothing: float, rows: slice = EVERYTHING) -> Tensor:
         """Mean cross-entropy with both labels, weighted by their shares; logits (B, C) of the batch's ``rows``."""
-        labels = self.batch.labels
-        loss = F.cross_entropy(logits, labels[rows], label_smoothing=label_smoothing)
+        labels, labelled = self.batch.labels, self.batch.labelled
+        loss = cross_entropy(logits, labels[rows], label_smoothing, None if labelled is None else labelled[rows])
         if self.share == 1.0:
             return loss
-        other = F.cross_entropy(logits, labels[self.partners][rows], label_smoothing=label_smoothing)
+        labelled = None if labelled is None else labelled[self.partners][rows]
+        other = cross_entropy(logits, labels[self.partners][rows], label_smoothing, labelled)
         return self.share * loss + (1.0 - self.share) * other
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, labelled: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of logits (B, C) with labels (B,), over the classes that each row's corpus has.
+
+    A class that a corpus lacks is not taught as absent: the softmax leaves it out, so that its logit has no gradient.
+
+    Args:
+        logits: (B, C).
+        labels: Class numbers (B,).
+        label_smoothing: Share of the target that all classes of a row share.
+        labelled: Whether the corpus of each row has utterances of each class (B, C); None if all have.
+    """
+    if labelled is None:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    logarithms = logits.masked_fill(~labelled, -torch.inf).log_softmax(dim=1)  # (B, C)
+    own = logarithms.gather(1, labels[:, None])[:, 0]
+    mean = logarithms.masked_fill(~labelled, 0.0).sum(dim=1) / labelled.sum(dim=1)
+    return -((1.0 - label_smoothing) * own + label_smoothing * mean).mean()
 
 
 def augment(batch: Batch, recipe: Recipe) -> Mixed:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from emofocus.audio.fingerprint import AudioFingerprint
 from emofocus.config import ModelConfig, Recipe, to_plain
-from emofocus.corpora import Corpus
+from emofocus.corpora import Corpus, multi_corpus
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechSource, hash_of
 from emofocus.errors import ConfigError, SplitError, one_of
@@ -33,6 +35,9 @@ from emofocus.training.results import (
 )
 from emofocus.utils.progress import log_line
 from emofocus.version import __version__
+
+BALANCE = ("corpus", "emotion", "gender")
+"""Columns by which training on several corpora is balanced."""
 
 FoldResult = tuple[FoldEntry, list[PredictionRow]]
 """A fold's entry in `summary.json`, and its lines of `predictions.csv`."""
@@ -137,6 +142,7 @@ class Experiment:
         """The head of `summary.json`."""
         return {
             "corpus": self.corpus.name,
+            **self.corpora(),
             "utterances": len(self.corpus),
             "classes": list(self.corpus.classes),
             "left_out": dict(self.corpus.left_out),
@@ -153,6 +159,10 @@ class Experiment:
             },
             "seed": self.seed,
         }
+
+    def corpora(self) -> dict[str, Any]:
+        """Entry for each of several corpora."""
+        return {"corpora": multi_corpus.entries(self.corpus)} if self.corpus.members else {}
 
 
 def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> dict[str, object]:
@@ -232,7 +242,8 @@ def run_fold(
     """
     labels, recipe, fold = experiment.corpus.labels(), experiment.recipe, experiment.fold(number)
     original, *altered = speech
-    train = SegmentDataset(original, labels, recipe.segment, fold.train, variants=altered)
+    cells, labelled = cells_of(experiment), experiment.corpus.labelled()
+    train = SegmentDataset(original, labels, recipe.segment, fold.train, altered, labelled, cells)
     test = SegmentDataset(original, labels, recipe.segment, fold.test)
     network = deepcopy(experiment.network)
     network.load_pretrained()
@@ -259,6 +270,14 @@ def run_fold(
     if fabric.is_global_zero:
         save_trained(folder, experiment.config(), calibration, _origin(experiment, entry, rows))
     return entry, rows
+
+
+def cells_of(experiment: Experiment) -> NDArray[np.int64] | None:
+    """Number of the cell of each utterance (U,); an epoch takes all cells alike. None if nothing is balanced."""
+    chosen = experiment.recipe.balance
+    usual = BALANCE if experiment.corpus.members else ()
+    columns = usual if chosen is msgspec.UNSET else chosen
+    return experiment.corpus.cells(columns) if columns else None
 
 
 def _fold_entry(
@@ -295,6 +314,7 @@ def _origin(experiment: Experiment, entry: FoldEntry, rows: Sequence[PredictionR
     omitted = ("temperature", "threshold", "energy", "history", "seconds")
     return {name: value for name, value in plain(entry).items() if name not in omitted} | {
         "corpus": experiment.corpus.name,
+        **experiment.corpora(),
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,
         "note": experiment.folds.note,

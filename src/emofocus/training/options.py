@@ -9,19 +9,21 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Source of the features of a corpus: its audio and the cache, or a file of features.
 
     Attributes:
-        corpus: A corpus by name, or a manifest.
+        corpus: Corpora by name, or manifests (`emofocus.corpora.read_corpora`).
         features: A file that `emofocus features` wrote, in place of a corpus.
         cache: Folder of the feature cache; the user's by default.
-        root: Folder of the corpus.
+        root: Folders of the corpora: ``NAME=FOLDER``, or a folder.
+        keep: Corpora that are only tested.
         labels: Preset or mapping of labels to classes.
         only: Filters, ``column=value``.
         embeddings: Source of speaker embeddings: ``manifest``, or an extractor's ONNX file.
     """
 
-    corpus: str | None = None
+    corpus: tuple[str, ...] = ()
     features: Path | None = None
     cache: Path | None = None
-    root: Path | None = None
+    root: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
     labels: str | None = None
     only: tuple[str, ...] = ()
     embeddings: str | None = None

@@ -73,6 +73,15 @@ class FoldEntry(msgspec.Struct, frozen=True, kw_only=True):
     precision: str | UnsetType = UNSET
 
 
+class CorpusEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several corpora: its utterances, speakers and classes, and whether it is only tested."""
+
+    utterances: int
+    speakers: int
+    classes: list[str]
+    only_tested: bool
+
+
 class Average(msgspec.Struct, frozen=True):
     """Mean and sample standard deviation over folds."""
 
@@ -88,6 +97,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A cross-validation: its identity (`Experiment.identity`), its finished folds, and their averages."""
 
     corpus: str
+    corpora: dict[str, CorpusEntry] | UnsetType = UNSET
     utterances: int
     classes: list[str]
     left_out: dict[str, int] | UnsetType = UNSET
@@ -220,7 +230,8 @@ def identity(corpus: Corpus, index: int) -> PredictionRow:
     """Columns that identify the utterance of a line."""
     item = corpus.utterances[index]
     times = {} if item.end is None else {"start": f"{item.start or 0:g}", "end": f"{item.end:g}"}
-    return {"file": item.file, **times, "speaker": item.speaker, "label": item.emotion}
+    traits = {"corpus": item.corpus, "gender": item.gender, "language": item.language} if item.corpus else {}
+    return {"file": item.file, **times, "speaker": item.speaker, **traits, "label": item.emotion}
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -97,6 +97,7 @@ def save_features(options: SourceOptions, model: str, recipe: str, out: Path, ha
     settings = recipe_of(model, recipe, epochs=None)[1]
     source = find_source(options)
     settings = with_embedding(model, recipe, settings, source.embedding)[1]
-    log_line(describe(source.corpus))
+    for line in describe(source.corpus):
+        log_line(line)
     written = write_features(out, source, settings, half)
     log_line(f"{out}: {format_size(out.stat().st_size)}{'' if written else ' (written before)'}")

@@ -3,7 +3,7 @@
 import msgspec
 
 from emofocus.config import EmbeddingSettings, Recipe, load_recipe
-from emofocus.corpora import Corpus, read_corpus
+from emofocus.corpora import Corpus, multi_corpus, read_corpora
 from emofocus.data.cache import Cache
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import CachedSpeech, SpeechSource
@@ -32,7 +32,8 @@ def make_experiment(options: ExperimentOptions) -> tuple[Experiment, SpeechSourc
     source = find_source(options)
     name, recipe = with_embedding(options.model, name, recipe, source.embedding)
     corpus, protocol, seed = source.corpus, options.protocol, options.seed
-    log_line(describe(corpus))
+    for line in describe(corpus):
+        log_line(line)
     if options.folds is None:
         folds = make_folds(corpus, protocol or "speaker", seed)
     else:
@@ -80,24 +81,27 @@ def find_source(options: SourceOptions) -> SpeechSource:
     Raises:
         EmofocusError: Neither is named, or both, or it cannot be read.
     """
-    if (options.corpus is None) == (options.features is None):
+    if bool(options.corpus) == (options.features is not None):
         raise ConfigError("name either --corpus (with --root) or --features")
-    if options.corpus is not None:
+    if options.corpus:
         cache = Cache(options.cache)
-        source = CachedSpeech(read_corpus(options.corpus, options.root, options.labels, options.only), cache)
+        corpus = read_corpora(options.corpus, options.root, options.labels, options.only, options.keep)
+        source = CachedSpeech(corpus, cache)
         return with_embeddings(source, cache, options.embeddings) if options.embeddings else source
-    if options.root or options.labels or options.only or options.embeddings:
+    if options.root or options.keep or options.labels or options.only or options.embeddings:
         raise ConfigError(
-            "--root, --labels, --only and --embeddings were settled when the file of --features was written"
+            "--root, --keep, --labels, --only and --embeddings were settled when the file of --features was written"
         )
     assert options.features is not None
     return FeaturesFile(options.features)
 
 
-def describe(corpus: Corpus) -> str:
-    """One line: how much of a corpus is used, and which labels are left out."""
+def describe(corpus: Corpus) -> list[str]:
+    """Lines: how much of a corpus is used, and which labels are left out; of several, each corpus' own."""
     line = f"{corpus.name}: {len(corpus)} utterances of {len(corpus.classes)} classes"
+    if corpus.members:
+        return [line, *multi_corpus.describe(corpus)]
     if not corpus.left_out:
-        return line
+        return [line]
     listed = ", ".join(f"{label} {count}" for label, count in corpus.left_out.items())
-    return f"{line}; left out, because no class takes their label: {listed}"
+    return [f"{line}; left out, because no class takes their label: {listed}"]

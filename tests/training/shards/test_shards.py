@@ -277,7 +277,7 @@ def test_what_does_not_fit_is_refused_by_name(shards: Shards, tmp_path: Path) ->
         Shards("nowhere://x")
     with pytest.raises(ConfigError, match="--corpus was settled when the shards were written"):
         train_from_shards(
-            shards.location.path, "1MB", ExperimentOptions(corpus="x"), FabricOptions(devices=1), tmp_path
+            shards.location.path, "1MB", ExperimentOptions(corpus=("x",)), FabricOptions(devices=1), tmp_path
         )
 
 

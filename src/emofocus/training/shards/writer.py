@@ -57,6 +57,8 @@ def write_shards(
         CorpusError: ``location`` holds a damaged shard.
     """
     refuse_copies(experiment.recipe)
+    if experiment.corpus.members:
+        raise ConfigError("shards hold one corpus: name one --corpus, or train on several without shards")
     audited = refuse_leaks(experiment, source.fingerprints() if listen else None)
     head = _head(experiment, number, half, size) | {"audit": audited.counts(), "not_looked_at": list(audited.unseen)}
     identity = hashlib.sha256(json.dumps(head).encode()).hexdigest()[:16]
