@@ -1,14 +1,14 @@
 /** Files and microphones → samples at 16 kHz, one channel. */
 
 import worklet from "./recorder.worklet.js?url";
-import { RATE } from "./types";
+import { RATE, type Sound } from "./types";
 
 /** Power of the mean over that of independent channels below which channels cancel, and the seconds that are compared. */
 const CANCELLED = 0.1;
 const WINDOW_SECONDS = 10;
 
 /** Decode a file as the browser does, at 16 kHz. */
-export async function decode(file: Blob): Promise<Float32Array> {
+export async function decode(file: Blob): Promise<Sound> {
   const bytes = await file.arrayBuffer();
   const context = new OfflineAudioContext(1, 1, RATE);
   let buffer: AudioBuffer;
@@ -17,30 +17,35 @@ export async function decode(file: Blob): Promise<Float32Array> {
   } catch {
     throw new Error("this is no audio that the browser can decode");
   }
-  const mono = mixed(Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel)));
+  const sound = mixed(Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel)));
+  const mono = sound.samples;
   if (mono.length < 400) throw new Error("this is too short: 25 ms at least are needed");
   let [lowest, highest] = [mono[0], mono[0]];
   for (const sample of mono) [lowest, highest] = [Math.min(lowest, sample), Math.max(highest, sample)];
   if ((highest - lowest) / 2 < 1e-4) throw new Error("this is silent: there is nothing to attend to");
-  return mono;
+  return sound;
 }
 
 /** Channels → one, by the rules of `emofocus.audio.channels`: their mean, or one of them where they cancel each other. */
-export function mixed(channels: Float32Array[]): Float32Array {
-  if (channels.length === 1) return channels[0];
+export function mixed(channels: Float32Array[]): Sound {
+  if (channels.length === 1) return { samples: channels[0], notices: [] };
   const length = channels[0].length;
   const mono = new Float32Array(length);
   for (const samples of channels) for (let t = 0; t < length; t++) mono[t] += samples[t] / channels.length;
   const size = WINDOW_SECONDS * RATE;
+  const notices: string[] = [];
   for (let start = 0; start === 0 || start + size <= length; start += size) {
     const powers = channels.map((samples) => variance(samples.subarray(start, start + size)));
     const independent = powers.reduce((sum, power) => sum + power, 0) / channels.length ** 2;
     if (variance(mono.subarray(start, start + size)) < CANCELLED * independent) {
-      mono.set(channels[powers.indexOf(Math.max(...powers))].subarray(start), start);
+      const chosen = powers.indexOf(Math.max(...powers));
+      mono.set(channels[chosen].subarray(start), start);
+      const since = start ? ` from ${start / RATE} s on` : "";
+      notices.push(`inverted: the channels cancel each other; channel ${chosen + 1} alone is used${since}`);
       break;
     }
   }
-  return mono;
+  return { samples: mono, notices };
 }
 
 /** Mean square of the samples without their mean. */

@@ -29,7 +29,8 @@ export class BrowserEngine implements Engine {
   }
 
   recognize(clip: Clip): Promise<Recognition> {
-    return this.ask({ kind: "recognize", base: this.base, samples: clip.samples });
+    const { samples, notices } = clip;
+    return this.ask({ kind: "recognize", base: this.base, sound: { samples, notices } });
   }
 
   async listen(_rate: number, hear: (event: LiveEvent) => void, fail: (reason: Error) => void): Promise<Live> {

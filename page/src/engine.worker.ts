@@ -6,9 +6,9 @@ import { listening } from "./explain";
 import { LiveSpeech } from "./live";
 import type { Outputs } from "./outputs";
 import { qualityOf } from "./quality";
-import { activeSegments, energy, largest, named, segmentCount, softmax } from "./segments";
+import { activeSegments, largest, named, segmentCount, softmax } from "./segments";
 import { settingsOf, type Settings } from "./settings";
-import { RATE, type LiveEvent, type Recognition } from "./types";
+import { RATE, type LiveEvent, type Recognition, type Sound } from "./types";
 
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = { wasm: new URL(wasm, self.location.href).href };
@@ -47,7 +47,7 @@ async function fetched(address: string): Promise<Response> {
   return answer;
 }
 
-async function recognize({ settings, session }: Loaded, samples: Float32Array): Promise<Recognition> {
+async function recognize({ settings, session }: Loaded, { samples, notices }: Sound): Promise<Recognition> {
   const model = await session("model.onnx");
   const waveform = new ort.Tensor("float32", samples, [1, samples.length]);
   const lengths = new ort.Tensor("int64", BigInt64Array.of(BigInt(samples.length)), [1]);
@@ -65,10 +65,10 @@ async function recognize({ settings, session }: Loaded, samples: Float32Array): 
     heads: shape[2],
     positions: shape[3],
   };
-  return answer(out, samples, settings);
+  return answer(out, { samples, notices }, settings);
 }
 
-function answer(out: Outputs, samples: Float32Array, settings: Settings): Recognition {
+function answer(out: Outputs, { samples, notices }: Sound, settings: Settings): Recognition {
   const { labels, temperature, hop, segment } = settings;
   const classes = labels.length;
   const count = segmentCount(out.level.length, settings);
@@ -85,17 +85,13 @@ function answer(out: Outputs, samples: Float32Array, settings: Settings): Recogn
     const end = Math.min(start + (segment.frames * hop) / RATE, duration);
     return { start, end, label: labels[largest(own)], scores: named(own, labels) };
   });
-  const unlike = settings.energy !== null && energy(mean) < settings.energy;
   return {
     model: settings.model,
     label: labels[best],
     confident: scores[best] >= settings.threshold,
     scores: named(scores, labels),
     duration,
-    warnings: [
-      ...qualityOf(samples, out.level, settings.offsetRemoved),
-      ...(unlike ? ["unlike: the model makes less of it than of 95 % of what it was tried on"] : []),
-    ],
+    warnings: [...notices, ...qualityOf(samples, out.level, settings.offsetRemoved)],
     timeline,
     listening: listening(out, samples, active, settings),
   };
@@ -103,7 +99,7 @@ function answer(out: Outputs, samples: Float32Array, settings: Settings): Recogn
 
 type Task =
   | { id: number; kind: "prepare"; base: string }
-  | { id: number; kind: "recognize"; base: string; samples: Float32Array }
+  | { id: number; kind: "recognize"; base: string; sound: Sound }
   | { id: number; kind: "listen"; base: string }
   | { id: number; kind: "feed"; samples: Float32Array }
   | { id: number; kind: "finish" };
@@ -116,7 +112,7 @@ async function perform(task: Task): Promise<Recognition | LiveEvent[] | Settings
       throw reason;
     });
     if (task.kind === "prepare") return loaded.session("model.onnx").then(() => null);
-    if (task.kind === "recognize") return recognize(loaded, task.samples);
+    if (task.kind === "recognize") return recognize(loaded, task.sound);
     const [encode, classify] = await Promise.all([loaded.session("live-encode.onnx"), loaded.session("live-classify.onnx")]);
     live = new LiveSpeech(loaded.settings, encode, classify);
     return loaded.settings;

@@ -33,11 +33,12 @@ async function recognize(name: string, file: Blob): Promise<void> {
   $("error").textContent = "";
   say(`Listening to ${name} …`);
   try {
-    const samples = await decode(file);
+    const sound = await decode(file);
+    const { samples } = sound;
     if (engine === browser && samples.length > LONGEST_SECONDS * RATE) {
       throw new Error(`this lasts ${Math.round(samples.length / RATE)} s; the page takes ${LONGEST_SECONDS} s`);
     }
-    const clip = { name, file, samples };
+    const clip = { name, file, ...sound };
     const began = performance.now();
     const found = await engine.recognize(clip);
     if (mine !== task) return; // another clip was chosen meanwhile

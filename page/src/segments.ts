@@ -29,12 +29,6 @@ export function softmax(logits: ArrayLike<number>, temperature = 1): number[] {
   return powers.map((value) => value / sum);
 }
 
-export function energy(logits: ArrayLike<number>): number {
-  const values = Array.from(logits);
-  const top = Math.max(...values);
-  return top + Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0));
-}
-
 export function named(scores: ArrayLike<number>, labels: string[]): Record<string, number> {
   return Object.fromEntries(labels.map((label, i) => [label, scores[i]]));
 }

@@ -19,7 +19,6 @@ export interface Settings {
   step: number;
   temperature: number;
   threshold: number;
-  energy: number | null;
 }
 
 export function settingsOf(config: any): Settings {
@@ -42,6 +41,5 @@ export function settingsOf(config: any): Settings {
     step: config.frames_a_step,
     temperature: config.temperature,
     threshold: config.threshold,
-    energy: config.energy,
   };
 }

@@ -54,11 +54,16 @@ export interface Live {
   stop(): Promise<void>;
 }
 
-/** A clip as it was given, and its samples at 16 kHz. */
-export interface Clip {
+/** One channel's samples at 16 kHz, and what is unusual about the recording that they come from. */
+export interface Sound {
+  samples: Float32Array;
+  notices: string[];
+}
+
+/** A clip as it was given, and its sound. */
+export interface Clip extends Sound {
   name: string;
   file: Blob;
-  samples: Float32Array;
 }
 
 export const RATE = 16_000;

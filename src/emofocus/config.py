@@ -153,7 +153,8 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
         embedding: Speaker embedding with which each frame ends, for models that take one.
         temperature: Divides logits before the softmax, which calibrates probabilities; 1 when none was fitted.
         threshold: Top probability from which on an answer counts as confident; 0 when none was chosen.
-        energy: Energy below which an utterance is unlike the training data; None if it was not measured.
+        energy: Energy (`emofocus.segments.energy`) that 95 % of the validation part reach; None if it was not measured.
+            No warning follows from it, for it tells nothing (`docs/limits.md`).
         training: Record of the training: corpus, protocol, recipe, seed, figures.
     """
 

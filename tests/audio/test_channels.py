@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus import Recognizer, StreamingRecognizer, audio
 from emofocus.audio.channels import WINDOW_SECONDS
 from emofocus.audio.notices import Notice
+from emofocus.cli.main import app
 from emofocus.errors import AudioWarning
 
 RATE = audio.SAMPLING_RATE
@@ -91,6 +93,28 @@ def test_an_inverted_channel_changes_no_answer_and_is_said(recognizer: Recognize
     assert answer.scores == plain.scores
     assert answer.warnings[0] == "inverted: the channels cancel each other; channel 1 alone is used"
     assert answer.warnings[1:] == plain.warnings
+
+
+def test_a_stream_says_of_an_inverted_channel_what_a_file_says(recognizer: Recognizer) -> None:
+    """Streams used one channel in silence."""
+    channels = np.stack([noise(), -0.98 * noise()])
+    stream, later = StreamingRecognizer(recognizer), StreamingRecognizer(recognizer)
+    assert stream.warnings == ()
+    for start in range(0, 2 * RATE, 800):
+        stream.feed(channels[:, start : start + 800])
+    assert stream.warnings == recognizer({"array": channels, "sampling_rate": RATE}).warnings[:1]
+    later.feed(noise(3))
+    later.feed(channels)
+    assert later.copy().warnings == (f"{stream.warnings[0]} from 3 s on",)
+    later.reset()
+    assert later.warnings == ()
+
+
+def test_the_command_says_once_that_a_stream_has_an_inverted_channel() -> None:
+    samples = (np.stack([noise(4), -noise(4)], axis=1) * 32_767).clip(-32_768, 32_767).astype("<i2")
+    done = CliRunner().invoke(app, ["stream", "-", "--channels", "2"], input=samples.tobytes())
+    assert done.exit_code == 0
+    assert done.stderr == "inverted: the channels cancel each other; channel 1 alone is used\n"
 
 
 def test_a_stream_of_chunks_with_an_inverted_channel_hears_one(recognizer: Recognizer) -> None:

@@ -426,7 +426,7 @@ def test_table_on_a_terminal_that_knows_no_blocks(clips: Path) -> None:
 def test_name_that_is_not_utf_8_is_escaped(format: str, command: Command, tmp_path: Path, encode, tone) -> None:
     path = encode(tmp_path / "tone.wav", tone()).rename(tmp_path / os.fsdecode(b"gr\xfc\xdfe.wav"))
     outcome = command(path, "-f", format, "--out", tmp_path / "results")
-    assert outcome == (0, "", "")
+    assert outcome == (0, "", f"{tmp_path / 'results'}: 1 done\n")
     assert r"gr\udcfc\udcdfe.wav" in (tmp_path / "results").read_text(encoding="utf-8")
 
 
@@ -537,7 +537,7 @@ def names_in(folder: Path) -> list[str]:
 def test_out_holds_what_the_terminal_would_show(format: str, command: Command, clips: Path, tmp_path: Path) -> None:
     shown = command(clips, "-f", format).out
     outcome = command(clips, "-f", format, "--out", tmp_path / "new" / "results.txt")
-    assert outcome == (0, "", "")
+    assert outcome == (0, "", f"{tmp_path / 'new' / 'results.txt'}: 3 done\n")
     assert (tmp_path / "new" / "results.txt").read_text(encoding="utf-8") == shown
     beside = (
         [".results.txt.recordings", ".results.txt.settings"] if format in ("jsonl", "csv") else []
@@ -577,9 +577,9 @@ def test_out_that_is_a_folder(command: Command, clips: Path, tmp_path: Path) -> 
 
 def test_out_that_cannot_be_written(command: Command, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    outcome = command(clips / "a.wav", "--out", tmp_path / "file" / "results")
+    outcome = command(clips / "a.wav", "--out", tmp_path / "file" / "results.txt")
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.startswith(f"emofocus: {tmp_path / 'file' / 'results'}: cannot be written (")
+    assert outcome.err.startswith(f"emofocus: {tmp_path / 'file' / 'results.txt'}: cannot be written (")
 
 
 # Model directories

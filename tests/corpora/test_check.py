@@ -17,7 +17,7 @@ from emofocus.corpora import CORPORA, Utterance
 from emofocus.corpora.check import Count, Report, count, inspect
 from emofocus.corpora.corpus import to_table
 from emofocus.corpora.figure import draw, write_overview
-from emofocus.errors import CorpusError, MissingExtraError
+from emofocus.errors import ConfigError, MissingExtraError
 from helpers.trees import TREES
 
 PAIR = ["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]
@@ -248,7 +248,7 @@ def test_the_figure_is_written_as_its_suffix_says(tmp_path: Path, suffix: str) -
 
 
 def test_a_wrong_suffix_names_the_right_ones(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"a\.xyz: 'xyz' is no format of figures .*png"):
+    with pytest.raises(ConfigError, match=r"a\.xyz: cannot write .xyz \(valid: .png, .pdf, .svg\)"):
         write_overview(tmp_path / "a.xyz", to_table(speakers(2)), {}, "A corpus")
 
 

@@ -463,7 +463,7 @@ def test_the_figure_shows_each_run_with_its_interval_and_marks_the_reference(pla
 
 
 def test_an_unknown_format_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    message = r"--out \S+board.txt: '.txt' is no format of a leaderboard \(valid: .md, .csv, .png, .svg, .pdf\)"
+    message = r"board.txt: cannot write .txt \(valid: .md, .csv, .png, .svg, .pdf\)"
     with pytest.raises(EmofocusError, match=message):
         run(tmp_path / "nowhere", "--out", tmp_path / "board.md", "--out", tmp_path / "board.txt")
     assert not (tmp_path / "board.md").exists()

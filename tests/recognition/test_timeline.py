@@ -24,6 +24,7 @@ from emofocus.cli.main import app
 from emofocus.cli.timeline import write_timelines
 from emofocus.errors import AudioError, ConfigError
 from emofocus.recognition.options import RecognitionOptions
+from emofocus.recognition.smoothing import Smoother, Smoothing
 from emofocus.recognition.streaming import Event
 from emofocus.recognition.timeline import Span, join, spans
 from emofocus.recognition.timeline_formats import clock, words
@@ -99,6 +100,38 @@ def test_a_span_is_the_mean_of_its_segments(recognizer: Recognizer) -> None:
     assert found[0].scores[labels[0]] == pytest.approx(0.75)
     assert found[1].probability == 1
     assert found[2].scores == {}
+
+
+@given(seed=st.integers(0, 2**32 - 1), segments=st.integers(1, 80), seconds=st.sampled_from([0.0, 0.3, 1.0, 5.0]))
+@cases(200)
+def test_a_span_shows_its_likeliest_emotion(recognizer: Recognizer, seed: int, segments: int, seconds: float) -> None:
+    """Smoothed scores lag behind: a span was called angry, and its own scores said happy."""
+    generator, labels = np.random.default_rng(seed), recognizer.labels
+    smoother, events = Smoother(Smoothing(seconds=seconds), hop=0.1), []
+    for number in range(segments):
+        scores = generator.dirichlet(np.full(len(labels), generator.choice([0.1, 1.0]))).astype(np.float32)
+        smoother.update(scores, bool(generator.random() < 0.9))
+        emotion = None if smoother.label is None else labels[smoother.label]
+        start = 0.1 * number
+        events.append(Event(start, start + 0.5, scores, smoother.mean, emotion, True, True, False, -20.0, labels))
+    found = list(join(events, recognizer, lambda: 0.1 * segments + 0.4))
+    assert found[0].start == 0
+    assert found[-1].end == pytest.approx(0.1 * segments + 0.4)
+    for one, other in pairwise(found):
+        assert one.end == other.start
+        assert one.emotion != other.emotion
+    for span in found:
+        assert span.emotion is None or span.probability == max(span.scores.values())
+
+
+def test_a_part_has_the_times_of_its_recording(recognizer: Recognizer, recording: Path, tmp_path: Path) -> None:
+    found = list(spans(recognizer, recording, start=7.25, end=13.0))
+    soundfile.write(tmp_path / "part.wav", bursts([4, 3, 2.5, 4, 5])[round(7.25 * RATE) : 13 * RATE], RATE)
+    alone = list(spans(recognizer, tmp_path / "part.wav"))
+    assert [(span.start, span.end) for span in found] == [(span.start + 7.25, span.end + 7.25) for span in alone]
+    assert (found[0].start, found[-1].end) == (7.25, 13.0)
+    with pytest.raises(AudioError, match=r"ends at 18.50 s, before 20.00 s"):
+        list(spans(recognizer, recording, start=17.0, end=20.0))
 
 
 def test_a_recording_of_one_short_word_has_one_span(recognizer: Recognizer) -> None:

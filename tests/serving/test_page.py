@@ -145,6 +145,7 @@ def test_the_browser_warns_as_python_does(
         "noisy": 0.1 * noise,
         "offset": voice + np.float32(0.01),
         "sparse": np.concatenate([voice, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise, 1e-4 * noise]),
+        "inverted": np.stack([voice, -0.98 * voice], axis=1),
     }
     context = browser.new_context()
     page = Visit(context.new_page()).open(service.url).page
@@ -174,14 +175,14 @@ def test_the_browser_mixes_channels_as_python_does(browser: Any, service: Servic
 
 DECODED = """async (text) => {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const samples = await window.emofocus.decode(new Blob([bytes]));
+    const { samples } = await window.emofocus.decode(new Blob([bytes]));
     return Array.from(samples).filter((_, place) => place % 100 === 0);
 }"""
 
 BOTH = """async ([bytes]) => {
     const file = new Blob([new Uint8Array(bytes)]);
     const { browser, server, decode } = window.emofocus;
-    const clip = { name: "clip", file, samples: await decode(file) };
+    const clip = { name: "clip", file, ...(await decode(file)) };
     return [await browser.recognize(clip), await server.recognize(clip)];
 }"""
 

@@ -15,6 +15,7 @@ from emofocus.audio.loading import (
     holds_numbers,
     load,
     name_of,
+    part,
     stream,
     with_rate,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "holds_numbers",
     "load",
     "name_of",
+    "part",
     "stream",
     "with_rate",
 ]

@@ -56,27 +56,44 @@ class _Power:
 
 
 class ChannelMixer:
-    """Mixes the channels of a live stream, chunk by chunk; all samples so far decide."""
+    """Mixes the channels of a live stream, chunk by chunk; all samples so far decide.
+
+    Attributes:
+        chosen: Position of the channel that alone is used at present; None while channels are averaged.
+    """
 
     def __init__(self) -> None:
         self._power: _Power | None = None
+        self.chosen: int | None = None
 
     def __call__(self, block: Channels) -> Mono:
         """(channels, T) → (T,)."""
         if len(block) == 1:
+            self.chosen = None
             return np.asarray(block[0], np.float32)
         mean = _mean(block)
         if self._power is None or len(self._power.sums) != len(block) + 1:
             self._power = _Power(len(block))
         self._power.add(block, mean)
-        chosen = self._power.loudest_of_cancelling()
-        return mean if chosen is None else np.ascontiguousarray(block[chosen])
+        self.chosen = self._power.loudest_of_cancelling()
+        return mean if self.chosen is None else np.ascontiguousarray(block[self.chosen])
 
     def copy(self) -> "ChannelMixer":
         """Another mixer that goes on from here."""
-        other = ChannelMixer()
+        other = copy(self)
         other._power = copy(self._power)  # its arrays are replaced, never changed
         return other
+
+
+def inverted(channel: int, since: float) -> Notice:
+    """The notice that channels cancel each other.
+
+    Args:
+        channel: Position of the channel that is used.
+        since: Seconds from the beginning at which they were first found to.
+    """
+    when = f" from {since:g} s on" if since else ""
+    return Notice("inverted", f"the channels cancel each other; channel {channel + 1} alone is used{when}")
 
 
 def mixed(blocks: Iterator[tuple[int, Channels]], warn: Warn) -> Iterator[tuple[int, Mono]]:
@@ -136,9 +153,7 @@ class _Window:
         if self._chosen is None:
             self._chosen = self._power.loudest_of_cancelling()
             if self._chosen is not None:
-                since = f" from {WINDOW_SECONDS * self._windows:g} s on" if self._windows else ""
-                used = f"the channels cancel each other; channel {self._chosen + 1} alone is used{since}"
-                self._warn(Notice("inverted", used))
+                self._warn(inverted(self._chosen, WINDOW_SECONDS * self._windows))
         self._windows += 1
         yield from self._given()
 

@@ -99,24 +99,37 @@ def load(
         ShortAudioError: The part is shorter than one analysis window.
         SilentAudioError: It is silent.
     """
-    source = stream(audio, track=track, warn=warn)
-    blocks = list(source if end is None else _until(source, round(end * SAMPLING_RATE)))
-    waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     name = name_of(audio)
-    if end is not None and len(waveform) < (end - TOLERATED_SECONDS) * SAMPLING_RATE:
-        raise AudioError(f"{name}: ends at {len(waveform) / SAMPLING_RATE:.2f} s, before {end:.2f} s")
-    waveform = waveform[round((start or 0.0) * SAMPLING_RATE) :]
+    blocks = list(part(stream(audio, track=track, warn=warn), name, start, end))
+    waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     check(waveform, name if start is None and end is None else f"{name} from {start or 0:.2f} s")
     return waveform
 
 
-def _until(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
-    """Blocks up to a number of samples."""
+def part(blocks: Iterable[Waveform], name: str, start: float | None, end: float | None) -> Iterator[Waveform]:
+    """Blocks of a part of a recording; nothing is read behind it.
+
+    Args:
+        blocks: Consecutive blocks (T_k,) of the recording, 16 kHz.
+        name: Name of the recording in errors.
+        start: Where the part begins, in seconds; None for the recording's beginning.
+        end: Where it ends; None for the recording's end.
+
+    Raises:
+        AudioError: The recording ends before the part does.
+    """
+    first = round((start or 0.0) * SAMPLING_RATE)
+    last = None if end is None else round(end * SAMPLING_RATE)
+    read = 0
     for block in blocks:
-        yield block[:samples]
-        samples -= len(block)
-        if samples <= 0:
+        piece = block[max(0, first - read) : None if last is None else max(0, last - read)]
+        read += len(block)
+        if len(piece):
+            yield piece
+        if last is not None and read >= last:
             return
+    if end is not None and read < (end - TOLERATED_SECONDS) * SAMPLING_RATE:
+        raise AudioError(f"{name}: ends at {read / SAMPLING_RATE:.2f} s, before {end:.2f} s")
 
 
 def stream(

@@ -7,7 +7,7 @@ ReadingKind: TypeAlias = Literal["cut", "damaged", "tracks", "inverted"]
 """Notices of reading. The recording ends too early; parts of it cannot be decoded; it has several audio tracks;
 its channels cancel each other."""
 
-QualityKind: TypeAlias = Literal["offset", "soft", "clipped", "narrow", "noisy", "sparse", "unlike"]
+QualityKind: TypeAlias = Literal["offset", "soft", "clipped", "narrow", "noisy", "sparse"]
 """Kinds of notices of its sound (`emofocus.audio.quality`)."""
 
 Kind: TypeAlias = ReadingKind | QualityKind

@@ -96,19 +96,11 @@ class Quality:
         error = max(self._squares / max(1, self.samples) - self.offset**2, 0.0) ** 0.5 / max(1, self.samples) ** 0.5
         return bool(abs(self.offset) > max(OFFSET_SHARE, OFFSET_ERRORS * error))
 
-    def notices(
-        self,
-        level: NDArray[np.float32],
-        energy: float,
-        least_energy: float | None,
-        offset_removed: bool = False,
-    ) -> tuple[Notice, ...]:
+    def notices(self, level: NDArray[np.float32], offset_removed: bool = False) -> tuple[Notice, ...]:
         """Faults of the whole recording.
 
         Args:
             level: Level of each frame (n,), dB full scale.
-            energy: Energy of the recording's mean logits, see `emofocus.segments.energy`.
-            least_energy: Least energy of ordinary recordings, from the model's config; None if it was not measured.
             offset_removed: Whether the model's features, and so levels, are without a DC offset.
         """
         found: list[Notice] = []
@@ -134,8 +126,6 @@ class Quality:
             active = float(np.mean(level >= level.max() - 40.0))
             if active < SPARSE_SHARE:
                 found.append(Notice("sparse", f"{active:.0%} of it is near its loudest"))
-        if least_energy is not None and energy < least_energy:
-            found.append(Notice("unlike", "the model makes less of it than of 95 % of what it was tried on"))
         return tuple(found)
 
     @property

@@ -74,7 +74,7 @@ def check(corpus: str, root: Path | None, labels: str | None, json_path: Path | 
     from emofocus.corpora.check_report import print_report
 
     if figure:
-        _refuse_missing_figures()  # before minutes of decoding
+        _refuse_figure(figure)  # before minutes of decoding
     source = _open(corpus, root, labels)
     mapped, mapping = _map_labels(source, labels)
     report = inspect(source.table, source.root, source.name, source.reader)
@@ -186,9 +186,14 @@ def _write_json(path: Path, report: "Report") -> None:
     click.echo(f"Report: {path}")
 
 
-def _refuse_missing_figures() -> None:
+def _refuse_figure(path: Path) -> None:
+    """Refuse a figure of an unknown format (ConfigError), or without what draws it (MissingExtraError)."""
     from importlib.util import find_spec
 
+    from emofocus.corpora.figure import FORMATS
+    from emofocus.utils.file_formats import suffix_of
+
+    suffix_of(path, FORMATS)
     if find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "figures")
 

@@ -3,8 +3,8 @@
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "predict": (
         "emofocus predict clip.wav",
-        "emofocus predict calls/ --format csv --out results.csv",
-        "emofocus predict meeting.wav --timeline --format srt --out meeting.srt",
+        "emofocus predict calls/ --out results.csv",
+        "emofocus predict meeting.wav --timeline --out meeting.srt",
     ),
     "stream": (
         "emofocus stream",

@@ -1,6 +1,7 @@
 """`emofocus explain`: a page or a picture of the prediction for a clip and the attention behind it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import click
 from emofocus import audio
 from emofocus.audio.notices import ignore
 from emofocus.cli.options import ANY_PATH
-from emofocus.errors import ConfigError, one_of
+from emofocus.errors import ConfigError
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
 from emofocus.recognition.explanation.explanation import Explanation
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import replacing
+from emofocus.utils.file_formats import suffix_of
 from emofocus.utils.plotting import style
 
 FORMATS = (".html", ".png", ".svg", ".pdf")
@@ -64,14 +66,16 @@ def explain_clip(
         MissingExtraError: The format needs matplotlib, which is not installed.
     """
     path = out or Path(f"{clip.stem}-explained.html")
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"{path}: cannot write {path.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
-    kind = path.suffix.lower().removeprefix(".")
+    kind = suffix_of(path, FORMATS).removeprefix(".")
     recognizers = [Recognizer.load(model, RecognitionOptions(track=track)) for model in models]
     _refuse_other_labels(recognizers)
     if kind in ("png", "svg"):
         _refuse_length(clip, start, end, track, maps=bool(segments) or len(models) > 1)
-    explanations = [recognizer.explain(clip, start, end, segments) for recognizer in recognizers]
+    names = names_apart([recognizer.config.model for recognizer in recognizers], models)
+    explanations = [
+        replace(recognizer.explain(clip, start, end, segments), model=name)
+        for recognizer, name in zip(recognizers, names, strict=True)
+    ]
     if kind == "html":
         write_page(explanations, path)
     else:
@@ -81,6 +85,23 @@ def explain_clip(
         print(f"{explanation.model}: {caption(explanation)}")
     print(path)
     return path
+
+
+def names_apart(networks: Sequence[str], sources: Sequence[str | None]) -> list[str]:
+    """Names of models that stand side by side: of their networks and, where these are equal, of their folders too.
+
+    Args:
+        networks: Name of each model's network.
+        sources: Where each model comes from, as `Recognizer.load` takes it. As much of the end of each path is shown as
+            tells all of them apart; a model that stands there twice has a number.
+    """
+    if len(set(networks)) == len(networks):
+        return list(networks)
+    parts = [("shipped",) if source is None else Path(source).absolute().parts for source in sources]
+    deepest = max(map(len, parts))
+    depth = next((n for n in range(1, deepest) if len({part[-n:] for part in parts}) == len(set(parts))), deepest)
+    names = [f"{network} ({'/'.join(part[-depth:])})" for network, part in zip(networks, parts, strict=True)]
+    return [f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _refuse_other_labels(recognizers: Sequence[Recognizer]) -> None:

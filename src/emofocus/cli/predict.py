@@ -12,7 +12,7 @@ from typing import NamedTuple, TextIO
 import click
 from msgspec.structs import replace
 
-from emofocus.audio.notices import Kind
+from emofocus.cli.interruption import resumable
 from emofocus.cli.options import (
     Names,
     model_option,
@@ -22,21 +22,31 @@ from emofocus.cli.options import (
     window_option,
     with_options,
 )
+from emofocus.cli.tally import Tally
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import BATCH, ClipResult, Item, is_list, items_of, recognize
+from emofocus.recognition.bulk import BATCH, ClipResult, Item, batched, is_list, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
 from emofocus.utils.atomic import replacing
+from emofocus.utils.file_formats import format_of
 from emofocus.utils.folder_tree import is_folder
-from emofocus.utils.progress import log_progress
+from emofocus.utils.progress import log_line, log_progress, shows_bars
 
-FORMATS = ("table", "json", "jsonl", "csv")
+SUFFIXES = {".txt": "table", ".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
+"""Suffixes of files, and their formats."""
+
+FORMATS = tuple(SUFFIXES.values())
+
 COLUMNS = ("file", "emotion", "probability", "next likely", "seconds")
+WRAPPED = "next likely"
+"""Column that is broken into lines on a narrow terminal."""
 UNSURE = "?"
 """Mark of an answer that is less probable than the threshold."""
-OMITTED: Kind = "unlike"
-"""Kind of notices that tables leave out: one good clip in seven has one (`docs/limits.md`)."""
+PADDING = 2
+"""Blanks between two columns of the table on a terminal."""
+NARROWEST_NAME = 24
+"""Letters of a file's name on a terminal, at least: enough for its end and the times of a part."""
 UNWRITABLE = "backslashreplace"
 """Handler of characters that the encoding of the output lacks."""
 
@@ -44,8 +54,8 @@ UNWRITABLE = "backslashreplace"
 def predict_files(
     paths: Sequence[Path],
     model: str | None,
-    format: str,
-    out: Path | None,
+    format: str | None = None,
+    out: Path | None = None,
     options: RecognitionOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
 ) -> int:
@@ -57,7 +67,8 @@ def predict_files(
     Args:
         paths: Files, folders that are walked, lists of clips, and ``-`` for the standard input.
         model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
-        format: One of `FORMATS`. ``json`` is one object for one file, a list otherwise.
+        format: One of `FORMATS`; by default that of the file's suffix, or a table. ``json`` is one object for
+            one file, a list otherwise.
         out: File to write; stdout when None.
         options: How the model is loaded; threads and the optimization of the graph follow from the number of files.
         workers: Clips recognized side by side; by default as many as there are cores.
@@ -70,61 +81,101 @@ def predict_files(
             other settings.
         ModelError: The model cannot be loaded.
     """
+    if out is not None and out.is_dir():
+        raise ConfigError(f"{out}: is a folder, not a file to write")
+    format = format_of(format, out, SUFFIXES, "table")
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
     lists = any(map(is_list, paths))
     one = len(paths) == 1 and not lists and not is_folder(paths[0])
     recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
-    failures: list[str] = []
-    items = items_of(paths, lambda error: _report(error, failures))
+    run = _Run(recognizer, workers, 1 if one else BATCH)
     row_format = row_format_of(format, recognizer.labels, parts=lists)
+    items = items_of(paths, run.tally.report)
     if out is not None and format in ("csv", "jsonl"):
-        with ResultsFile(out, format, settings_of(recognizer), row_format.header) as file:
-            for batch in _log_progress(recognize(recognizer, items, workers, done=file.holds), out):
-                new = [(item, prediction) for item, prediction in _predictions(batch, failures) if not file.holds(item)]
-                file.append([(item, row_format.row(item, prediction)) for item, prediction in new])
-        return len(failures)
-    results = (result for batch in recognize(recognizer, items, workers, 1 if one else BATCH) for result in batch)
-    predictions = _predictions(results, failures)
-    with _output(out) as stream:
-        if format == "table":
-            _write_table(predictions, stream, recognizer.threshold)
-        elif format in ("csv", "jsonl"):
-            _write_rows(predictions, stream, row_format)
-        else:
-            _write_json(predictions, stream, single=one)
-    return len(failures)
+        file = ResultsFile(out, format, settings_of(recognizer), row_format.header)
+        with resumable(out), file:
+            for item, prediction in run.predictions(items, str(out), file.holds):
+                file.append([(item, row_format.row(item, prediction))])
+    else:
+        rows_on_terminal = out is None and format in ("csv", "jsonl")
+        predictions = run.predictions(items, None if one or rows_on_terminal else str(out or "predict"))
+        with _output(out) as stream:
+            if format == "table":
+                _write_table(predictions, stream, recognizer.threshold)
+            elif format in ("csv", "jsonl"):
+                _write_rows(predictions, stream, row_format)
+            else:
+                _write_json(predictions, stream, single=one)
+    if out is not None:
+        log_line(f"{out}: {run.tally}")
+    return run.tally.failed
 
 
-def _predictions(results: Iterable[ClipResult], failures: list[str]) -> Iterator[tuple[Item, Prediction]]:
-    """Clips that were recognized; the others are reported."""
-    for item, result in results:
-        if isinstance(result, AudioError):
-            _report(result, failures)
-        else:
-            yield item, result
+class _Run:
+    """Recognition of many clips: reports those that fail, shows progress, and counts.
+
+    Args:
+        recognizer: Recognizes.
+        workers: Clips recognized side by side.
+        batch: Clips scored together.
+
+    Attributes:
+        tally: Counts of clips; rows of lists that name no clip have failed.
+    """
+
+    def __init__(self, recognizer: Recognizer, workers: int | None, batch: int) -> None:
+        self._recognizer, self._workers, self._batch = recognizer, workers, batch
+        self.tally, self._seconds = Tally(), 0.0
+
+    def predictions(
+        self, items: Iterable[Item], title: str | None, held: Callable[[Item], bool] = lambda _: False
+    ) -> Iterator[tuple[Item, Prediction]]:
+        """Clips that were recognized, and not before.
+
+        Args:
+            items: All clips.
+            title: Name of the work in a bar on a terminal, and in lines elsewhere; None to show neither.
+            held: Whether a clip was recognized before.
+        """
+        total = None
+        if title is not None and shows_bars():
+            items = list(items)
+            total = sum(len(group) for group in batched(items, self._batch) if not all(map(held, group)))
+        taken = _Counted(items)
+        results = recognize(self._recognizer, taken, self._workers, self._batch, held)
+        shown = results if title is None else log_progress(results, self._line(title), title, total, len)
+        for batch in shown:
+            for item, result in batch:
+                if held(item):
+                    continue
+                if isinstance(result, AudioError):
+                    self.tally.report(result)
+                    taken.count -= 1
+                    continue
+                self.tally.done, self._seconds = self.tally.done + 1, self._seconds + result.duration
+                yield item, result
+        self.tally.present = taken.count - self.tally.done
+
+    def _line(self, title: str) -> Callable[[list[ClipResult], float], str]:
+        def line(_: list[ClipResult], spent: float) -> str:
+            done = self.tally.done
+            speed = f"{done / spent:.1f} a second, {self._seconds / spent:.0f} times as fast as they last"
+            return f"{title}: {done} files, {speed}"
+
+        return line
 
 
-def _log_progress(batches: Iterable[list[ClipResult]], out: Path) -> Iterator[list[ClipResult]]:
-    """Log now and then the number of files and the speed."""
-    files, seconds = 0, 0.0
+class _Counted:
+    """Clips, and how many of them have been taken."""
 
-    def counted() -> Iterator[list[ClipResult]]:
-        nonlocal files, seconds
-        for batch in batches:
-            files += len(batch)
-            seconds += sum(result.duration for _, result in batch if isinstance(result, Prediction))
-            yield batch
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items, self.count = items, 0
 
-    def line(_: list[ClipResult], spent: float) -> str:
-        return f"{out}: {files} files, {files / spent:.1f} a second, {seconds / spent:.0f} times as fast as they last"
-
-    return log_progress(counted(), line)
-
-
-def _report(error: AudioError, failures: list[str]) -> None:
-    failures.append(str(error))
-    print(f"emofocus: {error}", file=sys.stderr, flush=True)
+    def __iter__(self) -> Iterator[Item]:
+        for item in self._items:
+            self.count += 1
+            yield item
 
 
 @contextmanager
@@ -134,8 +185,6 @@ def _output(out: Path | None) -> Iterator[TextIO]:
             sys.stdout.reconfigure(errors=UNWRITABLE)
         yield sys.stdout
         return
-    if out.is_dir():
-        raise ConfigError(f"{out}: is a folder, not a file to write")
     try:
         with replacing(out) as file, file.open("w", -1, "utf-8", UNWRITABLE, newline="") as stream:
             yield stream
@@ -144,7 +193,7 @@ def _output(out: Path | None) -> Iterator[TextIO]:
 
 
 def _write_json(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, single: bool) -> None:
-    objects = [{"file": item.name, **prediction.to_dict()} for item, prediction in predictions]
+    objects = [item.to_dict() | prediction.to_dict() for item, prediction in predictions]
     if single and not objects:
         return
     json.dump(objects[0] if single else objects, stream, indent=1)
@@ -188,8 +237,7 @@ def row_format_of(format: str, labels: Sequence[str], parts: bool) -> RowFormat:
 
 
 def _json_row(item: Item, prediction: Prediction) -> str:
-    times = {name: value for name, value in (("start", item.start), ("end", item.end)) if value is not None}
-    return json.dumps({"file": item.name, **times, **prediction.to_dict()}) + "\n"
+    return json.dumps(item.to_dict() | prediction.to_dict()) + "\n"
 
 
 def _write_rows(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, row_format: RowFormat) -> None:
@@ -202,8 +250,8 @@ def _write_rows(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, 
 def _write_table(predictions: Iterable[tuple[Item, Prediction]], stream: TextIO, threshold: float) -> None:
     rows, notes, sure = [], [], True
     for item, prediction in predictions:  # rows alone are kept: timelines of many files would fill the memory
-        rows.append(_table_row(item.name, prediction))
-        notes += [f"! {item.name}: {notice}" for notice in prediction.notices if notice.kind != OMITTED]
+        rows.append(_table_row(item.title, prediction))
+        notes += [f"! {item.title}: {notice}" for notice in prediction.notices]
         sure &= prediction.confident
     if rows and stream.isatty():
         _print_rich(rows, stream)
@@ -232,11 +280,30 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*row)
-    Console(file=stream).print(table)
+    console = Console(file=stream)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name != WRAPPED)
+    others = sum(max(map(len, column)) + PADDING for column in list(zip(COLUMNS, *rows, strict=True))[1:])
+    for name, *cells in rows:
+        table.add_row(Text(shortened(name, max(NARROWEST_NAME, console.width - others - 1))), *cells)
+    console.print(table)
+
+
+def shortened(name: str, width: int) -> str:
+    """A name in at most so many columns: the middle is left out, for most names differ at their ends."""
+    from rich.cells import cell_len
+
+    head, tail = name[: width // 5], name
+    if cell_len(name) <= width:
+        return name
+    while cell_len(head) > width // 5:
+        head = head[:-1]
+    while cell_len(head) + 1 + cell_len(tail) > width:
+        tail = tail[1:]
+    return f"{head}…{tail}"
 
 
 @click.command()
@@ -246,7 +313,7 @@ def _print_rich(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
 @click.option(
     "-f",
     "--format",
-    default="table",
+    show_default="by the suffix of --out; else table",
     type=Names("table", "json", "jsonl", "csv", "srt", "vtt", "audacity", "textgrid", "audformat", "png"),
     help="How results are written; those behind csv need --timeline, and jsonl cannot have it.",
 )
@@ -265,7 +332,7 @@ def predict(
     model: str | None,
     precision: str,
     device: str,
-    format: str,
+    format: str | None,
     out: str | None,
     threshold: float | None,
     workers: int | None,
@@ -281,7 +348,8 @@ def predict(
 
     PATHS are audio files, folders that are searched for them, and lists of files (.csv or .jsonl with a column, or key,
     file). A file that cannot be recognized is named on stderr and makes the exit code 1; the others are recognized.
-    With --out and csv or jsonl, the same command goes on where it was interrupted.
+    With --out and csv or jsonl, the same command goes on where it was interrupted. The suffix of --out names its
+    format; --format, where it is given, decides.
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
 
@@ -321,13 +389,13 @@ def _local_paths(sources: Sequence[str], out: str | None) -> tuple[list[Path], P
     return [Path(source) for source in sources], None if out is None else Path(out)
 
 
-def _cluster_output(timeline: bool, format: str, out: str | None) -> str:
+def _cluster_output(timeline: bool, format: str | None, out: str | None) -> str:
     """Folder to which a cluster writes.
 
     Raises:
         ConfigError: There is none, or a cluster cannot write that.
     """
-    if timeline or format not in ("table", "parquet"):
+    if timeline or format not in (None, "table", "parquet"):
         raise ConfigError("--ray writes Parquet: --timeline and other formats are for the local command")
     if out is None:
         raise ConfigError("--ray needs --out, the path or URI of a folder for the results")

@@ -93,11 +93,15 @@ def run_stream(
         chunks = raw(sys.stdin.buffer, np.dtype(SAMPLES[samples]), channels, rate)
     else:
         chunks = played(Path(source), fast)
+    warned = 0
     with VIEWS[format]() as show:
         try:
             for chunk in chunks:
                 for event in recognizer.skip(chunk.lost) + recognizer.feed(chunk.samples):
                     show(event)
+                for text in recognizer.warnings[warned:]:
+                    log_line(text)
+                warned = len(recognizer.warnings)
         except KeyboardInterrupt:
             log_line("stopped")
         finally:

@@ -3,12 +3,15 @@
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from emofocus import audio
+from emofocus.cli.interruption import resumable
+from emofocus.cli.tally import Tally
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition import timeline_formats
+from emofocus.recognition.bulk import Item, items_of
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
@@ -16,11 +19,15 @@ from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.timeline import Span, spans
 from emofocus.recognition.timeline_formats import FORMATS, TEXTS, clock
 from emofocus.utils.atomic import replacing
+from emofocus.utils.file_formats import format_of
 from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
 from emofocus.utils.progress import log_line, log_progress
 from emofocus.utils.provenance import Record, file_state, read_record, record_path, refuse_other_work, resumes
 
 SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
+
+NAMED = {suffix: name for name, suffix in SUFFIXES.items() if suffix}
+"""Suffixes, and the formats that they name: a .txt is the table, unless the labels of Audacity are asked for."""
 
 MOST_ROWS = 20
 """Rows of a figure at most: longer recordings have longer rows."""
@@ -35,8 +42,8 @@ LETTERS_A_SECOND = 4.5
 def write_timelines(
     paths: Sequence[Path],
     model: str | None,
-    format: str,
-    out: Path | None,
+    format: str | None = None,
+    out: Path | None = None,
     options: RecognitionOptions = DEFAULT_OPTIONS,
     smoothing_seconds: float = 1.0,
 ) -> int:
@@ -45,9 +52,9 @@ def write_timelines(
     A file that cannot be recognized is named on stderr with its reason and does not stop the others.
 
     Args:
-        paths: Files, and folders that are walked.
+        paths: Files, folders that are walked, lists of clips, and ``-`` for the standard input.
         model: A model directory, ``org/name`` on the Hugging Face Hub, or None for the shipped model.
-        format: One of `FORMATS`. ``table`` is plain text.
+        format: One of `FORMATS`; by default that of the file's suffix, or a table, which is plain text.
         out: File to write, or folder for several recordings or for audformat; stdout when None.
         options: How the model is loaded; its hop is the resolution of the timeline.
         smoothing_seconds: Time constant of the averaged scores in seconds.
@@ -60,39 +67,48 @@ def write_timelines(
         ModelError: The model cannot be loaded, or cannot stream.
         MissingExtraError: The package that writes the format is not installed.
     """
-    if format not in FORMATS:
+    if format is not None and format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
     smoothing = Smoothing(seconds=smoothing_seconds)
+    tally = Tally()
+    clips = list(items_of(paths, tally.report))
+    files = [clip.path for clip in clips]
+    format = format_of(format, out if len(clips) == 1 else None, NAMED, "table")
+    _refuse_output(format, out, len(clips))
     recognizer = Recognizer.load(model, options).for_stream(window=options.window)
-    files = audio.find(paths)
-    _refuse_output(format, out, len(files))
-    failed, settings = 0, settings_of(recognizer) if out else {}
-    for number, file in enumerate(files):
-        try:
-            target = _target(out, file, format, files, number)
-            if target is None or _begin(target, file, settings | {"format": format, "smoothing": smoothing_seconds}):
-                _write_timeline(recognizer, file, format, target, smoothing)
-        except AudioError as error:
-            failed += 1
-            print(f"emofocus: {error}", file=sys.stderr, flush=True)
-    return failed
+    settings = settings_of(recognizer) | {"format": format, "smoothing": smoothing_seconds} if out else {}
+    with resumable(out) if len(clips) > 1 and out is not None else nullcontext():
+        for number, clip in enumerate(clips):
+            try:
+                target = _target(out, files[number], format, files, number)
+                if target is None or _begin(target, clip, settings):
+                    _write_timeline(recognizer, clip, format, target, smoothing)
+                    tally.done += 1
+                else:
+                    tally.present += 1
+            except AudioError as error:
+                tally.report(error)
+    if out is not None:
+        log_line(f"{out}: {tally}")
+    return tally.failed
 
 
-def _begin(target: Path, file: Path, settings: Record) -> bool:
+def _begin(target: Path, clip: Item, settings: Record) -> bool:
     """Whether a recording's timeline is still to be written: not when it is there, of the same recording.
 
     Raises:
         ConfigError: The target holds a timeline of other settings, or something of which there is no record.
     """
     try:
-        wanted = {**settings, "recording": str(file.absolute()), "state": file_state(file)}
+        times = {name: time for name, time in (("start", clip.start), ("end", clip.end)) if time is not None}
+        wanted = {**settings, **times, "recording": str(clip.path.absolute()), "state": file_state(clip.path)}
     except OSError as error:
-        raise AudioError(f"{file}: {error.strerror}") from error
+        raise AudioError(f"{clip.name}: {error.strerror}") from error
     record, occupied = record_path(target), target.is_file() or (target.is_dir() and any(target.iterdir()))
     before = read_record(record) if occupied else None
     if before is not None and before.get("state") != wanted["state"]:
         refuse_other_work(target, before, {name: value for name, value in wanted.items() if name != "state"})
-        log_line(f"{target}: {file} was replaced since; it is recognized again")
+        log_line(f"{target}: {clip.name} was replaced since; it is recognized again")
         remove(target)
         occupied = False
     if resumes(target, record, wanted, occupied):
@@ -125,23 +141,25 @@ def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], nu
     return out / f"{file.stem}{f'-{same + 1}' if same else ''}{suffix}"
 
 
-def _write_timeline(recognizer: Recognizer, file: Path, format: str, out: Path | None, smoothing: Smoothing) -> None:
-    timeline = log_progress(spans(recognizer, file, smoothing), lambda span, spent: _progress(file, span, spent))
+def _write_timeline(recognizer: Recognizer, clip: Item, format: str, out: Path | None, smoothing: Smoothing) -> None:
+    found = spans(recognizer, clip.path, smoothing, clip.start, clip.end)
+    timeline = log_progress(found, lambda span, spent: _progress(clip, span, spent))
     if format == "table":
-        _write_table(timeline, str(file), out)
+        _write_table(timeline, clip.title, out)
         return
     whole = list(timeline)
     if format == "png":
         assert out is not None
-        draw(whole, recognizer.labels, file.name, out)
+        draw(whole, recognizer.labels, clip.path.name, out)
     elif out is None:
-        sys.stdout.write(timeline_formats.text(whole, format, str(file)))
+        sys.stdout.write(timeline_formats.text(whole, format, clip.name))
     else:
-        timeline_formats.write(whole, format, str(file), out, recognizer.labels)
+        timeline_formats.write(whole, format, clip.name, out, recognizer.labels)
 
 
-def _progress(file: Path, span: Span, spent: float) -> str:
-    return f"{file}: {clock(span.end, '.')} done, {span.end / spent:.0f} times as fast as it lasts"
+def _progress(clip: Item, span: Span, spent: float) -> str:
+    speed = (span.end - (clip.start or 0.0)) / spent
+    return f"{clip.name}: {clock(span.end, '.')} done, {speed:.0f} times as fast as it lasts"
 
 
 def _write_table(timeline: Iterable[Span], name: str, out: Path | None) -> None:

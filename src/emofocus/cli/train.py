@@ -153,7 +153,7 @@ def train(
 @with_options([*corpora_options(), embedding_option()])
 @click.option("--recipe", default="emofocus", help="Whose features and speeds: emofocus, quick, paper, or a .yaml.")
 @click.option("--model", default="compact-faca", help="Whose paper, if the recipe is paper.")
-@click.option("--out", required=True, type=ANY_PATH, help="File to write, such as ravdess.safetensors.")
+@click.option("--out", required=True, type=ANY_PATH, help="File to write, a .safetensors.")
 @click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
 @with_options([cache_option()])
 @grouped(options=SourceOptions)

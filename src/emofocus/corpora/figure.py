@@ -8,9 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emofocus.errors import CorpusError, one_of
 from emofocus.utils.atomic import replacing
+from emofocus.utils.file_formats import suffix_of
 from emofocus.utils.plotting import BLUE, MAP, ORANGE, blank, style
+
+FORMATS = (".png", ".pdf", ".svg")
+"""Suffixes of figures."""
 
 WIDTH = 11.0
 """Width of the figure in inches; wider than others, because speakers stand side by side."""
@@ -37,7 +40,7 @@ def write_overview(
     """Draw the figure into a file, atomically.
 
     Args:
-        path: File to write; its suffix sets the format: .png, .pdf or .svg.
+        path: File to write; its suffix, one of `FORMATS`, sets the format.
         table: One row per utterance, columns as in `emofocus.corpora.corpus.SCHEMA`.
         seconds: Duration of each decoded utterance in seconds, by key.
         title: Title of the corpus.
@@ -45,14 +48,11 @@ def write_overview(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        CorpusError: The suffix is no format of figures.
+        ConfigError: The suffix is no format of figures.
     """
+    kind = suffix_of(path, FORMATS).removeprefix(".")
     with style():
         figure = draw(table, seconds, title, classes or sorted(table["emotion"].unique()))
-        formats = figure.canvas.get_supported_filetypes()
-        kind = path.suffix.lower().removeprefix(".")
-        if kind not in formats:
-            raise CorpusError(f"{path}: {kind!r} is no format of figures ({one_of(formats)})")
         with replacing(path) as temporary:
             figure.savefig(temporary, format=kind, dpi=150)
 

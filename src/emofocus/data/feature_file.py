@@ -19,9 +19,12 @@ from emofocus.corpora.corpus import SCHEMA
 from emofocus.data.feature_store import Speech, SpeechSource, refuse_copies
 from emofocus.errors import ConfigError, CorpusError, one_of
 from emofocus.models.checkpoint import load_tensors, save_tensors
+from emofocus.utils.file_formats import suffix_of
 from emofocus.utils.provenance import REMEDY, content_hash, refuse_other_work
 
 FORMAT = "emofocus features/1"
+
+SUFFIX = ".safetensors"
 
 TEXTS = ("format", "content")
 """Metadata that is not JSON."""
@@ -146,7 +149,7 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
     """Write a corpus' features, atomically.
 
     Args:
-        path: File to write.
+        path: File to write, with the suffix `SUFFIX`.
         source: Source of the features.
         recipe: Recipe that says which features, and at which speeds.
         half: Store the frames in float16, each feature at zero mean and unit variance: half the size, and errors of
@@ -156,8 +159,10 @@ def write_features(path: Path, source: SpeechSource, recipe: Recipe, half: bool 
         Whether it was written; a file of the same features stays.
 
     Raises:
-        ConfigError: The path holds other features, or another kind of file, or the recipe asks for altered copies.
+        ConfigError: The path has another suffix, holds other features, or is another kind of file, or the recipe asks
+            for altered copies.
     """
+    suffix_of(path, (SUFFIX,))
     refuse_copies(recipe)
     head = _metadata(source, recipe, half)
     if path.exists():

@@ -14,13 +14,14 @@ import numpy as np
 
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
-from emofocus.errors import ConfigError, one_of
+from emofocus.errors import ConfigError
 from emofocus.recognition.bulk import recognize_together
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer, model_folder
 from emofocus.recognition.streaming import STREAM_HOP, StreamingRecognizer
 from emofocus.utils.atomic import write_text
+from emofocus.utils.file_formats import suffix_of
 from emofocus.utils.markdown import table
 from emofocus.utils.progress import log_line
 
@@ -109,8 +110,8 @@ def bench_model(
         ConfigError: A precision or format is unknown, or clips have no length.
         ModelError: The model lacks a precision.
     """
-    if out is not None and out.suffix not in FORMATS:
-        raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} ({one_of(FORMATS)})")
+    if out is not None:
+        suffix_of(out, FORMATS)
     if not seconds > 0:
         raise ConfigError(f"clips of {seconds:g} s cannot be recognized (valid: above 0)")
     folder = model_folder(model)
@@ -192,7 +193,7 @@ def watched(arguments: Sequence[str]) -> tuple[float, float]:
 
 
 def _write(speeds: Sequence[Speed], out: Path | None) -> None:
-    if out is not None and out.suffix == ".json":
+    if out is not None and suffix_of(out, FORMATS) == ".json":
         write_text(out, json.dumps([item._asdict() for item in speeds], indent=1) + "\n")
         return
     if out is None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from emofocus.errors import ConfigError, one_of
+from emofocus.errors import ConfigError
 from emofocus.evaluation.leaderboard import Leaderboard, Standing, leaderboard
 from emofocus.evaluation.report.entries import OPTIMISTIC
 from emofocus.evaluation.report.formatting import NAMES, NONE, p_value, points
 from emofocus.utils.atomic import replacing, write_text
+from emofocus.utils.file_formats import suffix_of
 from emofocus.utils.markdown import table
 from emofocus.utils.plotting import BLUE, ORANGE, add_title, blank, style
 from emofocus.utils.progress import log_line
@@ -63,10 +64,7 @@ def compare_runs(runs: Sequence[Path], reference: Path | None, out: Sequence[Pat
 
 def _refuse_format(path: Path) -> None:
     """Refuse an unknown format, or a figure without matplotlib, before minutes of measuring."""
-    kind = path.suffix.lower()
-    if kind not in (*TEXTS, *METADATA):
-        raise ConfigError(f"--out {path}: {kind!r} is no format of a leaderboard ({one_of((*TEXTS, *METADATA))})")
-    if kind in METADATA:
+    if suffix_of(path, (*TEXTS, *METADATA)) in METADATA:
         with style():
             pass
 
@@ -77,7 +75,7 @@ def write_board(board: Leaderboard, path: Path) -> None:
     Raises:
         MissingExtraError: The file is a figure, and matplotlib is not installed.
     """
-    kind = path.suffix.lower()
+    kind = suffix_of(path, (*TEXTS, *METADATA))
     if kind in TEXTS:
         write_text(path, TEXTS[kind](board))
         return

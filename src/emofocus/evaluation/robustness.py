@@ -21,12 +21,13 @@ from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
 from emofocus.utils.atomic import write_text
+from emofocus.utils.file_formats import suffix_of
 from emofocus.utils.lookahead import map_ahead
 from emofocus.utils.markdown import table
 from emofocus.utils.progress import track
 from emofocus.utils.provenance import record_path, resumes, states_hash
 
-KINDS: tuple[QualityKind, ...] = ("soft", "clipped", "narrow", "noisy", "sparse", "unlike")
+KINDS: tuple[QualityKind, ...] = ("soft", "clipped", "narrow", "noisy", "sparse")
 """Kinds of notices that have a column."""
 
 
@@ -79,8 +80,7 @@ def measure_robustness(
         ConfigError: The test speakers are unknown or absent from the corpus, the model lacks one of its labels, or
             ``out`` holds another table.
     """
-    if out.suffix not in (".md", ".csv"):
-        raise ConfigError(f"{out}: cannot write {out.suffix or 'a file without a suffix'} (valid: .md, .csv)")
+    kind = suffix_of(out, (".md", ".csv"))
     data = read_corpus(corpus, root)
     options = replace(options, threads=1)
     recognizers = [Recognizer.load(model, options) for model in models]
@@ -94,7 +94,7 @@ def measure_robustness(
     resumes(out, record_path(out), record, out.exists())  # the same work is done again: the table has one size
     trials = [_trial(recognizer, data, speakers) for recognizer in recognizers]
     results = [mean(group) for group in zip(*(_all_distortions(trial, workers, seed) for trial in trials), strict=True)]
-    write_text(out, markdown(results) if out.suffix == ".md" else csv_text(results))
+    write_text(out, markdown(results) if kind == ".md" else csv_text(results))
     return results
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,20 @@ class Item:
     def key(self) -> tuple[str, str, str]:
         """Identity of the clip: its name, start and end as tables spell them."""
         return self.name, seconds(self.start), seconds(self.end)
+
+    @property
+    def title(self) -> str:
+        """Name for a reader, with the times of a part."""
+        if self.start is None and self.end is None:
+            return self.name
+        if self.end is None:
+            return f"{self.name} from {seconds(self.start)} s"
+        return f"{self.name} {seconds(self.start or 0.0)}–{seconds(self.end)} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and times as JSON has them: a whole file has no times."""
+        times = {"start": self.start, "end": self.end}
+        return {"file": self.name} | {name: value for name, value in times.items() if value is not None}
 
 
 ClipResult = tuple[Item, Prediction | AudioError]

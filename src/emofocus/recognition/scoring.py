@@ -16,7 +16,7 @@ from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import ModelError
 from emofocus.recognition.engine import Array, Engine, EngineOutput
 from emofocus.recognition.prediction import Prediction, Timeline, scores_by_label, segment_times
-from emofocus.segments import active_segments, energy, segment_count, softmax, utterance_logits
+from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
 
 BLOCK_SAMPLES = 10 * SAMPLING_RATE
 """Samples of a long recording that are scored at a time."""
@@ -122,7 +122,7 @@ class Scorer:
         timeline = Timeline(start + starts, start + ends, softmax(logits, config.temperature), speech, config.labels)
         scores, label = scores_by_label(probabilities, config.labels), config.labels[int(probabilities.argmax())]
         removed = config.features.remove_offset is True
-        notices = quality.notices(level, float(energy(mean)), config.energy, removed)
+        notices = quality.notices(level, removed)
         return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, notices)
 
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.channels import ChannelMixer
+from emofocus.audio.channels import ChannelMixer, Channels, inverted
 from emofocus.audio.loading import LARGEST, SAMPLING_RATE
+from emofocus.audio.notices import Notice
 from emofocus.audio.resampling import StreamResampler
 from emofocus.audio.samples import Waveform, channels_of, checked_rate
 from emofocus.errors import AudioError, ModelError
@@ -107,6 +108,7 @@ class StreamState:
         damaged: Whether samples near each kept frame were lost (k,).
         segments: Number of segments classified so far.
         finished: Whether the stream has ended.
+        notices: Faults of the stream.
     """
 
     resampler: StreamResampler
@@ -123,6 +125,7 @@ class StreamState:
     damaged: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     segments: int = 0
     finished: bool = False
+    notices: tuple[Notice, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -254,6 +257,16 @@ class StreamingRecognizer:
         """Length of the stream so far."""
         return self._state.received / SAMPLING_RATE
 
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Faults of the stream so far: channels that cancel each other."""
+        return self._state.notices
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The notices as text, as `Prediction.warnings` has them."""
+        return tuple(map(str, self.notices))
+
     def feed(self, chunk: Any, sampling_rate: int | None = None) -> list[Event]:
         """Recognize the next samples.
 
@@ -275,10 +288,18 @@ class StreamingRecognizer:
                 "another one"
             )
         self._refuse_finished()
-        samples = self._state.mixer(channels_of(chunk))
+        samples = self._mixed(channels_of(chunk))
         good = np.abs(samples) <= LARGEST  # False for NaN, too
         whole = bool(good.all())
         return self._receive(samples if whole else np.where(good, samples, np.float32(0)), damaged=not whole)
+
+    def _mixed(self, channels: Channels) -> Waveform:
+        """(channels, T) → (T,), with a notice the first time that channels cancel each other."""
+        state = self._state
+        samples = state.mixer(channels)
+        if state.mixer.chosen is not None and not state.notices:
+            state.notices = (inverted(state.mixer.chosen, round(self.seconds, 1)),)
+        return samples
 
     def skip(self, seconds: float) -> list[Event]:
         """Go on after lost samples: they count as silence, and the clock does not stop.

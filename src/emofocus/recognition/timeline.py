@@ -1,7 +1,7 @@
 """A recording of any length → spans of one emotion each, in bounded memory, with the scores of a stream."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class Span:
     Attributes:
         start: Seconds.
         end: Seconds.
-        emotion: Emotion of the span; None where there is no speech.
+        emotion: The likeliest emotion of the span; None where there is no speech.
         scores: Mean probability of each emotion over the segments of the span; empty where there is no speech.
         confident: Whether the mean probability of the emotion reaches the recognizer's threshold.
     """
@@ -37,6 +37,10 @@ class Span:
         """Mean probability of the emotion; 0 where there is no speech."""
         return 0.0 if self.emotion is None else self.scores[self.emotion]
 
+    def later(self, seconds: float) -> "Span":
+        """The same span, so many seconds later."""
+        return replace(self, start=round(self.start + seconds, 3), end=round(self.end + seconds, 3))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the form of the JSON output."""
         return {
@@ -48,59 +52,89 @@ class Span:
         }
 
 
-def spans(recognizer: Recognizer, audio_input: AudioInput, smoothing: Smoothing | None = None) -> Iterator[Span]:
-    """Spans of a recording of any length, in order.
+def spans(
+    recognizer: Recognizer,
+    audio_input: AudioInput,
+    smoothing: Smoothing | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> Iterator[Span]:
+    """Spans of a recording of any length, or of a part of it, in order.
 
     Segments overlap. Each stands for the time that is nearer to its middle than to another's, so that spans neither
-    overlap nor leave a gap from 0 to the end of the recording.
+    overlap nor leave a gap. All times are the recording's.
 
     Args:
         recognizer: Recognizer whose hop is the resolution.
         audio_input: Path of a file, or ``{"array": samples, "sampling_rate": hertz}``.
         smoothing: How scores are smoothed over time.
+        start: Start of the part in seconds; None for the start of the recording.
+        end: End of the part in seconds; None for the end of the recording.
 
     Raises:
-        AudioError: The audio cannot be read, or is too short. Spans before the damage have been given by then.
+        AudioError: The audio cannot be read, is too short, or ends before the part does. Spans before the damage have
+            been given by then.
         ModelError: The model cannot stream.
     """
     stream = StreamingRecognizer(recognizer, smoothing=smoothing)
 
     def events() -> Iterator[Event]:
-        for block in audio.stream(audio_input, track=recognizer.track):
+        blocks = audio.stream(audio_input, track=recognizer.track)
+        for block in audio.part(blocks, audio.name_of(audio_input), start, end):
             yield from stream.feed(block)
         audio.check_length(round(stream.seconds * SAMPLING_RATE), audio.name_of(audio_input))
         yield from stream.finish()
 
-    yield from join(events(), recognizer, lambda: stream.seconds)
+    for span in join(events(), recognizer, lambda: stream.seconds):
+        yield span if start is None else span.later(start)
 
 
 def join(events: Iterable[Event], recognizer: Recognizer, duration: Callable[[], float]) -> Iterator[Span]:
-    """Join neighboring events of one emotion to one span.
+    """Join neighboring events to spans of one emotion.
+
+    Smoothed scores set where a span ends. They follow speech with a delay, so the likeliest emotion of a span may be
+    another than the smoothed one: the mean of the span's own segments names it, and neighbors of one name are joined.
 
     Args:
         events: Events in order.
         recognizer: Has the threshold of confident spans.
         duration: Returns the length of the recording in seconds; called after the last event.
     """
-    open_span: _OpenSpan | None = None
-    for event in events:
-        if open_span is None:
-            open_span = _OpenSpan(0.0, event)
-        elif event.emotion == open_span.emotion:
-            open_span.add(event)
+    closed: _OpenSpan | None = None
+    for part in _by_smoothed_emotion(events):
+        if closed is None:
+            closed = part
+        elif part.emotion == closed.emotion:
+            closed.extend(part)
         else:
-            edge = (open_span.middle + event.middle) / 2
-            yield open_span.closed(edge, recognizer.threshold)
-            open_span = _OpenSpan(edge, event)
-    if open_span is not None:
-        yield open_span.closed(duration(), recognizer.threshold)
+            yield closed.to_span(part.start, recognizer.threshold)
+            closed = part
+    if closed is not None:
+        yield closed.to_span(duration(), recognizer.threshold)
+
+
+def _by_smoothed_emotion(events: Iterable[Event]) -> Iterator["_OpenSpan"]:
+    """Stretches of events of one smoothed emotion."""
+    stretch: _OpenSpan | None = None
+    smoothed: str | None = None
+    for event in events:
+        if stretch is None:
+            stretch = _OpenSpan(0.0, event)
+        elif event.emotion == smoothed:
+            stretch.add(event)
+        else:
+            yield stretch
+            stretch = _OpenSpan((stretch.middle + event.middle) / 2, event)
+        smoothed = event.emotion
+    if stretch is not None:
+        yield stretch
 
 
 class _OpenSpan:
-    """A span that the next event may continue."""
+    """A span that the next events may continue."""
 
     def __init__(self, start: float, event: Event) -> None:
-        self.start, self.emotion, self.labels = start, event.emotion, event.labels
+        self.start, self.speech, self.labels = start, event.emotion is not None, event.labels
         self.total: NDArray[np.float64] = np.zeros(len(event.labels))
         self.count = 0
         self.add(event)
@@ -111,11 +145,21 @@ class _OpenSpan:
         self.count += 1
         self.middle = event.middle
 
-    def closed(self, end: float, threshold: float) -> Span:
+    def extend(self, other: "_OpenSpan") -> None:
+        """Extend the span by the one behind it."""
+        self.total, self.count, self.middle = self.total + other.total, self.count + other.count, other.middle
+
+    @property
+    def emotion(self) -> str | None:
+        """The likeliest emotion; None where there is no speech."""
+        return self.labels[int(self.total.argmax())] if self.speech else None
+
+    def to_span(self, end: float, threshold: float) -> Span:
         """The span, which ends at ``end`` seconds."""
         times = round(self.start, 3), round(end, 3)
-        if self.emotion is None:
+        emotion = self.emotion
+        if emotion is None:
             return Span(*times, None, {}, confident=False)
         mean = self.total / self.count
         scores = {label: round(float(score), 6) for label, score in zip(self.labels, mean, strict=True)}
-        return Span(*times, self.emotion, scores, confident=scores[self.emotion] >= threshold)
+        return Span(*times, emotion, scores, confident=scores[emotion] >= threshold)

@@ -54,12 +54,12 @@ def audacity(spans: Spans) -> str:
 
 def textgrid(spans: Spans) -> str:
     """A TextGrid of Praat with one tier; intervals of silence have no text."""
-    end = spans[-1].end
+    start, end = spans[0].start, spans[-1].end
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
         "",
-        "xmin = 0",
+        f"xmin = {start:g}",
         f"xmax = {end:.3f}",
         "tiers? <exists>",
         "size = 1",
@@ -67,7 +67,7 @@ def textgrid(spans: Spans) -> str:
         "    item [1]:",
         '        class = "IntervalTier"',
         '        name = "emotion"',
-        "        xmin = 0",
+        f"        xmin = {start:g}",
         f"        xmax = {end:.3f}",
         f"        intervals: size = {len(spans)}",
     ]

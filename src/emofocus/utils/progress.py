@@ -39,8 +39,8 @@ def track(
     if not _is_first():
         yield from items
         return
-    if sys.stderr.isatty() and not _plain:
-        yield from _bar(items, title, status)
+    if shows_bars():
+        yield from _bar(items, len(items), title, status)
         return
     started = shown = time.monotonic()
     for number, item in enumerate(items, start=1):
@@ -53,26 +53,50 @@ def track(
             shown = now
 
 
-def _bar(items: Sequence[Item], title: str, status: Callable[[], str] | None) -> Iterator[Item]:
+def shows_bars() -> bool:
+    """Whether progress is shown as a live bar."""
+    return sys.stderr.isatty() and not _plain and _is_first()
+
+
+def _bar(
+    items: Iterable[Item],
+    total: int,
+    title: str,
+    status: Callable[[], str] | None,
+    size: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Item]:
     """Yield items with a live bar that shows the time left."""
     from rich.console import Console
-    from rich.progress import Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[status]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=len(items), status="")
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[status]}"))
+    name = TextColumn("{task.description}", markup=False)
+    with Progress(name, *columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total, status="")
         for item in items:
             yield item
-            progress.update(task, advance=1, status=status() if status else "")
+            progress.update(task, advance=size(item), status=status() if status else "")
 
 
-def log_progress(items: Iterable[Item], line: Callable[[Item, float], str]) -> Iterator[Item]:
-    """Yield items whose number is not known, and write a line every `LINE_EVERY` seconds.
+def log_progress(
+    items: Iterable[Item],
+    line: Callable[[Item, float], str],
+    title: str = "",
+    total: int | None = None,
+    size: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Item]:
+    """Yield items, and write a line every `LINE_EVERY` seconds; with a total, show a bar on a terminal instead.
 
     Args:
         items: Items to yield.
         line: The last item and the seconds since the first → text of the line.
+        title: Name of the work in the bar.
+        total: Sum of the items' sizes, where it is known.
+        size: Size of an item.
     """
+    if total is not None and shows_bars():
+        yield from _bar(items, total, title, None, size)
+        return
     began = shown = time.monotonic()
     for item in items:
         yield item

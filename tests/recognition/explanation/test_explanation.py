@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from emofocus import Recognizer, audio
-from emofocus.cli.explain import explain_clip, pages
+from emofocus.cli.explain import explain_clip, names_apart, pages
 from emofocus.cli.main import app
 from emofocus.config import ModelConfig
 from emofocus.errors import ConfigError, ModelError, SilentAudioError
@@ -403,3 +403,17 @@ def test_runs_and_edges() -> None:
     assert runs(np.zeros(3, bool)) == []
     np.testing.assert_allclose(edges_of(np.array([1.0, 2.0, 4.0]), 0.0, 5.0), [0, 1.5, 3, 5])
     np.testing.assert_allclose(edges_of(np.array([1.0]), 0.0, 2.0), [0, 2])
+
+
+@pytest.mark.parametrize(
+    ("networks", "sources", "expected"),
+    [
+        (["a", "b"], ["x/one", "x/two"], ["a", "b"]),
+        (["a", "a"], ["x/one", "x/two"], ["a (one)", "a (two)"]),
+        (["a", "a", "a"], ["x/fold-0", "y/fold-0", None], ["a (x/fold-0)", "a (y/fold-0)", "a (shipped)"]),
+        (["a", "a"], ["x/one", "x/one"], ["a (one) #1", "a (one) #2"]),
+    ],
+)
+def test_models_of_one_network_are_named_apart(networks: list[str], sources: list[str], expected: list[str]) -> None:
+    """Two folds of one network, side by side, had one name."""
+    assert names_apart(networks, sources) == expected

@@ -12,6 +12,7 @@ from emofocus.evaluation.report.literature import PAPER
 from emofocus.evaluation.results import ResultError, RunResult, read_results
 from emofocus.metrics.statistics import FEWEST_SPEAKERS, RESAMPLES
 from emofocus.utils.atomic import write_text
+from emofocus.utils.file_formats import suffix_of
 
 __all__ = ["ResultError", "RunResult", "read_results", "write_report"]
 
@@ -74,9 +75,11 @@ def write_report(results: Path, out: Path) -> list[Path]:
         Paths of the written files, the report first.
 
     Raises:
+        ConfigError: The file's suffix is not .md.
         ResultError: The folder holds no results, or a figure disagrees with its predictions.
         MissingExtraError: matplotlib is not installed.
     """
+    suffix_of(out, (".md",))
     entries = group_results(read_results(results))
     folder = out.parent / "images" / out.stem
     drawn = {entry.slug: draw_all(entry, folder) for entry in entries}
