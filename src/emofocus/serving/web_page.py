@@ -26,12 +26,35 @@ CONTENT_POLICY = "; ".join(
 NOT_BUILT = "<!doctype html><title>emofocus</title><p>The page is not built: make page. The API: /openapi.json.</p>"
 """The page where `make page` has not run."""
 
+CALLS = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Calls of emofocus</title>
+<link rel="icon" href="icon.svg">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<div id="calls"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</html>
+"""
+"""The page that describes all calls, by Swagger UI."""
+
+CALLS_NOT_BUILT = "<!doctype html><title>emofocus</title><p>This page is not built: make page. See /openapi.json.</p>"
+"""The page of calls where `make page` has not run."""
+
+CALLS_POLICY = f"{CONTENT_POLICY}; style-src 'self' 'unsafe-inline'"
+"""Swagger UI styles its elements itself."""
+
 IMMUTABLE, REVALIDATE = "public, max-age=31536000, immutable", "no-cache"
 """Values of Cache-Control."""
 
 
 def add_page(app: FastAPI, folder: Path = FOLDER) -> None:
-    """Serve the page at ``/``. It must be added last, because it takes all paths that no other route takes."""
+    """Serve the page at ``/``, and the description of all calls at ``/docs``.
+
+    It must be added last, because it takes all paths that no other route takes.
+    """
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
@@ -41,6 +64,12 @@ def add_page(app: FastAPI, folder: Path = FOLDER) -> None:
         # This attribute makes the page ask its own host for recognition.
         text = index.read_text(encoding="utf-8").replace("<html", '<html data-served="yes"', 1)
         return HTMLResponse(text, headers=_headers(REVALIDATE))
+
+    @app.get("/docs", include_in_schema=False)
+    async def calls() -> Response:
+        if not (folder / "docs" / "swagger-ui-bundle.js").is_file():
+            return HTMLResponse(CALLS_NOT_BUILT)
+        return HTMLResponse(CALLS, headers=_headers(REVALIDATE) | {"Content-Security-Policy": CALLS_POLICY})
 
     if folder.is_dir():
         app.mount("/", _Files(directory=folder), name="page")
