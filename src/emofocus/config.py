@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -261,26 +261,29 @@ def parse(kind: type[AnySettings], values: Any, source: str) -> AnySettings:
     try:
         return msgspec.convert(values, kind, str_keys=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {next(_unknown_keys(kind, values), error)}") from None
+        raise ConfigError(f"{source}: {next(_wrong_parts(kind, values), error)}") from None
 
 
-def _unknown_keys(kind: Any, values: Any, place: str = "$") -> Iterator[str]:
-    """Keys in plain data that its type does not have, each with the valid ones.
+def _wrong_parts(kind: Any, values: Any, place: str = "$") -> Iterator[str]:
+    """Keys in plain data that its type does not have, and values that are no choice of it, each with the valid ones.
 
     Args:
         kind: Settings, or the type of a field, which may hold settings.
         values: Plain data of that type.
         place: Path to the data, as msgspec spells it.
     """
-    if not isinstance(kind, type) or not issubclass(kind, Settings):
+    if get_origin(kind) is Literal:
+        if values not in get_args(kind):
+            yield f"{values!r} at `{place}` ({one_of(get_args(kind))})"
+    elif not isinstance(kind, type) or not issubclass(kind, Settings):
         items = values if isinstance(values, list | tuple) else [values]
         for part, item in product(get_args(kind), items):
-            yield from _unknown_keys(part, item, place)
+            yield from _wrong_parts(part, item, place)
     elif isinstance(values, dict):
         types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
         for key, value in values.items():
             if key in types:
-                yield from _unknown_keys(types[key], value, f"{place}.{key}")
+                yield from _wrong_parts(types[key], value, f"{place}.{key}")
             else:
                 yield f"unknown field `{key}` at `{place}` ({one_of(types)})"
 

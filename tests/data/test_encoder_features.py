@@ -1,6 +1,8 @@
 """Frames of a pretrained encoder in the cache: in float16, by the hash of its weights, the same however computed."""
 
 import multiprocessing
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -132,14 +134,17 @@ def _fill(corpus: Corpus, cache: Path, recipe: Recipe) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_fill_one_cache(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+def test_two_processes_fill_one_cache_and_a_third_is_killed(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=_fill, args=(corpus, tmp_path / "shared", recipe)) for _ in range(2)]
-    for process in both:
+    three = [context.Process(target=_fill, args=(corpus, tmp_path / "shared", recipe)) for _ in range(3)]
+    for process in three:
         process.start()
-    for process in both:
+    while not (tmp_path / "shared" / "data.mdb").exists():
+        time.sleep(0.001)
+    three[0].kill()
+    for process in three:
         process.join()
-        assert process.exitcode == 0
+    assert [process.exitcode for process in three] == [-signal.SIGKILL, 0, 0]
     assert frames_of(corpus, tmp_path / "shared", recipe) == frames_of(corpus, tmp_path / "alone", recipe)
 
 

@@ -124,7 +124,7 @@ def damaged(folder: Path) -> FeatureSettings:
 
 
 def other_architecture(folder: Path) -> FeatureSettings:
-    return asked(tiny_whisper(folder, model_type="bert"))
+    return asked(tiny_whisper(folder, model_type="dasheng"))
 
 
 def too_many_layers(folder: Path) -> FeatureSettings:
@@ -178,7 +178,7 @@ BAD = [
     (pickled, ModelError, r"ears: no model.safetensors; pytorch_model.bin is a pickle, .* never read"),
     (without_weights, ModelError, r"ears: no model.safetensors$"),
     (damaged, ModelError, r"ears: its model.safetensors is damaged"),
-    (other_architecture, ModelError, r"ears: its architecture is 'bert', not 'whisper'"),
+    (other_architecture, ModelError, r"its architecture is 'dasheng', not 'whisper' \(valid: whisper, wav2v"),
     (too_many_layers, ConfigError, r"ears has 3 layers, not 4 \(valid: 1 to 3\)"),
     (tapped_beyond, ConfigError, r"taps \(1, 3\) lie beyond the 2 layers that are used"),
     (other_dimensions, ModelError, r"ears: .* has the shape \(.*\), but its config.json says \(.*\)"),
@@ -213,6 +213,14 @@ def test_without_a_network_the_error_says_how_to_place_files_by_hand(monkeypatch
 def test_a_hop_that_is_no_multiple_of_the_encoders_step_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a hop of a multiple of 320 samples, not 1000"):
         FrontEnd(tiny_features(tmp_path / "ears", hop=1000))
+
+
+def test_an_encoder_of_a_family_that_is_not_there_is_refused_with_those_that_are() -> None:
+    values = {"features": {"name": "dasheng", "encoder": "mispeech/dasheng-base", "layers": 3}}
+    with pytest.raises(
+        ConfigError, match=r"recipe: 'dasheng' at `\$.features.name` \(valid: mfcc, .*, wavlm\)"
+    ):
+        parse(Recipe, values, "recipe")
 
 
 def test_a_recipe_names_an_encoder() -> None:

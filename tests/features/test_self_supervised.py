@@ -3,30 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from emofocus.config import FeatureSettings
 from emofocus.errors import MissingExtraError
-from emofocus.features.encoders import resolved
 from emofocus.features.front_end import FrontEnd, frame_size
 from emofocus.features.self_supervised import CLASSES, STORED
-
-SMALL = {
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "conv_dim": [16] * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 2,
-}
-VARIANTS = {
-    "group norm": {"feat_extract_norm": "group", "do_stable_layer_norm": False},
-    "layer norm": {"feat_extract_norm": "layer", "do_stable_layer_norm": True},
-}
+from helpers.encoders import VARIANTS, self_supervised_features, tiny_self_supervised
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 each = pytest.mark.parametrize("name", CLASSES)
@@ -39,25 +23,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOFOCUS_CACHE", str(tmp_path / "cache"))
 
 
-def saved(folder: Path, name: str, variant: str) -> Any:
-    """A network of `transformers` with random weights, and its folder as it saves it."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{CLASSES[name]}Config")(**SMALL, **VARIANTS[variant])
-    network = getattr(transformers, f"{CLASSES[name]}Model")(config).eval()
-    network.save_pretrained(folder)
-    return network
-
-
-def settings_of(folder: Path, name: str, **changes: Any) -> FeatureSettings:
-    return resolved(FeatureSettings(name=name, encoder=str(folder), **{"layers": 2, "hop": 640} | changes))
-
-
 @each
 @each_variant
 def test_frames_are_those_of_the_layer_of_the_whole_network(name: str, variant: str, tmp_path: Path) -> None:
-    network = saved(tmp_path / "ears", name, variant)
-    settings = settings_of(tmp_path / "ears", name, hop=320)
+    network = tiny_self_supervised(tmp_path / "ears", name, variant)
+    settings = self_supervised_features(tmp_path / "ears", name, hop=320)
     waveform = torch.randn(1, 24 * 320 + 80)
     whole = torch.nn.functional.pad(waveform, (0, 320))  # up to the end of the last position's window
     with torch.inference_mode():
@@ -71,8 +41,8 @@ def test_frames_are_those_of_the_layer_of_the_whole_network(name: str, variant: 
 @each
 @each_variant
 def test_padding_a_batch_changes_no_frame(name: str, variant: str, tmp_path: Path) -> None:
-    saved(tmp_path / "ears", name, variant)
-    front_end = FrontEnd(settings_of(tmp_path / "ears", name)).eval()
+    tiny_self_supervised(tmp_path / "ears", name, variant)
+    front_end = FrontEnd(self_supervised_features(tmp_path / "ears", name)).eval()
     lengths = torch.tensor([3_000, 8_000, 16_000])
     batch = torch.randn(3, 16_000) * (torch.arange(16_000) < lengths[:, None])
     with torch.inference_mode():
@@ -84,8 +54,8 @@ def test_padding_a_batch_changes_no_frame(name: str, variant: str, tmp_path: Pat
 
 @each
 def test_their_shape_is_in_the_settings(name: str, tmp_path: Path) -> None:
-    saved(tmp_path / "ears", name, "group norm")
-    settings = settings_of(tmp_path / "ears", name)
+    tiny_self_supervised(tmp_path / "ears", name, "group norm")
+    settings = self_supervised_features(tmp_path / "ears", name)
     (tmp_path / "ears" / "config.json").unlink()
     with torch.inference_mode():
         assert FrontEnd(settings)(torch.randn(1, 4_000))[0].shape == (1, 7, 32)
@@ -94,18 +64,18 @@ def test_their_shape_is_in_the_settings(name: str, tmp_path: Path) -> None:
 def test_older_files_of_a_normalised_weight_are_read(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    saved(tmp_path / "ears", "wav2vec2", "group norm")
-    before = settings_of(tmp_path / "ears", "wav2vec2").encoder.digest
+    tiny_self_supervised(tmp_path / "ears", "wav2vec2", "group norm")
+    before = self_supervised_features(tmp_path / "ears", "wav2vec2").encoder.digest
     tensors = load_file(tmp_path / "ears" / "model.safetensors")
     for old, new in STORED.items():
         tensors = {f"wav2vec2.{name.removeprefix('wav2vec2.').replace(new, old)}": v for name, v in tensors.items()}
     save_file(tensors, tmp_path / "ears" / "model.safetensors")
-    assert settings_of(tmp_path / "ears", "wav2vec2").encoder.digest == before
+    assert self_supervised_features(tmp_path / "ears", "wav2vec2").encoder.digest == before
 
 
 def test_without_transformers_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved(tmp_path / "ears", "hubert", "group norm")
+    tiny_self_supervised(tmp_path / "ears", "hubert", "group norm")
     assert json.loads((tmp_path / "ears" / "config.json").read_text())["model_type"] == "hubert"
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'emofocus\[encoders]'"):
-        settings_of(tmp_path / "ears", "hubert")
+        self_supervised_features(tmp_path / "ears", "hubert")

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
 from emofocus.config import FeatureSettings
 from emofocus.features.encoders import resolved
+from emofocus.features.self_supervised import CLASSES
 
 TINY = {
     "model_type": "whisper",
@@ -19,6 +21,37 @@ TINY = {
     "num_mel_bins": 80,
     "max_source_positions": 200,
 }
+
+SMALL = {
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+"""Shape of small encoders of `transformers`."""
+
+VARIANTS = {
+    "group norm": {"feat_extract_norm": "group", "do_stable_layer_norm": False},
+    "layer norm": {"feat_extract_norm": "layer", "do_stable_layer_norm": True},
+}
+
+
+def tiny_self_supervised(folder: Path, name: str, variant: str) -> Any:
+    """A network of `transformers` with random weights, and its folder as it saves it."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{CLASSES[name]}Config")(**SMALL, **VARIANTS[variant])
+    network = getattr(transformers, f"{CLASSES[name]}Model")(config).eval()
+    network.save_pretrained(folder)
+    return network
+
+
+def self_supervised_features(folder: Path, name: str, **changes: Any) -> FeatureSettings:
+    """Settings of features of such an encoder, two layers and 40 ms a frame by default."""
+    return resolved(FeatureSettings(name=name, encoder=str(folder), **{"layers": 2, "hop": 640} | changes))
 
 
 def whisper_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, torch.Tensor]:

@@ -4,16 +4,30 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
-from emofocus.config import EncoderSettings, FeatureSettings, ModelConfig, NetworkSettings, Recipe, to_plain
+from emofocus.config import (
+    EncoderSettings,
+    FeatureSettings,
+    ModelConfig,
+    NetworkSettings,
+    Recipe,
+    SegmentSettings,
+    to_plain,
+)
+from emofocus.data.datasets import SegmentDataset
+from emofocus.data.feature_store import Speech
 from emofocus.errors import ModelError
+from emofocus.export.to_onnx import export
 from emofocus.features.front_end import FrontEnd
 from emofocus.models import build
 from emofocus.models.checkpoint import load_network, save_config, save_tensors
 from emofocus.models.complexity import network_cost
 from emofocus.models.encoder_head import mean_of_steps
+from emofocus.recognition.engine import Engine
+from emofocus.training.loop import fit
 from helpers.encoders import tiny_features
 
 LABELS = tuple("abcdef")
@@ -50,6 +64,32 @@ def test_layers_of_an_encoder_are_mixed_by_learned_weights_that_begin_equal() ->
     torch.testing.assert_close(network.layers(batch), batch.reshape(3, 20, 3, 48).mean(dim=2))
     network(batch).logits.square().sum().backward()
     assert bool((network.layers.weights.grad != 0).all())
+
+
+def test_a_learned_choice_of_layers_trains_and_is_exported(tmp_path: Path) -> None:
+    features = tiny_features(tmp_path / "ears", layers=3, taps=(1, 2, 3))
+    config = ModelConfig.of("encoder-faca", LABELS, features=features, segment=SegmentSettings(frames=25, hop=10))
+    front_end, generator = FrontEnd(features).eval(), torch.Generator().manual_seed(0)
+    speech = []
+    for number in range(12):  # three classes that differ in loudness, to which the layers listen differently
+        with torch.inference_mode():
+            frames, level = front_end(0.1 * 4.0 ** (number % 3) * torch.randn(1, 24_000, generator=generator))
+        speech.append(Speech(frames[0].numpy(), level[0].numpy()))
+    part = SegmentDataset(speech, [number % 3 for number in range(12)], config.segment)
+    torch.manual_seed(0)
+    network = build(config)
+    recipe = Recipe(epochs=6, batch_size=12, learning_rate=1e-2, features=features, segment=config.segment)
+    history = fit(network, part, part, recipe, seed=0, folder=tmp_path / "fold").history
+    assert history[-1].loss < 0.7 * history[0].loss
+    shares = network.layers.weights.detach().softmax(dim=0)
+    assert float(shares.max() - shares.min()) > 1e-3
+    save_config(tmp_path / "fold", config)
+    export(tmp_path / "fold", tmp_path / "model")  # which compares it with torch
+    waveform = 0.1 * torch.randn(1, 24_000, generator=generator)
+    with torch.inference_mode():
+        expected = network.eval()(front_end(waveform)[0]).logits
+    logits = Engine(tmp_path / "model" / "model.onnx").run(waveform.numpy(), np.array([24_000])).logits
+    np.testing.assert_allclose(logits[0], expected, atol=1e-4)
 
 
 def test_networks_without_adapters_have_settings_of_the_same_bytes() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofocus.config import EncoderSettings, FeatureSettings
-from emofocus.errors import ConfigError, ModelError
+from emofocus.errors import ConfigError, ModelError, one_of
 from emofocus.features import self_supervised, whisper
 from emofocus.features.window_encoder import WindowEncoder
 from emofocus.utils.atomic import replacing
@@ -149,7 +149,8 @@ def _shape_in(folder: Path, settings: FeatureSettings) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         architecture = config["model_type"]
         if architecture != settings.name:
-            raise ModelError(f"{folder.name}: its architecture is {architecture!r}, not {settings.name!r}")
+            known = "" if architecture in FAMILIES else f" ({one_of(FAMILIES)})"
+            raise ModelError(f"{folder.name}: its architecture is {architecture!r}, not {settings.name!r}{known}")
         shape, depth = kind.shape_of(config), kind.depth_of(config)
     except OSError as error:
         raise ModelError(f"{folder.name}: no encoder, its {CONFIG} cannot be read ({error.strerror})") from error
