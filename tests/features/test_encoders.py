@@ -217,9 +217,7 @@ def test_a_hop_that_is_no_multiple_of_the_encoders_step_is_refused(tmp_path: Pat
 
 def test_an_encoder_of_a_family_that_is_not_there_is_refused_with_those_that_are() -> None:
     values = {"features": {"name": "dasheng", "encoder": "mispeech/dasheng-base", "layers": 3}}
-    with pytest.raises(
-        ConfigError, match=r"recipe: 'dasheng' at `\$.features.name` \(valid: mfcc, .*, wavlm\)"
-    ):
+    with pytest.raises(ConfigError, match=r"recipe: 'dasheng' at `\$.features.name` \(valid: mfcc, .*, wavlm\)"):
         parse(Recipe, values, "recipe")
 
 
