@@ -317,12 +317,12 @@ def recipe_names() -> list[str]:
     return sorted(file.stem for file in RECIPES.glob("*.yaml"))
 
 
-def load_recipe(name: str, **overrides: Any) -> tuple[str, Recipe]:
+def load_recipe(name: str, epochs: int | None = None) -> tuple[str, Recipe]:
     """Read a recipe that ships with the package, or one from a YAML file.
 
     Args:
         name: A shipped recipe's name, or a path that ends in ``.yaml`` or ``.yml``.
-        overrides: Values that replace the file's, unless they are None.
+        epochs: Largest number of epochs, in place of the file's.
 
     Returns:
         The recipe's short name and the recipe.
@@ -338,7 +338,8 @@ def load_recipe(name: str, **overrides: Any) -> tuple[str, Recipe]:
         raise ConfigError(f"{name}: not YAML ({error})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: a recipe is a list of 'key: value' lines")
-    values |= {key: value for key, value in overrides.items() if value is not None}
+    if epochs is not None:
+        values["epochs"] = epochs
     return Path(name).stem, parse(Recipe, values, name)
 
 

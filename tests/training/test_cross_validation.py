@@ -264,7 +264,7 @@ def test_results_of_another_experiment_are_not_overwritten(small_corpus: Path, t
         tmp_path / "out",
     )
     out.mkdir()
-    (out / "summary.json").write_text(json.dumps(experiment_of(small_corpus).identity() | {"folds": []}))
+    (out / "summary.json").write_text(json.dumps(plain(experiment_of(small_corpus).identity()) | {"folds": []}))
     before = (out / "summary.json").read_text()
     with pytest.raises(ConfigError, match=r"holds another run .*seed is 0, not 1"):
         cross_validate(experiment_of(small_corpus, seed=1), out, fabric, source_of(small_corpus, cache))

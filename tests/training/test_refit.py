@@ -131,7 +131,7 @@ def test_without_validation_the_last_epoch_is_kept_and_patience_waits_for_nothin
 
 def test_where_patience_ended_training_the_best_epoch_is_its_length(runs: Runs, tmp_path: Path) -> None:
     patient = replace(runs.base, recipe=Recipe(epochs=9, batch_size=16, patience=1, network=RECIPE.network))
-    found = summary_of(runs.before) | patient.identity()
+    found = summary_of(runs.before) | plain(patient.identity())
     for number, item in enumerate(found["folds"]):
         item |= {"best_epoch": number + 1, "history": [[1.0, 0.5, 0.5]] * (number + 2)}
     (tmp_path / "summary.json").write_text(json.dumps(found))
@@ -157,7 +157,7 @@ def test_a_run_that_cannot_be_refitted_is_refused_by_name(runs: Runs, tmp_path: 
 def test_another_seed_takes_the_length_and_calibration_of_the_run_before(runs: Runs) -> None:
     again = refitted(replace(runs.base, seed=1), runs.before)
     assert again.validation_choices == refitted(runs.base, runs.before).validation_choices
-    assert again.identity()["seed"] == 1
+    assert again.identity().seed == 1
 
 
 def test_folds_that_another_seed_deals_otherwise_are_refused(runs: Runs) -> None:

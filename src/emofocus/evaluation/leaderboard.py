@@ -61,12 +61,12 @@ class Standing:
     @property
     def model(self) -> str:
         """Name of the network."""
-        return self.run.key[2]
+        return self.run.key.model
 
     @property
     def recipe(self) -> str:
         """Name of the recipe."""
-        return self.run.key[3]
+        return self.run.key.recipe
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +33,15 @@ class ResultError(EmofocusError):
     """Results that are missing, incomplete, or disagree with their own predictions."""
 
 
+class ResultKey(NamedTuple):
+    """Names that results of several seeds share."""
+
+    corpus: str
+    protocol: str
+    model: str
+    recipe: str
+
+
 @dataclass(frozen=True, eq=False)
 class RunResult:
     """One run of cross-validation.
@@ -56,10 +65,10 @@ class RunResult:
     audit: dict[str, int] | None
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> ResultKey:
         """Corpus, protocol, model and recipe, which results of several seeds share."""
         summary = self.summary
-        return summary.corpus, summary.protocol.name, summary.model, summary.recipe
+        return ResultKey(summary.corpus, summary.protocol.name, summary.model, summary.recipe)
 
     @property
     def seed(self) -> int:
@@ -79,7 +88,7 @@ class RunResult:
     @property
     def optimistic(self) -> bool:
         """Whether speakers of test parts are heard in training."""
-        return self.key[1].startswith("random") or bool(self.shared) or "speaker" in (self.audit or {})
+        return self.key.protocol.startswith("random") or bool(self.shared) or "speaker" in (self.audit or {})
 
     @cached_property
     def by_fold(self) -> Array:
@@ -130,11 +139,13 @@ def read_results(root: Path) -> list[RunResult]:
             else "is not there"
         )
         raise ResultError(f"no results in {root} ({reason}); emofocus crossval writes some with --out {root}/NAME")
-    seen: dict[tuple[Any, ...], str] = {}
+    seen: dict[tuple[ResultKey, int], str] = {}
     for result in results:
         other = seen.setdefault((result.key, result.seed), result.name)
         if other != result.name:
-            raise ResultError(f"{other} and {result.name} are the same experiment: {result.key}, seed {result.seed}")
+            raise ResultError(
+                f"{other} and {result.name} are the same experiment: {', '.join(result.key)}, seed {result.seed}"
+            )
     return sorted(results, key=lambda result: (result.key, result.seed))
 
 

@@ -15,6 +15,7 @@ from emofocus.splits.folds import write_folds
 from emofocus.training.distributed import by_first, first_of_machine
 from emofocus.training.experiment import Experiment, FoldResult, provenance, refuse_leaks, run_fold
 from emofocus.training.results import (
+    Identity,
     PredictionRow,
     Summary,
     csv_text,
@@ -23,7 +24,7 @@ from emofocus.training.results import (
 )
 from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line
-from emofocus.utils.provenance import PROVENANCE, refuse_other_work, resumes, write_record
+from emofocus.utils.provenance import PROVENANCE, Record, refuse_other_work, resumes, write_record
 from emofocus.version import __version__
 
 FoldRunner = Callable[[Sequence[int]], Iterable[FoldResult]]
@@ -58,9 +59,7 @@ def cross_validate(
         ConfigError: ``out`` holds another experiment.
         SplitError: The folds leak.
     """
-    summary, rows = by_first(
-        fabric, lambda: _resume(out, experiment.identity(), provenance(experiment, source, precision))
-    )
+    summary, rows = by_first(fabric, lambda: _resume(out, provenance(experiment, source, precision)))
     todo = [number for number in range(len(experiment.folds)) if number not in summary.numbers]
     if not todo:
         return summary
@@ -86,15 +85,14 @@ def cross_validate(
     return summary
 
 
-def _resume(out: Path, identity: dict[str, object], record: dict[str, object]) -> tuple[Summary, list[PredictionRow]]:
+def _resume(out: Path, record: Record) -> tuple[Summary, list[PredictionRow]]:
     """Read the results of earlier runs of the same experiment, or write a summary without folds.
 
     A run of an older version has no record of its recordings. Its summary alone is compared, and it gets a record.
 
     Args:
         out: Folder of results.
-        identity: The experiment's identity.
-        record: The experiment's provenance.
+        record: The experiment's provenance, of which its identity is a part.
 
     Returns:
         The summary, and the lines of `predictions.csv` of its folds.
@@ -104,6 +102,7 @@ def _resume(out: Path, identity: dict[str, object], record: dict[str, object]) -
         SplitError: Predictions of finished folds are missing.
     """
     path, summary = out / "summary.json", None
+    identity = {name: record[name] for name in Identity.__struct_fields__ if name in record}
     if path.exists():
         summary = read_summary(path)
         refuse_other_work(out, plain(summary), identity)

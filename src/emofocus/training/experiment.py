@@ -25,8 +25,11 @@ from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds
 from emofocus.training.loop import Epoch, Fitted, fit, fit_calibrated, mean_logits, save_trained
 from emofocus.training.results import (
+    CorpusEntry,
     FoldEntry,
+    Identity,
     PredictionRow,
+    ProtocolEntry,
     measure_row_calibration,
     measure_rows,
     plain,
@@ -138,31 +141,31 @@ class Experiment:
         """Fields alone: another process draws the network again."""
         return {name: value for name, value in vars(self).items() if name != "network"}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """The head of `summary.json`."""
-        return {
-            "corpus": self.corpus.name,
-            **self.corpora(),
-            "utterances": len(self.corpus),
-            "classes": list(self.corpus.classes),
-            "left_out": dict(self.corpus.left_out),
-            "model": self.model,
-            "recipe": self.recipe_name,
-            "recipe_settings": to_plain(self.recipe),
-            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "protocol": {
-                "name": self.protocol,
-                "note": self.folds.note,
-                "folds": len(self.folds),
-                "digest": self.folds.digest(self.corpus),
-                "selection": self.selection,
-            },
-            "seed": self.seed,
-        }
+        return Identity(
+            corpus=self.corpus.name,
+            corpora=self.corpora() or msgspec.UNSET,
+            utterances=len(self.corpus),
+            classes=list(self.corpus.classes),
+            left_out=dict(self.corpus.left_out),
+            model=self.model,
+            recipe=self.recipe_name,
+            recipe_settings=to_plain(self.recipe),
+            parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            protocol=ProtocolEntry(
+                name=self.protocol,
+                note=self.folds.note,
+                folds=len(self.folds),
+                digest=self.folds.digest(self.corpus),
+                selection=self.selection,
+            ),
+            seed=self.seed,
+        )
 
-    def corpora(self) -> dict[str, Any]:
-        """Entry for each of several corpora."""
-        return {"corpora": multi_corpus.entries(self.corpus)} if self.corpus.members else {}
+    def corpora(self) -> dict[str, CorpusEntry]:
+        """Entry of each of several corpora; empty for a single one."""
+        return msgspec.convert(multi_corpus.entries(self.corpus), dict[str, CorpusEntry]) if self.corpus.members else {}
 
 
 def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> dict[str, object]:
@@ -177,7 +180,7 @@ def provenance(experiment: Experiment, source: SpeechSource, precision: str) -> 
         AudioError: A recording cannot be read.
     """
     table = experiment.corpus.table.select("key", "emotion", "speaker")
-    record = experiment.identity() | {
+    record = plain(experiment.identity()) | {
         "recordings": source.content(),
         "labels": hash_of(str(row) for row in table.iter_rows()),
         "precision": precision,
@@ -311,10 +314,10 @@ def _fold_entry(
 
 def _origin(experiment: Experiment, entry: FoldEntry, rows: Sequence[PredictionRow]) -> dict[str, Any]:
     """The record of its training that a fold's model directory holds."""
-    omitted = ("temperature", "threshold", "energy", "history", "seconds")
+    omitted, corpora = ("temperature", "threshold", "energy", "history", "seconds"), experiment.corpora()
     return {name: value for name, value in plain(entry).items() if name not in omitted} | {
         "corpus": experiment.corpus.name,
-        **experiment.corpora(),
+        **({"corpora": msgspec.to_builtins(corpora)} if corpora else {}),
         "recipe": experiment.recipe_name,
         "protocol": experiment.protocol,
         "note": experiment.folds.note,

@@ -93,8 +93,8 @@ class Average(msgspec.Struct, frozen=True):
         return f"{100 * self.mean:.2f} ± {100 * self.std:.2f}"
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A cross-validation: its identity (`Experiment.identity`), its finished folds, and their averages."""
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything by which one cross-validation is told from another: the head of `summary.json`."""
 
     corpus: str
     corpora: dict[str, CorpusEntry] | UnsetType = UNSET
@@ -108,6 +108,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     protocol: ProtocolEntry
     seed: int
+
+
+class Summary(Identity, frozen=True, kw_only=True):
+    """A cross-validation: its identity (`Experiment.identity`), its finished folds, and their averages."""
+
     version: str | UnsetType = UNSET
     folds: list[FoldEntry] = []
     audit: dict[str, int] | UnsetType = UNSET

@@ -42,22 +42,22 @@ class Entry:
     @property
     def corpus(self) -> str:
         """Name of the corpus."""
-        return self.first.key[0]
+        return self.first.key.corpus
 
     @property
     def protocol(self) -> str:
         """Name of the protocol."""
-        return self.first.key[1]
+        return self.first.key.protocol
 
     @property
     def model(self) -> str:
         """Name of the network."""
-        return self.first.key[2]
+        return self.first.key.model
 
     @property
     def recipe(self) -> str:
         """Name of the recipe."""
-        return self.first.key[3]
+        return self.first.key.recipe
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def audits(results: Sequence[RunResult]) -> str:
     """Audits of one corpus: a row per split, with what its parts share."""
     splits: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
     for result in results:
-        splits[result.key[1], result.predictions.digest].append(result)
+        splits[result.key.protocol, result.predictions.digest].append(result)
     rows = []
     for (protocol, digest), members in splits.items():
         optimistic = any(result.optimistic for result in members)
@@ -134,7 +134,9 @@ def _tests(protocol: str, recipe: str, seed: int, results: Sequence[RunResult]) 
     refused = ""
     for first, second in combinations(results, 2):
         try:
-            pairs.append((f"`{second.key[2]}` − `{first.key[2]}`", compare(first.predictions, second.predictions)))
+            pairs.append(
+                (f"`{second.key.model}` − `{first.key.model}`", compare(first.predictions, second.predictions))
+            )
         except EmofocusError as error:
             refused += f"\nNot compared: {error}.\n"
     return title + (_comparisons(pairs) if pairs else "") + refused

@@ -13,8 +13,9 @@ group can be read by itself, so that any number of processes share the work even
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -31,6 +32,20 @@ GROUP = 8
 
 SUMMARY = b"emofocus"
 """Key of a shard's summary among the metadata of its footer."""
+
+
+class ShardSummary(msgspec.Struct, frozen=True):
+    """Content of a shard, as its footer says it.
+
+    Attributes:
+        identity: Hash of all that the content of the shards depends on.
+        groups: Utterances of each row group, and segments at each speed (G, 1 + speeds).
+        moments: Frames of unaltered speech, their mean (F,), and the sum of their squared distances from it (F,).
+    """
+
+    identity: str
+    groups: list[list[int]]
+    moments: tuple[int, list[float], list[float]]
 
 
 class Cut(NamedTuple):
@@ -67,14 +82,14 @@ def plain_read_errors(location: Location) -> Iterator[None]:
         raise CorpusError(f"{location.name}: {reason_of(error)}") from error
 
 
-def schema_of(speeds: Sequence[float], summary: dict[str, Any] | None = None) -> pa.Schema:
+def schema_of(speeds: Sequence[float], summary: ShardSummary | None = None) -> pa.Schema:
     """Columns of a shard, with the summary of its footer."""
     cuts = [(f"{name} {speed:g}", pa.large_binary()) for speed in speeds for name in ("frames", "starts")]
-    metadata = None if summary is None else {SUMMARY: json.dumps(summary).encode()}
+    metadata = None if summary is None else {SUMMARY: json.dumps(msgspec.to_builtins(summary)).encode()}
     return pa.schema([("key", pa.string()), ("label", pa.int32()), *cuts], metadata=metadata)
 
 
-def summary_of(shard: Location) -> dict[str, Any]:
+def summary_of(shard: Location) -> ShardSummary:
     """Summary in a shard's footer.
 
     Raises:
@@ -84,8 +99,10 @@ def summary_of(shard: Location) -> dict[str, Any]:
         metadata = parquet.read_metadata(file).metadata or {}
     if SUMMARY not in metadata:
         raise CorpusError(f"{shard.name}: no shard of emofocus")
-    summary: dict[str, Any] = json.loads(metadata[SUMMARY])
-    return summary
+    try:
+        return msgspec.json.decode(metadata[SUMMARY], type=ShardSummary)
+    except msgspec.ValidationError as error:
+        raise CorpusError(f"{shard.name}: a shard of another version ({error})") from error
 
 
 # A cell of frames holds float32, or float16 behind the utterance's own offset and scale: each feature then has zero

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,20 @@ from emofocus.config import to_plain
 from emofocus.data.feature_store import Speech, SpeechSource, refuse_copies
 from emofocus.errors import ConfigError
 from emofocus.training.experiment import Experiment, refuse_leaks
-from emofocus.training.shards.format import FORMAT, GROUP, GROUPS, INDEX, PARTS, Cut, packed, schema_of, summary_of
+from emofocus.training.shards.format import (
+    FORMAT,
+    GROUP,
+    GROUPS,
+    INDEX,
+    PARTS,
+    Cut,
+    ShardSummary,
+    packed,
+    schema_of,
+    summary_of,
+)
 from emofocus.utils.progress import track
-from emofocus.utils.provenance import PROVENANCE, REMEDY, refuse_other_work
+from emofocus.utils.provenance import PROVENANCE, REMEDY, Record, refuse_other_work
 from emofocus.utils.storage import Location, list_files, read_file, write_file
 from emofocus.version import __version__
 
@@ -109,7 +120,7 @@ def _cut(part: NDArray[np.int64], size: int, seed: int) -> Iterator[NDArray[np.i
         yield order[start : start + size]
 
 
-def _begin(location: Location, present: set[str], record: dict[str, Any]) -> None:
+def _begin(location: Location, present: set[str], record: Record) -> None:
     """Write the record of the shards, or compare it with the one in the folder.
 
     Raises:
@@ -120,17 +131,17 @@ def _begin(location: Location, present: set[str], record: dict[str, Any]) -> Non
     elif any(name.endswith(".parquet") for name in present):
         raise ConfigError(f"{location.name} holds shards, and nobody knows how they were made; {REMEDY}")
     else:
-        write_file(location.child(PROVENANCE), json.dumps(record, indent=1).encode())
+        write_file(location.child(PROVENANCE), json.dumps(dict(record), indent=1).encode())
 
 
-def _finished(location: Location, name: str, identity: str) -> dict[str, Any]:
+def _finished(location: Location, name: str, identity: str) -> ShardSummary:
     """Summary of a shard that was written before.
 
     Raises:
         ConfigError: The shard belongs to another run.
     """
     summary = summary_of(location.child(name))
-    if summary.get("identity") != identity:
+    if summary.identity != identity:
         raise ConfigError(f"{location.name} holds another run's {name}; {REMEDY}")
     return summary
 
@@ -143,7 +154,7 @@ class _Writer:
     half: bool
     identity: str
 
-    def shard(self, name: str, positions: NDArray[np.int64]) -> dict[str, Any]:
+    def shard(self, name: str, positions: NDArray[np.int64]) -> ShardSummary:
         """Write one shard, and return the summary of its footer."""
         rows, segments, moments = [], [], None
         for position in positions:
@@ -153,8 +164,7 @@ class _Writer:
             moments = combined_moments(moments, moments_of(cuts[0], self.experiment.recipe.segment.frames))
         groups = np.add.reduceat(np.array(segments), np.arange(0, len(rows), GROUP))  # (G, 1 + speeds)
         count, mean, squares = moments or (0, np.zeros(0), np.zeros(0))
-        summary = {"identity": self.identity, "groups": groups.tolist()}
-        summary["moments"] = [count, mean.tolist(), squares.tolist()]
+        summary = ShardSummary(self.identity, groups.tolist(), (count, mean.tolist(), squares.tolist()))
         table = pa.Table.from_pylist(rows, schema_of((1.0, *self.experiment.recipe.speeds), summary))
         file = pa.BufferOutputStream()
         # Neither helps with noise-like numbers, and statistics would copy whole utterances into the footer.
@@ -201,12 +211,12 @@ def combined_moments(one: Moments | None, other: Moments) -> Moments:
     )
 
 
-def _groups(summaries: dict[str, dict[str, Any]], speeds: Sequence[float]) -> pa.Buffer:
+def _groups(summaries: Mapping[str, ShardSummary], speeds: Sequence[float]) -> pa.Buffer:
     """The table of all row groups."""
     parts, shards, numbers, sizes = [], [], [], []
     for name, summary in summaries.items():
         part, _, shard = name.removesuffix(".parquet").partition("-")
-        for number, group in enumerate(summary["groups"]):
+        for number, group in enumerate(summary.groups):
             parts.append(part)
             shards.append(int(shard))
             numbers.append(number)
@@ -219,13 +229,13 @@ def _groups(summaries: dict[str, dict[str, Any]], speeds: Sequence[float]) -> pa
     return file.getvalue()
 
 
-def _totals(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _totals(summaries: Mapping[str, ShardSummary]) -> dict[str, Any]:
     """Size of each part, and statistics of the training part alone."""
     parts: dict[str, dict[str, int]] = {}
     moments: Moments | None = None
     for name, summary in summaries.items():
         part = name.partition("-")[0]
-        utterances, segments = np.sum(summary["groups"], axis=0)[:2].tolist()
+        utterances, segments = np.sum(summary.groups, axis=0)[:2].tolist()
         totals = parts.setdefault(part, {"shards": 0, "utterances": 0, "segments": 0})
         parts[part] = {
             "shards": totals["shards"] + 1,
@@ -233,7 +243,7 @@ def _totals(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "segments": totals["segments"] + segments,
         }
         if part == "train":
-            count, mean, squares = summary["moments"]
+            count, mean, squares = summary.moments
             moments = combined_moments(moments, (count, np.array(mean), np.array(squares)))
     assert moments is not None
     deviation = np.sqrt(moments[2] / moments[0])
