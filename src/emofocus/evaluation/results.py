@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,9 @@ TOLERANCE = 1.5e-6
 
 FILES = ("predictions.csv", "folds.json")
 """Files of a run beside its summary."""
+
+GROUPS = ("corpus", "gender", "language")
+"""Columns of predictions on several corpora, by which figures are told apart."""
 
 HEAD = ("corpus", "classes", "model", "recipe", "recipe_settings", "parameters", "protocol", "seed", "folds")
 """Keys of every summary."""
@@ -54,6 +57,7 @@ class RunResult:
         probabilities: Probability of each class (U, C), calibrated if the run has temperatures.
         shared: Number of test speakers who are also in another part of their fold; None if names do not tell.
         audit: Number of offenders of each kind in the split; None if the run holds no audit.
+        groups: Corpus, gender and language of each utterance (U,), in results on several corpora.
     """
 
     name: str
@@ -63,6 +67,7 @@ class RunResult:
     probabilities: Array
     shared: int | None
     audit: dict[str, int] | None
+    groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     @property
     def key(self) -> ResultKey:
@@ -107,6 +112,22 @@ class RunResult:
             probabilities = self.probabilities[chosen]
             measured.append(measure_calibration(probabilities, labels, correct, item.temperature, item.threshold))
         return measured
+
+    def figures_of(self, chosen: NDArray[np.bool_], classes: Sequence[str] | None = None) -> Array:
+        """WA, UA and macro-F1 of some utterances, where only some classes are asked for: (3,).
+
+        Args:
+            chosen: Whether each utterance counts (U,).
+            classes: Classes asked for: utterances of others do not count, and the most probable one of these is the
+                prediction; all by default.
+        """
+        items = self.predictions
+        if classes is None:
+            return figures(self.counts(chosen))
+        asked = np.array([items.classes.index(name) for name in classes if name in items.classes])
+        kept = chosen & np.isin(items.labels, asked)
+        best = asked[self.probabilities[kept][:, asked].argmax(axis=1)]
+        return figures(confusion(items.labels[kept], best, len(items.classes)))
 
     def counts(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Numbers:
         """Confusion matrix of some utterances, or of all: (C, C)."""
@@ -200,6 +221,7 @@ def _read(path: Path, summary: Summary, name: str) -> RunResult:
         probabilities=np.array([[float(row[f"p_{name}"]) for name in summary.classes] for row in rows]),
         shared=_shared_speakers(rows, folds),
         audit=_audit(folder, summary),
+        groups={name: np.array([row[name] for row in rows]) for name in GROUPS if name in rows[0]},
     )
     _check_figures(path, result)
     return result

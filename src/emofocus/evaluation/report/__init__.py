@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from emofocus.evaluation.report import literature_tables, tables
+from emofocus.evaluation.report import corpora_tables, literature_tables, tables
 from emofocus.evaluation.report.entries import Entry, group_results
 from emofocus.evaluation.report.figures import draw_all
 from emofocus.evaluation.report.formatting import NOT_MEASURED
@@ -106,6 +106,7 @@ def _paragraphs(entries: Sequence[Entry], shown: dict[str, list[str]]) -> Iterat
         for entry in members:
             yield f"### `{entry.model}`, `{entry.recipe}`, protocol {entry.marked_protocol}\n"
             yield from tables.details(entry)
+            yield from corpora_tables.details(entry)
             yield from shown[entry.slug]
 
 
@@ -118,6 +119,7 @@ def _overview(corpus: str, entries: Sequence[Entry]) -> Iterator[str]:
     if any(entry.unit == "utterances" for entry in entries):
         yield f"Fewer than {FEWEST_SPEAKERS} speakers: these intervals resample **utterances** and are too narrow.\n"
     yield tables.headline(entries)
+    yield from corpora_tables.overview(entries)
     yield "### The ablation, tested in pairs\n"
     tests = tables.ablations(entries)
     yield from (TESTS_SECTION, tests) if tests else (NO_TESTS,)
