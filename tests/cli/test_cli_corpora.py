@@ -151,7 +151,7 @@ def test_bad_input_is_named(command: Command, arguments: list[str], problem: str
 
 def test_an_unknown_label_is_named(command: Command, emodb: Path) -> None:
     done = command("check", "emodb", "--root", emodb, "--labels", "happy=joy")
-    assert "EmoDB has no label 'joy' (valid: neutral, happy" in done.error
+    assert "emodb has no label 'joy' (valid: neutral, happy" in done.error
 
 
 # manifest

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofocus.corpora.audformat import read_audformat, seconds_of, write_audformat
+from emofocus.corpora.audformat import read_audformat, times_of, write_audformat
 from emofocus.corpora.corpus import Utterance, to_table
 from emofocus.corpora.manifest import read_manifest
 from emofocus.errors import CorpusError, MissingExtraError
@@ -115,16 +115,17 @@ def test_a_table_may_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", ["emotion", "speaker"])
-def test_utterances_without_emotion_or_speaker_are_counted(column: str, tmp_path: Path) -> None:
+def test_utterances_without_emotion_or_speaker_are_left_out_and_counted(
+    column: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = database()
     made["all"] = audformat.Table(audformat.filewise_index(["a.wav", "b.wav"]))
     add(made, "all", "emotion", ["joy", None if column == "emotion" else "joy"], "emotion")
-    if column == "emotion":
-        add(made, "all", "speaker", ["s", "s"])
+    add(made, "all", "speaker", ["s", None if column == "speaker" else "s"])
     made.save(str(tmp_path))
-    count, file = (1, "b.wav") if column == "emotion" else (2, "a.wav")
-    with pytest.raises(CorpusError, match=f"{count} of 2 utterances of the table 'all' have no {column}, .* {file}"):
-        read_audformat(tmp_path)
+    assert read_manifest(tmp_path)["file"].to_list() == ["a.wav"]
+    expected = f"{tmp_path}: 1 of 2 rows name no {column}, and are LEFT OUT: such as b.wav\n"
+    assert capsys.readouterr().err == expected
 
 
 def simple(folder: Path, storage: str = "csv") -> Path:
@@ -282,7 +283,7 @@ def test_times_as_text() -> None:
         "00:00:00.000000021",
     ]
     expected = [None, None, 1.5, 0.0, 1.5, 93_600.0, -1.5, -2.0, None, 86_400.0, 2.1e-8]
-    found = seconds_of(pl.Series(texts))
+    found = times_of(pl.Series(texts), "start")
     assert found.fill_nan(None).to_list() == expected
     assert found.is_nan().to_list()[8]
-    assert seconds_of(pl.Series(["2", ""])).to_list() == [2.0, None]
+    assert times_of(pl.Series(["2", ""]), "end").to_list() == [2.0, None]

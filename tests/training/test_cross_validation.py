@@ -290,7 +290,7 @@ def test_crossval_runs_all_ten_folds_of_iemocap_from_its_owners_layout(tmp_path:
     ]
     done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
     assert done.exit_code == 0
-    assert "left out, because no class takes their label" in done.stderr
+    assert "LEFT OUT, because no class takes their label" in done.stderr
     assert "parts share speaker (10)" in done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [item["fold"] for item in summary["folds"]] == list(range(10))

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,27 +10,9 @@ from emofocus.cli.options import ANY_PATH, FILE, FOLDER, labels_option, only_opt
 from emofocus.errors import CorpusError, DownloadError, MissingExtraError, one_of
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from emofocus.corpora import Reader
     from emofocus.corpora.check import Report
     from emofocus.corpora.download import Downloaded
-
-
-class Source(NamedTuple):
-    """A corpus or manifest that a command names.
-
-    Attributes:
-        table: All utterances, with their owner's labels.
-        reader: Reader of the corpus; None for a manifest.
-        root: Folder of the files.
-        name: Name of the corpus.
-    """
-
-    table: "pl.DataFrame"
-    reader: "Reader | None"
-    root: Path
-    name: str
 
 
 @click.group()
@@ -70,22 +52,24 @@ def check(corpus: str, root: Path | None, labels: str | None, json_path: Path | 
 
     CORPUS is a name of `emofocus corpora list`, or the path of a manifest.
     """
+    from emofocus.corpora import read_labeled
     from emofocus.corpora.check import inspect
     from emofocus.corpora.check_report import print_report
+    from emofocus.corpora.labels import apply_labels, classes_of
 
     if figure:
         _refuse_figure(figure)  # before minutes of decoding
-    source = _open(corpus, root, labels)
-    mapped, mapping = _map_labels(source, labels)
+    source = read_labeled(corpus, root, labels)
+    mapped, _ = apply_labels(source.table, source.labels)
     report = inspect(source.table, source.root, source.name, source.reader)
-    print_report(report, mapping, _console())
+    print_report(report, source.labels, _console())
     if json_path:
         _write_json(json_path, report)
     if figure:
         from emofocus.corpora.figure import write_overview
 
         title = source.reader.title if source.reader else report.corpus
-        write_overview(figure, mapped, report.seconds, title, tuple(dict.fromkeys(mapping.values())))
+        write_overview(figure, mapped, report.seconds, title, classes_of(source.labels))
         click.echo(f"Overview: {figure}")
     click.echo(report.verdict)
     sys.exit(1 if report.problems else 0)
@@ -151,30 +135,6 @@ def _reader(corpus: str) -> "Reader":
     if corpus not in CORPORA:
         raise CorpusError(f"unknown corpus {corpus!r} ({one_of(CORPORA)})")
     return CORPORA[corpus]
-
-
-def _open(corpus: str, root: Path | None, labels: str | None) -> Source:
-    """Read all utterances of a corpus or manifest."""
-    from emofocus.corpora import CORPORA, read_corpus
-
-    if corpus in CORPORA and root is not None:
-        return Source(CORPORA[corpus].read(root), CORPORA[corpus], root, corpus)
-    manifest = read_corpus(corpus, root, labels)
-    return Source(manifest.table, None, manifest.root, manifest.name)
-
-
-def _map_labels(source: Source, labels: str | None) -> "tuple[pl.DataFrame, dict[str, str]]":
-    """Utterances that have a class, and label → class; a manifest's labels are classes already."""
-    from emofocus.corpora.labels import apply_labels, label_map, presets_of
-
-    table, reader = source.table, source.reader
-    if reader is None:
-        return table, {label: label for label in table["emotion"].unique().sort()}
-    mapping = dict(label_map(labels, presets_of(reader)))
-    unknown = [label for label in mapping if label not in reader.expected.labels]
-    if unknown:
-        raise CorpusError(f"{reader.title} has no label {unknown[0]!r} ({one_of(reader.expected.labels)})")
-    return apply_labels(table, mapping)[0], mapping
 
 
 def _write_json(path: Path, report: "Report") -> None:

@@ -15,9 +15,10 @@ from emofocus.audio.decoding import EXTENSIONS
 from emofocus.audio.loading import SEARCHED
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import Item, items_of
-from emofocus.recognition.clip_list import SUFFIXES, entries_of, turned_path
+from emofocus.recognition.clip_list import entries_of
 from emofocus.utils.folder_tree import is_file
 from emofocus.utils.storage import LOCAL, Location, is_uri, list_files, parse_location, reason_of
+from emofocus.utils.table_text import SUFFIXES, turned_path
 
 CLIPS = pa.schema(
     [

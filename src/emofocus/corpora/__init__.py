@@ -1,14 +1,24 @@
 """Corpora: a reader for each public corpus, manifests for all others, and one table of utterances."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import polars as pl
 
 from emofocus.corpora.corpus import Corpus, Reader, Utterance, differences
-from emofocus.corpora.labels import FOUR, apply_labels, classes_of, label_map, presets_of
+from emofocus.corpora.labels import (
+    LabelMap,
+    apply_labels,
+    classes_of,
+    counts_of,
+    label_map,
+    lines_of,
+    presets_of,
+    presets_of_labels,
+    unknown_lines,
+)
 from emofocus.corpora.manifest import is_manifest, read_manifest
 from emofocus.corpora.multi_corpus import KEPT, joined, refuse_repeated
 from emofocus.corpora.readers.cremad import CREMA_D
@@ -21,6 +31,7 @@ from emofocus.corpora.readers.tess import TESS
 from emofocus.corpora.readers.urdu import URDU
 from emofocus.errors import CorpusError, one_of
 from emofocus.utils.progress import log_line
+from emofocus.utils.table_text import near
 
 CORPORA: dict[str, Reader] = {
     "ravdess": RAVDESS,
@@ -40,7 +51,38 @@ MANIFEST = "manifest.csv"
 FILTERS = ("speaker", "session", "gender", "language", "style", "text")
 """Columns that the option `--only` accepts."""
 
-__all__ = ["CORPORA", "Corpus", "Reader", "Utterance", "read_corpora", "read_corpus", "reader_of"]
+__all__ = [
+    "CORPORA",
+    "Corpus",
+    "LabeledTable",
+    "Reader",
+    "Utterance",
+    "read_corpora",
+    "read_corpus",
+    "read_labeled",
+    "reader_of",
+]
+
+
+@dataclass(frozen=True)
+class LabeledTable:
+    """Utterances of a corpus or manifest with their owner's labels, and the classes that these become.
+
+    Attributes:
+        name: Short name.
+        root: Folder of the files.
+        table: All utterances, columns as in `SCHEMA`.
+        labels: Owner's label → class.
+        reader: Reader of the corpus; None for a manifest.
+        differences: Differences from the owner's counts, before a filter.
+    """
+
+    name: str
+    root: Path
+    table: pl.DataFrame
+    labels: LabelMap
+    reader: Reader | None = None
+    differences: Sequence[str] = ()
 
 
 def read_corpora(
@@ -126,20 +168,41 @@ def read_corpus(
     Raises:
         CorpusError: The corpus is unknown, the folder does not hold it, or a filter keeps nothing.
     """
+    source = read_labeled(name, root, labels, only)
+    _log_differences(source.name, source.differences)
+    kept, left_out = apply_labels(source.table, source.labels)
+    license = source.reader.license if source.reader else "unknown"
+    return Corpus(source.name, source.root, classes_of(source.labels), kept, license, left_out)
+
+
+def read_labeled(
+    name: str, root: str | Path | None = None, labels: str | None = None, only: Iterable[str] = ()
+) -> LabeledTable:
+    """Read the utterances of a corpus or manifest, and name on stderr the class of each label, and labels without one.
+
+    Args:
+        name: As in `read_corpus`.
+        root: As in `read_corpus`.
+        labels: As in `read_corpus`.
+        only: As in `read_corpus`.
+
+    Raises:
+        CorpusError: As `read_corpus`.
+    """
     if is_manifest(name):
-        return _read_manifest(Path(name), root, labels, only)
-    if name not in CORPORA and root is not None and (Path(root) / MANIFEST).is_file():
-        return replace(_read_manifest(Path(root) / MANIFEST, root, labels, only), name=name)
-    reader = reader_of(name)
-    if root is None:
-        raise CorpusError(f"the corpus {name} needs --root, the folder it is in")
-    whole = reader.read(Path(root))
-    _log_differences(name, differences(whole, reader))
-    table = filtered(whole, only)
-    mapping = label_map(labels, presets_of(reader))
-    _refuse_unknown_labels(name, mapping, reader.expected.labels)
-    kept, left_out = apply_labels(table, mapping)
-    return Corpus(name, Path(root), classes_of(mapping), kept, reader.license, left_out)
+        source = _read_manifest(Path(name), root, labels, only)
+    elif name not in CORPORA and root is not None and (Path(root) / MANIFEST).is_file():
+        source = replace(_read_manifest(Path(root) / MANIFEST, root, labels, only), name=name)
+    else:
+        source = _read(name, root, labels, only)
+    counts = counts_of(source.table)
+    lines = [*lines_of(counts, source.labels)]
+    if source.reader is None and labels in (None, "default"):
+        lines += unknown_lines(counts, source.labels)
+        lines += ["--labels says what is meant: all, four, or such as 'happy=hap,exc sad=sad'"] * (len(lines) > 1)
+    for line in lines:
+        log_line(f"{source.name}: {line}")
+    return source
 
 
 def reader_of(name: str) -> Reader:
@@ -154,15 +217,23 @@ def reader_of(name: str) -> Reader:
     return CORPORA[name]
 
 
-def _read_manifest(path: Path, root: str | Path | None, labels: str | None, only: Iterable[str]) -> Corpus:
+def _read(name: str, root: str | Path | None, labels: str | None, only: Iterable[str]) -> LabeledTable:
+    reader = reader_of(name)
+    if root is None:
+        raise CorpusError(f"the corpus {name} needs --root, the folder it is in")
+    whole = reader.read(Path(root))
+    mapping = label_map(labels, presets_of(reader))
+    _refuse_unknown_labels(name, mapping, reader.expected.labels)
+    return LabeledTable(name, Path(root), filtered(whole, only), mapping, reader, differences(whole, reader))
+
+
+def _read_manifest(path: Path, root: str | Path | None, labels: str | None, only: Iterable[str]) -> LabeledTable:
     root = Path(root) if root is not None else path if path.is_dir() else path.parent
     table = filtered(read_manifest(path, check_files=root, speaker_of=speaker_by_name), only)
-    default = {label: label for label in table["emotion"].unique().sort()}
-    four = {label: label for label in default if label in FOUR}
-    mapping = label_map(labels, {"default": default, "four": four})
-    _refuse_unknown_labels(path.name, mapping, default)
-    kept, left_out = apply_labels(table, mapping)
-    return Corpus(path.stem, root, classes_of(mapping), kept, "unknown", left_out)
+    counts = counts_of(table)
+    mapping = label_map(labels, presets_of_labels(counts))
+    _refuse_unknown_labels(path.name, mapping, counts)
+    return LabeledTable(path.stem, root, table, mapping)
 
 
 def speaker_by_name(file: str) -> str:
@@ -192,14 +263,14 @@ def filtered(table: pl.DataFrame, only: Iterable[str]) -> pl.DataFrame:
     return table
 
 
-def _log_differences(name: str, lines: list[str], at_most: int = 3) -> None:
+def _log_differences(name: str, lines: Sequence[str], at_most: int = 3) -> None:
     for line in lines[:at_most]:
         log_line(f"{name}: {line}")
     if len(lines) > at_most:
         log_line(f"{name}: ... and {len(lines) - at_most} more: emofocus corpora check")
 
 
-def _refuse_unknown_labels(name: str, mapping: Mapping[str, str], known: Iterable[str]) -> None:
+def _refuse_unknown_labels(name: str, mapping: Mapping[str, str], known: Collection[str]) -> None:
     unknown = [label for label in mapping if label not in known]
     if unknown:
-        raise CorpusError(f"{name} has no label {unknown[0]!r} ({one_of(known)})")
+        raise CorpusError(f"{name} has no label {unknown[0]!r}{near(unknown[0], known)} ({one_of(known)})")

@@ -14,6 +14,7 @@ from polars.exceptions import PolarsError
 
 from emofocus.corpora.corpus import SCHEMA, with_keys
 from emofocus.errors import CorpusError, MissingExtraError, one_of
+from emofocus.utils.table_text import UNKNOWN_TIMES
 
 TABLE = "emotion"
 """Name of the table that `write_audformat` writes."""
@@ -42,11 +43,11 @@ def read_audformat(folder: Path, table: str | None = None) -> pl.DataFrame:
         table: Name of the table; by default the first with a column of the name or the scheme ``emotion``.
 
     Returns:
-        Table with the columns of `SCHEMA`; emotions are the labels as written. A segment from 0 to the end of its file
-        is the whole file.
+        Table with the columns of `SCHEMA`; emotions are the labels as written, and an emotion or speaker that is not
+        known is empty. A segment from 0 to the end of its file is the whole file.
 
     Raises:
-        CorpusError: The database is missing or damaged, has no such table, or an utterance lacks emotion or speaker.
+        CorpusError: The database is missing or damaged, or has no such table.
         MissingExtraError: audformat is not installed.
     """
     audformat = _library()
@@ -55,17 +56,9 @@ def read_audformat(folder: Path, table: str | None = None) -> pl.DataFrame:
     header = _header(audformat, folder)
     name = _table_with_emotions(folder, header, table)
     try:
-        utterances = _utterances(folder, header, name)
+        return _utterances(folder, header, name)
     except (PolarsError, KeyError) as error:
         raise CorpusError(f"{folder}: a damaged table: {error}") from error
-    for column in ("emotion", "speaker"):
-        without = utterances.filter(pl.col(column) == "")
-        if len(without):
-            raise CorpusError(
-                f"{folder}: {len(without)} of {len(utterances)} utterances of the table {name!r} have no {column}, "
-                f"for example {without['file'][0]}"
-            )
-    return utterances
 
 
 def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, language: str = "") -> None:
@@ -98,19 +91,23 @@ def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, 
             (Path(temporary) / file).replace(folder / file)
 
 
-def seconds_of(text: pl.Series) -> pl.Series:
-    """Parse times such as ``0 days 00:00:01.5``, ``00:00:01.5`` or ``1.5``.
+def times_of(text: pl.Series, name: str) -> pl.Series:
+    """Parse times such as ``0 days 00:00:01.5``, ``00:00:01.5`` or ``1.5``, as `table_text.seconds_of` does one.
 
     Args:
-        text: Texts (U,); an empty text and ``NaT`` mean no time.
+        text: Texts (U,).
+        name: ``start`` or ``end``; an infinite end is no time.
 
     Returns:
         Seconds (U,); null for no time, NaN for a text that is no time.
     """
-    absent = text.is_in(["", "NaT"])
+    text = text.str.strip_chars()
+    absent = text.str.to_lowercase().is_in(UNKNOWN_TIMES)
     number = text.cast(pl.Float64, strict=False)
     if (number.is_null() & ~absent).any():
         number = number.fill_null(_timedeltas(text)).fill_null(float("nan"))
+    if name == "end":
+        absent |= number == float("inf")
     return pl.select(pl.when(~absent).then(number)).to_series()
 
 
@@ -199,7 +196,7 @@ def _rows(folder: Path, name: str, table: Any) -> pl.DataFrame:
     """Index and columns of a table under our names and in our types."""
     frame = _stored(folder, name)
     index = ["file", *(["start", "end"] if table.is_segmented else [])]
-    times = {column: _time(frame[column]) for column in index[1:]}
+    times = {column: _time(frame[column], column) for column in index[1:]}
     wrong = [column for column, seconds in times.items() if seconds.is_nan().any()]
     if wrong:
         raise CorpusError(f"{folder}: the table {name!r} has a {wrong[0]} that is no time")
@@ -210,10 +207,10 @@ def _texts(columns: Mapping[str, str]) -> list[pl.Expr]:
     return [pl.col(theirs).cast(pl.String).fill_null("").alias(ours) for ours, theirs in columns.items()]
 
 
-def _time(column: pl.Series) -> pl.Series:
+def _time(column: pl.Series, name: str) -> pl.Series:
     if column.dtype == pl.Duration:
         return _from_nanoseconds(column.dt.total_nanoseconds())
-    return seconds_of(column.cast(pl.String).fill_null(""))
+    return times_of(column.cast(pl.String).fill_null(""), name)
 
 
 def _stored(folder: Path, name: str) -> pl.DataFrame:

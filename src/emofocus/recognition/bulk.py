@@ -15,11 +15,12 @@ from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.clip_list import SUFFIXES, entries_of, turned_path
+from emofocus.recognition.clip_list import entries_of
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.folder_tree import is_file
 from emofocus.utils.lookahead import map_ahead
+from emofocus.utils.table_text import SUFFIXES, turned_path
 
 BATCH = 8
 """Clips that are decoded and scored together. Batches begin at fixed positions of the input: a clip is always scored

@@ -97,11 +97,6 @@ def find_source(options: SourceOptions) -> SpeechSource:
 
 
 def describe(corpus: Corpus) -> list[str]:
-    """Lines: how much of a corpus is used, and which labels are left out; of several, each corpus' own."""
+    """Lines: how much of a corpus is used; of several, each corpus' own."""
     line = f"{corpus.name}: {len(corpus)} utterances of {len(corpus.classes)} classes"
-    if corpus.members:
-        return [line, *multi_corpus.describe(corpus)]
-    if not corpus.left_out:
-        return [line]
-    listed = ", ".join(f"{label} {count}" for label, count in corpus.left_out.items())
-    return [f"{line}; left out, because no class takes their label: {listed}"]
+    return [line, *multi_corpus.describe(corpus)] if corpus.members else [line]
