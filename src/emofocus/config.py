@@ -127,11 +127,14 @@ class NetworkSettings(Settings, frozen=True, kw_only=True):
     Attributes:
         adapter_rank: Rank of the adapters with which networks on a pretrained encoder fine-tune its layers behind the
             last of the taps; frozen features alone where it is unset.
+        voice_seconds: Seconds of a voice's speech at which its own statistics count as much as those of the training
+            part, for networks that are adapted to voices; unset for others.
     """
 
     pooling: Literal["mean", "last", "flatten"] = "mean"
     dropout: Share = 0.2
     adapter_rank: Count | msgspec.UnsetType = msgspec.UNSET
+    voice_seconds: Positive | msgspec.UnsetType = msgspec.UNSET
 
 
 class EmbeddingSettings(Settings, frozen=True, kw_only=True):
@@ -216,6 +219,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
         embedding: Speaker embedding with which each frame ends, for models that take one.
         balance: Columns whose combinations of values an epoch takes alike often, instead of each segment once. By
             default corpus, emotion and gender where several corpora are trained on, and none otherwise.
+        voice_clips: Numbers of a speaker's clips, one of which is drawn for each training segment. The segment is then
+            adapted by so many clips of its speaker, as the network is adapted to a voice later.
     """
 
     description: str = ""
@@ -242,6 +247,12 @@ class Recipe(Settings, frozen=True, kw_only=True):
     network: NetworkSettings = NetworkSettings()
     embedding: EmbeddingSettings | None = None
     balance: tuple[Literal["corpus", "emotion", "gender"], ...] | msgspec.UnsetType = msgspec.UNSET
+    voice_clips: tuple[Annotated[int, Meta(ge=0)], ...] | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse clips of voices for a network that is not adapted (ValueError)."""
+        if self.voice_clips and self.network.voice_seconds is msgspec.UNSET:
+            raise ValueError("voice_clips adapt a network to voices; its network needs voice_seconds")
 
     def config(self, model: str, labels: tuple[str, ...], license: str = "unknown") -> ModelConfig:
         """Config of a network that is trained by this recipe, without figures."""

@@ -9,7 +9,7 @@ import click
 
 from emofocus import audio
 from emofocus.audio.notices import ignore
-from emofocus.cli.options import ANY_PATH
+from emofocus.cli.options import ANY_PATH, voice_option
 from emofocus.errors import ConfigError
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
 from emofocus.recognition.explanation.explanation import Explanation
@@ -39,6 +39,7 @@ def explain_clip(
     segments: Sequence[float] = (),
     heads: Sequence[int] = (),
     track: int | None = None,
+    voice: str | None = None,
 ) -> Path:
     """Write a page or a picture of one clip.
 
@@ -54,6 +55,7 @@ def explain_clip(
             maps, otherwise the story of the clip; pages and PDFs show both.
         heads: Numbers of the heads whose maps are drawn, from 1; by default those with the highest weights.
         track: Number of the audio track to read, from 1; None for the file's default one.
+        voice: Profile of the voice that speaks, from `emofocus adapt`; None for nobody's.
 
     Returns:
         The written file.
@@ -67,7 +69,7 @@ def explain_clip(
     """
     path = out or Path(f"{clip.stem}-explained.html")
     kind = suffix_of(path, FORMATS).removeprefix(".")
-    recognizers = [Recognizer.load(model, RecognitionOptions(track=track)) for model in models]
+    recognizers = [Recognizer.load(model, RecognitionOptions(track=track, voice=voice)) for model in models]
     _refuse_other_labels(recognizers)
     if kind in ("png", "svg"):
         _refuse_length(clip, start, end, track, maps=bool(segments) or len(models) > 1)
@@ -172,6 +174,7 @@ def _save(path: Path, kind: str, figures: Iterator[Any]) -> None:
 @click.option("--start", type=float, metavar="SECOND", show_default="the beginning", help="Explain a part alone.")
 @click.option("--end", type=float, metavar="SECOND", show_default="the end")
 @click.option("--track", type=int, metavar="N", show_default="the file's default", help="Audio track to read, from 1.")
+@voice_option()
 @click.option("-o", "--out", type=ANY_PATH, show_default="CLIP-explained.html", help=".html, .png, .svg or .pdf.")
 def explain(
     clip: Path,
@@ -181,6 +184,7 @@ def explain(
     start: float | None,
     end: float | None,
     track: int | None,
+    voice: str | None,
     out: Path | None,
 ) -> None:
     """Show the prediction for a clip, and the attention behind it.
@@ -188,4 +192,4 @@ def explain(
     A page (.html) plays the clip, answers to the mouse, and needs no other file. A picture shows the clip over time;
     with --segment, or with several models, it shows their attention maps. A .pdf has both.
     """
-    explain_clip(clip, model or (None,), out, start, end, segments, heads, track)
+    explain_clip(clip, model or (None,), out, start, end, segments, heads, track, voice)

@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Recognize": {
         "predict": Entry("predict", "Recognize the emotion in audio files."),
         "stream": Entry("stream", "Recognize live speech."),
+        "adapt": Entry("adapt", "Learn how somebody sounds, from speech without labels."),
     },
     "Explain": {
         "explain": Entry("explain", "Show the prediction for a clip, and the attention behind it."),

@@ -126,6 +126,15 @@ def window_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+def voice_option() -> Callable[[Command], Command]:
+    """The option `--voice`, the profile of the voice that speaks."""
+    return click.option(
+        "--voice",
+        type=click.Path(exists=True, dir_okay=False),
+        help="Profile of the voice that speaks, from emofocus adapt.",
+    )
+
+
 def device_option() -> Callable[[Command], Command]:
     """The option `--device`."""
     return click.option("--device", default="auto", type=DEVICES, help="Where it runs; auto takes the fastest.")

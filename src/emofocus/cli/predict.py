@@ -19,6 +19,7 @@ from emofocus.cli.options import (
     precision_options,
     ray_option,
     smoothing_option,
+    voice_option,
     window_option,
     with_options,
 )
@@ -324,6 +325,7 @@ def shortened(name: str, width: int) -> str:
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="Time from segment to segment.")
 @window_option("the model's")
 @click.option("--track", type=int, metavar="N", show_default="the file's default", help="Audio track to read, from 1.")
+@voice_option()
 @smoothing_option("With --timeline: time over which scores are averaged.")
 @ray_option()
 @click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips in a task, and in a file of results.")
@@ -340,6 +342,7 @@ def predict(
     hop: float | None,
     window: float | None,
     track: int | None,
+    voice: str | None,
     smoothing_seconds: float,
     ray: str | None,
     part: int,
@@ -357,7 +360,13 @@ def predict(
     Parquet files below OUT.
     """
     options = RecognitionOptions(
-        threshold=threshold, hop=hop, window=window, precision=precision, device=device, track=track
+        threshold=threshold,
+        hop=hop,
+        window=window,
+        precision=precision,
+        device=device,
+        track=track,
+        voice=voice,
     )
     if ray is not None:
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from emofocus.cli.options import ANY_PATH, precision_options, with_options
+from emofocus.cli.options import ANY_PATH, precision_options, voice_option, with_options
 from emofocus.config import parse
 from emofocus.serving.limits import Limits
 
@@ -42,6 +42,7 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--name", "names", multiple=True, help="Another host name of the service, besides this machine's.")
 @click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads that recognize.")
 @with_options(precision_options())
+@voice_option()
 @limit_options
 def serve(
     host: str,
@@ -53,6 +54,7 @@ def serve(
     threads: int | None,
     precision: str,
     device: str,
+    voice: str | None,
     **limits: float,
 ) -> None:
     """Recognize over HTTP and a socket: POST /v1/recognize, WebSocket /v1/stream.
@@ -70,7 +72,7 @@ def serve(
         origins=origins,
         names=names,
         threads=threads,
-        recognition=RecognitionOptions(threads=1, precision=precision, device=device),
+        recognition=RecognitionOptions(threads=1, precision=precision, device=device, voice=voice),
         limits=parse(Limits, limits, "emofocus serve"),
     )
     run_service(options)

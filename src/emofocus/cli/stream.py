@@ -19,6 +19,7 @@ from emofocus.cli.options import (
     model_option,
     precision_options,
     smoothing_option,
+    voice_option,
     window_option,
     with_options,
 )
@@ -272,6 +273,7 @@ VIEWS: dict[str, Callable[[], Any]] = {
 )
 @click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="Time from event to event.")
 @window_option("at most 3.2")
+@voice_option()
 @smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--rate", default=16_000, metavar="HERTZ", help="Sampling rate of raw samples, or of the microphone.")
@@ -286,6 +288,7 @@ def stream(
     format: str | None,
     hop: float,
     window: float | None,
+    voice: str | None,
     smoothing_seconds: float,
     threshold: float | None,
     rate: int,
@@ -299,6 +302,12 @@ def stream(
     `ffmpeg … -f s16le -ar 16000 -ac 1 - | emofocus stream -`. Without SOURCE, the microphone is used.
     """
     options = RecognitionOptions(
-        threads=1, threshold=threshold, hop=hop, window=window, precision=precision, device=device
+        threads=1,
+        threshold=threshold,
+        hop=hop,
+        window=window,
+        precision=precision,
+        device=device,
+        voice=voice,
     )
     run_stream(source, model, format, options, smoothing_seconds, rate, samples, channels, fast)

@@ -128,6 +128,7 @@ class SegmentDataset:
     Attributes:
         labels: Class number of each utterance of this part (P,).
         segments: Utterance number within this part, and first row of `Speech.frames`, of each segment (S, 2).
+        track_of: Version that each utterance is taken from (P,): 0 for ``speech``, k for the k-th of the variants.
     """
 
     def __init__(
@@ -180,6 +181,21 @@ class SegmentDataset:
         deviation = np.sqrt(squares / count - mean**2)
         return torch.from_numpy(mean + shift).float(), torch.from_numpy(deviation).float()
 
+    @property
+    def tracks(self) -> int:
+        """Number of versions of the speech."""
+        return len(self._tracks)
+
+    def frame_counts(self) -> NDArray[np.int64]:
+        """Number of frames of each version of each utterance (tracks, P)."""
+        return np.array([[len(track[int(i)].level) for i in self.chosen] for track in self._tracks])
+
+    def segments_of(self, track: int, utterance: int) -> list[NDArray[np.float32]]:
+        """Segments (m, F) with speech of one version of an utterance of this part."""
+        frames = self._tracks[track][int(self.chosen[utterance])].frames
+        starts = self._starts[track][utterance]
+        return [np.asarray(frames[start : start + self.settings.frames], np.float32) for start in starts]
+
     def batch(self, numbers: NDArray[np.int64]) -> Batch:
         """Glue segments together; those of utterances shorter than a segment are padded with zeros."""
         chosen = self.segments[numbers]
@@ -228,13 +244,13 @@ class SegmentDataset:
         """Cut utterance u from track ``track_of[u]``."""
         starts = [self._starts[track][u] for u, track in enumerate(track_of)]
         owners = np.repeat(np.arange(len(starts)), [len(item) for item in starts])
-        self._track_of = track_of
+        self.track_of = track_of
         self.segments = np.stack([owners, np.concatenate(starts)], axis=1).astype(np.int32)
 
     def _gather(self, chosen: NDArray[np.int32]) -> tuple[Tensor, NDArray[np.int64]]:
         """Segments (B, 2) → features (B, m, F) and lengths (B,), from memory."""
         assert self._table is not None
-        begins, ends = self._table.span(self._track_of[chosen[:, 0]], chosen[:, 0])
+        begins, ends = self._table.span(self.track_of[chosen[:, 0]], chosen[:, 0])
         first = begins + chosen[:, 1]
         lengths = np.minimum(ends - first, self.settings.frames)
         frames = self._table.frames
@@ -251,7 +267,7 @@ class SegmentDataset:
         return padded([self._segment(*segment) for segment in chosen])
 
     def _segment(self, utterance: int, start: int) -> NDArray[np.float32]:
-        speech = self._tracks[self._track_of[utterance]][int(self.chosen[utterance])]
+        speech = self._tracks[self.track_of[utterance]][int(self.chosen[utterance])]
         return np.asarray(speech.frames[start : start + self.settings.frames], np.float32)
 
 

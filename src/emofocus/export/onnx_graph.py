@@ -37,6 +37,9 @@ def make_optional(graph: onnx.ModelProto, config: ModelConfig) -> None:
         if item.name == "frames":
             size = item.type.tensor_type.shape.dim[2].dim_value
             values["frames"] = np.zeros((1, 1, size), np.float32)
+        if item.name in ("shift", "scale"):
+            fill = np.zeros if item.name == "shift" else np.ones
+            values[item.name] = fill(item.type.tensor_type.shape.dim[0].dim_value, np.float32)
     graph.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
 
 

@@ -22,7 +22,8 @@ from emofocus.export.onnx_graph import folded, make_optional, merge_equals, pack
 from emofocus.features.encoders import EncoderFeatures
 from emofocus.features.front_end import FrontEnd
 from emofocus.features.stft import decibels
-from emofocus.models import AttentionMaps, NetworkOutput, SpeechNetwork, append_embedding
+from emofocus.models import AttentionMaps, SpeechNetwork, append_embedding
+from emofocus.models.base import VoiceShift
 from emofocus.models.checkpoint import encoder_tensors, load_network, pack, save_config, save_tensors, unpack
 from emofocus.recognition.engine import STEP, Engine
 from emofocus.segments import segment_count
@@ -45,6 +46,8 @@ class WaveformOutput(NamedTuple):
         features: Features before normalization (B, n, F).
         encoded: Frames after the layers that see single frames (B, n, D).
         maps: Attention maps (B, S, h, …), if requested.
+        voice: Statistics of each segment (B, S, 2, F), see `emofocus.models.base.VoiceStatistics`; None for networks
+            that are not adapted to voices.
     """
 
     logits: Tensor
@@ -52,6 +55,15 @@ class WaveformOutput(NamedTuple):
     features: Tensor
     encoded: Tensor
     maps: AttentionMaps | None
+    voice: Tensor | None = None
+
+
+class SegmentOutput(NamedTuple):
+    """Logits (B, C), attention maps if requested, and statistics (B, 2, F) of networks that are adapted to voices."""
+
+    logits: Tensor
+    maps: AttentionMaps | None
+    voice: Tensor | None
 
 
 class WaveformClassifier(nn.Module):
@@ -85,11 +97,19 @@ class WaveformClassifier(nn.Module):
         features, level = self.front_end(waveform, lengths)
         return features, level, self.network.encode_frames(append_embedding(features, embedding))
 
-    def classify(self, frames: Tensor, need_maps: bool = False) -> NetworkOutput:
-        """Whole segments (B, m, D), as `encode` gives their frames → logits (B, C)."""
+    def classify(self, frames: Tensor, need_maps: bool = False, voice: VoiceShift | None = None) -> SegmentOutput:
+        """Whole segments (B, m, D), as `encode` gives their frames → logits (B, C), and statistics of the voice.
+
+        The statistics are those of the segments before they are adapted to the given voice.
+        """
+        statistics = None
         if self.encoder is not None:
-            frames = self.network.encode_frames(self.encoder.encode(frames))
-        return self.network.classify(frames, None, need_maps)
+            features, normalize = self.encoder.encode(frames), self.network.normalize
+            if self.network.voice is not None:
+                statistics = self.network.voice(normalize(features))
+            adapted = features if voice is None else normalize.adapted(features, *voice)
+            frames = self.network.encode_frames(adapted)
+        return SegmentOutput(*self.network.classify(frames, None, need_maps), statistics)
 
     def forward(
         self,
@@ -99,6 +119,7 @@ class WaveformClassifier(nn.Module):
         need_maps: bool = False,
         hop: Tensor | None = None,
         window: Tensor | None = None,
+        voice: VoiceShift | None = None,
     ) -> WaveformOutput:
         """Waveform (B, T), lengths (B,) in samples, embedding (B, D) or None → outputs of the graph."""
         hop = torch.tensor(self.segment.hop) if hop is None else hop
@@ -107,9 +128,10 @@ class WaveformClassifier(nn.Module):
         index = segment_index(encoded, window, hop)  # (S, m)
         segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
         segments = segments.reshape(-1, index.shape[1], encoded.shape[2])  # (B · S, m, D)
-        logits, maps = self.classify(segments, need_maps)
+        logits, maps, measured = self.classify(segments, need_maps, voice)
         rows = waveform.shape[0]
-        return WaveformOutput(_by_row(logits, rows), level, features, encoded, _maps_by_row(maps, rows))
+        statistics = None if measured is None else _by_row(measured, rows)
+        return WaveformOutput(_by_row(logits, rows), level, features, encoded, _maps_by_row(maps, rows), statistics)
 
 
 @torch.jit.script
@@ -190,7 +212,8 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     """The graph of `WaveformClassifier`, and beside it that of single segments, with dynamic batch and time.
 
     Its inputs are waveform, lengths and hop; frames, for streams, unless the network is told who speaks; embedding
-    (B, D), where it is; and window, of a pretrained encoder.
+    (B, D), where it is; window, of a pretrained encoder; and shift and scale (F,), of a network that is adapted to
+    voices.
     """
     classifier = WaveformClassifier(network, config).eval()
     if classifier.encoder is not None:
@@ -199,6 +222,9 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     example["hop"] = torch.tensor(config.segment.hop)
     if classifier.encoder is not None:
         example["window"] = torch.tensor(config.segment.frames)
+    if network.voice is not None:
+        size = len(network.normalize.mean)
+        example |= {"shift": torch.zeros(size), "scale": torch.ones(size)}
     if config.embedding:
         example["embedding"] = torch.randn(2, config.embedding.size)
     else:
@@ -211,7 +237,8 @@ def to_onnx(network: SpeechNetwork, config: ModelConfig) -> onnx.ModelProto:
     axes = {name: {0: "batch", 1: "segments"} for name in names}
     axes |= {name: {0: "batch", 1: "frames"} for name in ("level", "features", "encoded")}
     axes |= {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}, "embedding": {0: "batch"}}
-    axes |= {"frames": {0: "rows", 1: "m"}, "frame_logits": {0: "rows"}, "hop": {}, "window": {}}
+    axes |= {"frames": {0: "rows", 1: "m"}, "frame_logits": {0: "rows"}, "frame_voice": {0: "rows"}}
+    axes |= {name: {} for name in ("hop", "window", "shift", "scale")}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: what it holds fixed (m, h, d) is fixed
@@ -246,6 +273,7 @@ class _Graph(nn.Module):
 
     def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name."""
+        voice = VoiceShift(inputs["shift"], inputs["scale"]) if "shift" in inputs else None
         output = self.classifier(
             inputs["waveform"],
             inputs["lengths"],
@@ -253,14 +281,20 @@ class _Graph(nn.Module):
             need_maps=True,
             hop=inputs["hop"],
             window=inputs.get("window"),
+            voice=voice,
         )
         outputs = {"logits": output.logits, "level": output.level, "features": output.features}
         if output.maps is not None:
             maps = output.maps._asdict()
             outputs |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
+        if output.voice is not None:
+            outputs["voice"] = output.voice
         if "frames" in inputs:
             outputs["encoded"] = output.encoded
-            outputs["frame_logits"] = self.classifier.classify(inputs["frames"], need_maps=True).logits
+            single = self.classifier.classify(inputs["frames"], need_maps=True, voice=voice)
+            outputs["frame_logits"] = single.logits
+            if single.voice is not None:
+                outputs["frame_voice"] = single.voice
         return outputs
 
     @torch.inference_mode()

@@ -88,7 +88,10 @@ def build(config: ModelConfig) -> SpeechNetwork:
         raise ModelError(f"unknown model {config.model!r} ({one_of(MODELS)})")
     model, size = MODELS[config.model], frame_size(config.features)
     if config.embedding is None:
-        return model.make(config, size)
+        network = model.make(config, size)
+        if network.voice is None and config.network.voice_seconds:
+            raise ModelError(f"{config.model} cannot be adapted to voices; networks on a pretrained encoder can")
+        return network
     if not model.embeds:
         takers = [name for name, item in MODELS.items() if item.embeds]
         raise ModelError(f"{config.model} takes no embeddings of speakers ({one_of(takers)})")

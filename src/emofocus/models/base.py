@@ -26,6 +26,7 @@ class SpeechNetwork(nn.Module):
 
     Attributes:
         frames_a_step: Frames of features that one position of the attention maps stands for.
+        voice: Statistics by which the network is adapted to a voice; None for networks that are not.
     """
 
     frames_a_step = 1
@@ -33,6 +34,7 @@ class SpeechNetwork(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.normalize = Standardize(size)
+        self.voice: VoiceStatistics | None = None
 
     def load_pretrained(self) -> None:
         """Load the pretrained weights from which training starts; most networks have none.
@@ -95,6 +97,43 @@ def append_embedding(features: Tensor, embedding: Tensor | None) -> Tensor:
     return torch.cat([features, embedding[:, None].expand(-1, features.shape[1], -1)], dim=2)
 
 
+class VoiceShift(NamedTuple):
+    """A voice's difference from the training part, per feature, in units of standardized features.
+
+    Attributes:
+        shift: Mean of the voice's frames (F,); zeros for no adaptation.
+        scale: Ratio of the voice's deviations to the training part's (F,); ones for no adaptation.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+
+class VoiceStatistics(nn.Module):
+    """Statistics of segments by which a network is adapted to a voice, without labels.
+
+    The statistics of a segment are the mean and the log deviation of its frames, once these are standardized; those of
+    an average segment of the training part are zero. `Standardize.adapted` takes what `adaptation` makes of them.
+    """
+
+    log_deviation: Tensor
+
+    def __init__(self, size: int, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.register_buffer("log_deviation", torch.zeros(size))
+
+    def forward(self, standardized: Tensor) -> Tensor:
+        """Whole segments (…, m, F) → means and log deviations (…, 2, F)."""
+        mean = standardized.mean(dim=-2)
+        deviation = (standardized - mean.unsqueeze(-2)).square().mean(dim=-2).sqrt()
+        return torch.stack([mean, deviation.clamp(min=SMALLEST_DEVIATION).log() - self.log_deviation], dim=-2)
+
+
+SMALLEST_DEVIATION = 1e-2
+"""Least deviation of a standardized feature within a segment; a segment of a single frame has none."""
+
+
 class Standardize(nn.Module):
     """Bring every feature to zero mean and unit variance, with the statistics of the training part."""
 
@@ -114,3 +153,15 @@ class Standardize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, F) → (…, F)."""
         return (x - self.mean) / self.deviation
+
+    def adapted(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """Features of a voice (…, F) as if its statistics were those of the training part (…, F).
+
+        Standardizing the result is standardizing the features, minus the shift, divided by the scale.
+
+        Args:
+            x: Features before standardizing.
+            shift: Means of the voice (…, F), see `VoiceShift`.
+            scale: Ratios of its deviations (…, F).
+        """
+        return x / scale + (self.mean - (self.mean + self.deviation * shift) / scale)

@@ -32,7 +32,7 @@ from emofocus.errors import ModelError
 from emofocus.features.encoders import described, taps_of, weights_of
 from emofocus.features.whisper import STEP, WhisperEncoder
 from emofocus.models.attention import FocusBias, HeadCalibration, MultiHeadSelfAttention, valid_frames
-from emofocus.models.base import NetworkOutput, SpeechNetwork
+from emofocus.models.base import NetworkOutput, SpeechNetwork, VoiceStatistics
 from emofocus.models.masking import blank, mean_and_deviation, shorter
 
 WIDTH, HEADS = 96, 4
@@ -79,6 +79,8 @@ class EncoderHead(SpeechNetwork):
 
     def __init__(self, config: ModelConfig, size: int, attention: MultiHeadSelfAttention) -> None:
         super().__init__(size)
+        if isinstance(config.network.voice_seconds, float):
+            self.voice = VoiceStatistics(size, config.network.voice_seconds)
         dropout, taps = config.network.dropout, config.features.taps
         layers = len(taps) if isinstance(taps, tuple) else 1
         self.layers = LayerWeights(layers) if layers > 1 else None

@@ -1,5 +1,6 @@
 """The engine: runs `model.onnx` with onnxruntime, without torch."""
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ class EngineOutput(NamedTuple):
         centre: Centre of focus of each query, in positions 1 … m (B, S, h, m).
         scope: Width of focus of each query, in positions (B, S, h, m).
         gates: Calibration weight of each head (B, S, h).
+        voice: Mean and log deviation of each feature of each segment (B, S, 2, F), before any adaptation.
     """
 
     logits: Array
@@ -58,6 +60,26 @@ class EngineOutput(NamedTuple):
     centre: Array | None = None
     scope: Array | None = None
     gates: Array | None = None
+    voice: Array | None = None
+
+
+SCORES = ("logits", "level")
+"""Outputs that every recognition needs."""
+
+ALL_OUTPUTS = tuple(name for name in EngineOutput._fields if name != "voice")
+"""Outputs that an explanation needs."""
+
+
+class Voice(NamedTuple):
+    """A voice that a model is adapted to: its difference from the training part.
+
+    Attributes:
+        shift: Mean of each standardized feature (F,).
+        scale: Deviation of each feature, as a ratio to the training part's (F,).
+    """
+
+    shift: Array
+    scale: Array
 
 
 class Engine:
@@ -73,6 +95,8 @@ class Engine:
     Attributes:
         step: Number of frames that one position of the attention maps stands for.
         attends: Whether the graph has attention maps.
+        adaptable: Whether the graph can be adapted to a `Voice`.
+        digest: Hash of the exported config, which names the model in every precision.
         windowed: Whether segments can be shorter than the model's own, as with pretrained encoders.
         streams: Whether the graph scores frames and segments one by one. Models that need a speaker's embedding do not.
         batch: Number of clips of a few seconds that are best scored together.
@@ -100,10 +124,11 @@ class Engine:
         exported = "config" in metadata and "hop" in spare and self._names >= {"logits", "level"}
         if taken != {"waveform", "lengths"} or not exported:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
-        if not spare <= {"hop", "frames", "window"}:  # older graphs have masks
+        if not spare <= {"hop", "frames", "window", "shift", "scale"}:  # older graphs have masks
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
-        self.streams, self.windowed = "frames" in spare, "window" in spare
+        self.streams, self.windowed, self.adaptable = "frames" in spare, "window" in spare, "shift" in spare
+        self.digest = hashlib.blake2b(metadata["config"].encode(), digest_size=16).hexdigest()
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
         self.step = int(metadata.get(STEP, 1))
         config = json.loads(metadata["config"])
@@ -124,6 +149,8 @@ class Engine:
         need_maps: bool = False,
         hop: int | None = None,
         window: int | None = None,
+        voice: Voice | None = None,
+        need_voice: bool = False,
     ) -> EngineOutput:
         """Score a batch whose rows are at least as long as a segment, or all of one length.
 
@@ -134,6 +161,8 @@ class Engine:
                 them.
             hop: Frames from segment to segment; by default those of the exported config.
             window: Number of frames of a segment, for `windowed` models; by default that of the exported config.
+            voice: Voice that speaks in all rows, for `adaptable` models; by default nobody's.
+            need_voice: Whether to return the statistics of the voice too, of `adaptable` models.
 
         Raises:
             ValueError: A row is shorter than a segment, and padded; or the model has no such segments.
@@ -144,13 +173,15 @@ class Engine:
         whole = (size - 1) * self.frame_hop
         if lengths.min() < min(whole, waveform.shape[1]):
             raise ValueError(f"rows of less than {whole} samples are recognized by themselves, without padding")
-        wanted = EngineOutput._fields if need_maps else EngineOutput._fields[:2]
+        wanted = (*(ALL_OUTPUTS if need_maps else SCORES), *(["voice"] if need_voice else []))
         names = [name for name in wanted if name in self._names]
         feeds = {"waveform": waveform, "lengths": lengths}
         if hop is not None:
             feeds["hop"] = np.array(hop, np.int64)
         if size != self.frames:
             feeds["window"] = np.array(size, np.int64)
+        if voice is not None:
+            feeds |= voice._asdict()
         values = self._session.run(names, feeds, self._run_options)
         return EngineOutput(**dict(zip(names, values, strict=True)))
 
@@ -168,10 +199,11 @@ class Engine:
         encoded, level = self._session.run(["encoded", "level"], feeds, self._run_options)
         return encoded, level
 
-    def classify(self, frames: Array) -> Array:
-        """Logits (B, C) of segments of frames (B, m, D) that `encode` has returned."""
+    def classify(self, frames: Array, voice: Voice | None = None) -> Array:
+        """Logits (B, C) of segments of frames (B, m, D) that `encode` has returned, for nobody's or a given voice."""
         nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
-        logits: Array = self._session.run(["frame_logits"], nothing | {"frames": frames}, self._run_options)[0]
+        feeds = nothing | {"frames": frames} | (voice._asdict() if voice else {})
+        logits: Array = self._session.run(["frame_logits"], feeds, self._run_options)[0]
         return logits
 
 

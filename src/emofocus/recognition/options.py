@@ -20,6 +20,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
         optimize_graph: Whether onnxruntime arranges the graph anew. That takes a while at the start, and saves a tenth
             of the time of each clip.
         track: Number of the audio track to read of files that have several, from 1; None for their default one.
+        voice: File of a voice's profile, for models that can be adapted; None for nobody's.
 
     Raises:
         ConfigError: A value is not valid.
@@ -33,6 +34,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
     device: str = "auto"
     optimize_graph: bool = True
     track: int | None = None
+    voice: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are not valid (ConfigError)."""

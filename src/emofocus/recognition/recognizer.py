@@ -14,6 +14,7 @@ from emofocus.recognition.engine import Engine, graph_file
 from emofocus.recognition.options import RecognitionOptions, check_hop, check_threshold, check_window
 from emofocus.recognition.prediction import Prediction, Segment, Timeline
 from emofocus.recognition.scoring import Scorer
+from emofocus.recognition.voice import VoiceProfile, adapted_voice, measure
 
 if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation
@@ -42,19 +43,26 @@ class Recognizer:
         threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1; by default the
             config's.
         track: Number of the audio track to read of files that have several, from 1; None for their default one.
+        profile: Profile of the voice that speaks; None for nobody's.
 
     Raises:
-        ConfigError: The threshold is no probability.
+        ConfigError: The threshold is no probability, or the profile is not this model's.
     """
 
     def __init__(
-        self, engine: Engine, config: ModelConfig, threshold: float | None = None, track: int | None = None
+        self,
+        engine: Engine,
+        config: ModelConfig,
+        threshold: float | None = None,
+        track: int | None = None,
+        profile: VoiceProfile | None = None,
     ) -> None:
-        self.track = track
+        self.track, self.profile = track, profile
         self.engine, self.config, self.labels = engine, config, config.labels
         self.threshold = config.threshold if threshold is None else threshold
         check_threshold(self.threshold)
-        self.scorer = Scorer(engine, config, self.threshold)
+        voice = None if profile is None else adapted_voice(engine, config, profile)
+        self.scorer = Scorer(engine, config, self.threshold, voice)
 
     @classmethod
     def from_pretrained(
@@ -68,6 +76,7 @@ class Recognizer:
         precision: str = "fp32",
         device: str = "auto",
         optimize_graph: bool = True,
+        voice: str | Path | None = None,
     ) -> "Recognizer":
         """Load a model.
 
@@ -81,6 +90,7 @@ class Recognizer:
             precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
             device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
             optimize_graph: Whether onnxruntime arranges the graph anew: a slower start, and faster clips.
+            voice: File of a voice's profile, which `emofocus adapt` wrote.
 
         Raises:
             ModelError: The model does not exist, or one of its files is missing or damaged.
@@ -94,6 +104,7 @@ class Recognizer:
             precision=precision,
             device=device,
             optimize_graph=optimize_graph,
+            voice=None if voice is None else str(voice),
         )
         return cls.load(source, options)
 
@@ -114,7 +125,8 @@ class Recognizer:
         path = graph_file(folder, options.precision)
         config = load_model_config(folder / "config.json")
         engine = Engine(path, options.threads, options.device, options.optimize_graph)
-        recognizer = cls(engine, config, options.threshold, options.track)
+        profile = None if options.voice is None else VoiceProfile.load(Path(options.voice))
+        recognizer = cls(engine, config, options.threshold, options.track, profile)
         if options.window is not None:
             recognizer = recognizer.with_window(options.window)
         return recognizer if options.hop is None else recognizer.with_hop(options.hop)
@@ -166,7 +178,44 @@ class Recognizer:
         return max(1, round(seconds * SAMPLING_RATE / self.config.features.hop))
 
     def _with_segment(self, segment: SegmentSettings) -> "Recognizer":
-        return Recognizer(self.engine, replace(self.config, segment=segment), self.threshold, self.track)
+        return Recognizer(self.engine, replace(self.config, segment=segment), self.threshold, self.track, self.profile)
+
+    def adapt(self, clips: Any, sampling_rate: int | None = None, track: int | None = None) -> "Recognizer":
+        """The same model, adapted to the voice, the microphone and the room of some unlabelled speech.
+
+        >>> mine = recognizer.adapt(["monday.wav", "tuesday.wav"])  # doctest: +SKIP
+        >>> mine("wednesday.wav").label  # doctest: +SKIP
+
+        Speech of one person, in more than one mood if there is a choice; a quarter of a minute helps, two minutes help
+        most. Speech that this recognizer was adapted to before counts on.
+
+        Args:
+            clips: A clip, or a list of clips, as a call of the recognizer takes them.
+            sampling_rate: Rate in hertz of samples that come without it.
+            track: Number of the audio track of files that have several, from 1.
+
+        Raises:
+            AudioError: A clip cannot be read, or is silent.
+            ConfigError: The model cannot be adapted, or there are no clips.
+        """
+        several = isinstance(clips, list | tuple) and not audio.holds_numbers(clips)
+        profile = self.profile
+        for item in clips if several else [clips]:
+            clip = audio.with_rate(item, sampling_rate)
+            blocks = audio.stream(clip, track=track or self.track)
+            heard = measure(self.engine, self.config, blocks, audio.name_of(clip))
+            profile = heard if profile is None else profile + heard
+        if profile is None:
+            raise ConfigError("no clips to adapt to")
+        return self.with_voice(profile)
+
+    def with_voice(self, profile: VoiceProfile | None) -> "Recognizer":
+        """The same model for a voice whose profile is known, or for nobody's.
+
+        Raises:
+            ConfigError: The model cannot be adapted, or the profile was made with another model.
+        """
+        return Recognizer(self.engine, self.config, self.threshold, self.track, profile)
 
     @overload
     def __call__(

@@ -1,6 +1,7 @@
 """Files of results, written row by row: an interrupted run goes on without repeating or losing a clip."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -22,7 +23,9 @@ from emofocus.version import __version__
 
 def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """Everything besides its clip that a row depends on: model, config, threshold and version."""
-    track = {} if recognizer.track is None else {"track": recognizer.track}
+    track: dict[str, Any] = {} if recognizer.track is None else {"track": recognizer.track}
+    if recognizer.profile is not None:
+        track |= {"voice": hashlib.blake2b(recognizer.profile.statistics.tobytes(), digest_size=16).hexdigest()}
     return track | {
         "version": __version__,
         "model": content_hash(recognizer.engine.path),

@@ -14,7 +14,7 @@ from emofocus.audio.quality import Quality
 from emofocus.audio.samples import Waveform
 from emofocus.config import FeatureSettings, ModelConfig
 from emofocus.errors import ModelError
-from emofocus.recognition.engine import Array, Engine, EngineOutput
+from emofocus.recognition.engine import Array, Engine, EngineOutput, Voice
 from emofocus.recognition.prediction import Prediction, Timeline, scores_by_label, segment_times
 from emofocus.segments import active_segments, segment_count, softmax, utterance_logits
 
@@ -36,11 +36,13 @@ class Scorer:
         engine: Runs the model.
         config: The model's `config.json`.
         threshold: Lowest probability of the label at which a prediction counts as confident, 0 to 1.
+        voice: Voice that the model is adapted to; None for nobody's.
     """
 
     engine: Engine
     config: ModelConfig
     threshold: float
+    voice: Voice | None = None
 
     def score_recording(
         self,
@@ -71,7 +73,7 @@ class Scorer:
             if observe is not None:
                 observe(output)
 
-        runner = BlockRunner(self.engine, self.config, keep, need_maps=observe is not None)
+        runner = BlockRunner(self.engine, self.config, keep, observe is not None, self.voice)
         quality = Quality()
         for block in blocks:
             quality.feed(block)
@@ -93,7 +95,7 @@ class Scorer:
         rows = np.zeros((len(waveforms), int(lengths.max())), np.float32)
         for row, waveform in zip(rows, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        output = run_checked(self.engine, self.config, rows, lengths)
+        output = run_checked(self.engine, self.config, rows, lengths, voice=self.voice)
         predictions = []
         for number, waveform in enumerate(waveforms):
             quality = Quality()
@@ -137,13 +139,21 @@ class BlockRunner:
         take: Receives the new part of each block's output, without the batch's axis: consecutive frames (n', …) and
             segments (S', …). The arrays are views of onnxruntime's memory, which is kept as long as one of them is.
         need_maps: Whether to compute attention maps and features too, see `Engine.run`.
+        voice: Voice that the model is adapted to.
+        need_voice: Whether to compute statistics of the voice too.
     """
 
     def __init__(
-        self, engine: Engine, config: ModelConfig, take: Callable[[EngineOutput], None], need_maps: bool = False
+        self,
+        engine: Engine,
+        config: ModelConfig,
+        take: Callable[[EngineOutput], None],
+        need_maps: bool = False,
+        voice: Voice | None = None,
+        need_voice: bool = False,
     ) -> None:
         self.engine, self.config, self.segment = engine, config, config.segment
-        self.take, self.need_maps = take, need_maps
+        self.take, self.need_maps, self.voice, self.need_voice = take, need_maps, voice, need_voice
         self.frame_hop = config.features.hop
         self.segment_hop = config.segment.hop * config.features.hop  # samples
         # Segments that stay for the next block, because windows or deltas of its first frames reach before it.
@@ -169,7 +179,8 @@ class BlockRunner:
     def _run(self, last: bool) -> None:
         waveform = np.concatenate(self._waiting)
         lengths = np.array([len(waveform)], np.int64)
-        output = run_checked(self.engine, self.config, waveform[None], lengths, self.need_maps)
+        wanted = self.need_maps, self.voice, self.need_voice
+        output = run_checked(self.engine, self.config, waveform[None], lengths, *wanted)
         frames, segments = final_counts(len(waveform), self.config, last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         new_frames = slice(self._frames - first_frame, frames)
@@ -207,7 +218,13 @@ def final_counts(samples: int, config: ModelConfig, last: bool) -> tuple[int, in
 
 
 def run_checked(
-    engine: Engine, config: ModelConfig, rows: Array, lengths: NDArray[np.int64], need_maps: bool = False
+    engine: Engine,
+    config: ModelConfig,
+    rows: Array,
+    lengths: NDArray[np.int64],
+    need_maps: bool = False,
+    voice: Voice | None = None,
+    need_voice: bool = False,
 ) -> EngineOutput:
     """Run a batch (B, T) and refuse a graph that was exported for another `config.json`.
 
@@ -215,7 +232,7 @@ def run_checked(
         ModelError: The output has other numbers of frames, segments or scores than the config leads to.
     """
     window = config.segment.frames if engine.windowed else None
-    output = engine.run(rows, lengths, need_maps, config.segment.hop, window)
+    output = engine.run(rows, lengths, need_maps, config.segment.hop, window, voice, need_voice)
     frames = 1 + rows.shape[1] // config.features.hop
     expected = frames, segment_count(frames, config.segment), len(config.labels)
     given = output.level.shape[1], *output.logits.shape[1:]

@@ -15,7 +15,7 @@ from emofocus.audio.notices import Notice
 from emofocus.audio.resampling import StreamResampler
 from emofocus.audio.samples import Waveform, channels_of, checked_rate
 from emofocus.errors import AudioError, ModelError
-from emofocus.recognition.engine import Array
+from emofocus.recognition.engine import Array, Voice
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.scoring import BLOCK_SAMPLES, final_counts, frames_around
@@ -85,7 +85,7 @@ class StreamEngine(Protocol):
     def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
         """See `Engine.encode`."""
 
-    def classify(self, frames: Array) -> Array:
+    def classify(self, frames: Array, voice: Voice | None = None) -> Array:
         """See `Engine.classify`."""
 
 
@@ -385,7 +385,7 @@ class StreamingRecognizer:
         encoded = self._state.encoded
         assert encoded is not None  # the only segment of a stream that ended before it was full is shorter
         rows = [encoded[start : start + length] for start, length in zip(starts, lengths, strict=True)]
-        return self._engine.classify(np.stack(rows))
+        return self._engine.classify(np.stack(rows), self.recognizer.scorer.voice)
 
     def _event(self, start: int, length: int, scores: NDArray[np.float32], speech: bool) -> Event:
         """Event of the segment of ``length`` frames that begins at a kept frame."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.recognition.engine import Array, Engine
+from emofocus.recognition.engine import Array, Engine, Voice
 from emofocus.serving.batching import DynamicBatcher
 
 ENCODE_BATCH = 16
@@ -34,6 +34,13 @@ class Samples(NamedTuple):
     lengths: NDArray[np.int64]
 
 
+class Segments(NamedTuple):
+    """Segments of encoded frames (S, m, D), and the voice that speaks in them."""
+
+    frames: Array
+    voice: Voice | None
+
+
 class SharedEngine:
     """A `StreamEngine` for many threads, each of which waits for its own answer.
 
@@ -53,9 +60,9 @@ class SharedEngine:
         """Encode the samples of one stream, as `Engine.encode` does."""
         return self._encoder.submit(Samples(waveform, lengths)).result()
 
-    def classify(self, frames: Array) -> Array:
+    def classify(self, frames: Array, voice: Voice | None = None) -> Array:
         """Classify segments of one stream, as `Engine.classify` does."""
-        return self._classifier.submit(frames).result()
+        return self._classifier.submit(Segments(frames, voice)).result()
 
     def _encode(self, batch: Sequence[Samples]) -> list[tuple[Array, Array]]:
         lengths = np.concatenate([item.lengths for item in batch])
@@ -65,9 +72,9 @@ class SharedEngine:
         encoded, level = self._engine.encode(rows, lengths)
         return [(encoded[number : number + 1], level[number : number + 1]) for number in range(len(batch))]
 
-    def _classify(self, batch: Sequence[Array]) -> list[Array]:
-        logits = self._engine.classify(np.concatenate(batch))
-        return np.split(logits, np.cumsum([len(frames) for frames in batch])[:-1])
+    def _classify(self, batch: Sequence[Segments]) -> list[Array]:
+        logits = self._engine.classify(np.concatenate([item.frames for item in batch]), batch[0].voice)
+        return np.split(logits, np.cumsum([len(item.frames) for item in batch])[:-1])
 
 
 def _fits_samples(batch: Sequence[Samples], samples: Samples) -> bool:
@@ -76,7 +83,9 @@ def _fits_samples(batch: Sequence[Samples], samples: Samples) -> bool:
     return len(lengths) <= ENCODE_BATCH and max(lengths) <= LENGTH_RATIO * min(lengths)
 
 
-def _fits_segments(batch: Sequence[Array], frames: Array) -> bool:
-    """Whether the batch stays small and of segments of one length."""
-    count = sum(len(item) for item in (*batch, frames))
-    return count <= CLASSIFY_BATCH and frames.shape[1] == batch[0].shape[1]
+def _fits_segments(batch: Sequence[Segments], segments: Segments) -> bool:
+    """Whether the batch stays small, and of one voice and segments of one length."""
+    first = batch[0]
+    count = sum(len(item.frames) for item in (*batch, segments))
+    same = segments.voice is first.voice and segments.frames.shape[1] == first.frames.shape[1]
+    return count <= CLASSIFY_BATCH and same

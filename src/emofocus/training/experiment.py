@@ -18,6 +18,7 @@ from emofocus.config import ModelConfig, Recipe, to_plain
 from emofocus.corpora import Corpus, multi_corpus
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechSource, hash_of
+from emofocus.data.voices import VoicedPart
 from emofocus.errors import ConfigError, SplitError, one_of
 from emofocus.metrics.calibration import Calibration
 from emofocus.models import SpeechNetwork, build
@@ -246,9 +247,14 @@ def run_fold(
     labels, recipe, fold = experiment.corpus.labels(), experiment.recipe, experiment.fold(number)
     original, *altered = speech
     cells, labelled = cells_of(experiment), experiment.corpus.labelled()
+    train: SegmentDataset | VoicedPart
     train = SegmentDataset(original, labels, recipe.segment, fold.train, altered, labelled, cells)
     test = SegmentDataset(original, labels, recipe.segment, fold.test)
     network = deepcopy(experiment.network)
+    if network.voice is not None:
+        speakers = experiment.corpus.table["speaker"].to_numpy()[fold.train].tolist()
+        hop = recipe.features.hop / recipe.features.sampling_rate
+        train = VoicedPart(train, speakers, recipe.voice_clips or (0,), hop)
     network.load_pretrained()
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
     if experiment.validation_choices:

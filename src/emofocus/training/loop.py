@@ -18,6 +18,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from emofocus.config import ModelConfig, Recipe
 from emofocus.data.datasets import Batch, ScoredPart, TrainingPart
+from emofocus.data.voices import VoicedPart
+from emofocus.errors import ConfigError
 from emofocus.metrics.calibration import Calibration, calibrate
 from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
@@ -106,10 +108,17 @@ def fit(
         after_epoch: Called with each new epoch's figures, in every process.
 
     A TensorBoard logger that the fabric has gets each epoch's figures, too.
+
+    Raises:
+        ConfigError: The network is adapted to voices, and the part does not say who speaks.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     checkpoint = folder / "last.safetensors"
     network.normalize.set(*train.statistics())
+    if network.voice is not None:
+        if not isinstance(train, VoicedPart):
+            raise ConfigError("a network that is adapted to voices needs features of whole speakers, not shards")
+        train.prepare(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     run = _Run(network, optimizer, _average_of(network, recipe), [])
     share_statistics(network, fabric.world_size)
