@@ -94,7 +94,7 @@ def test_all_clips_of_a_speaker_are_the_profile_of_them(monkeypatch: pytest.Monk
 def test_clips_of_one_class_alone_are_of_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speaker a has two clips of class 0 and one of class 1: many clips of one class are either of these."""
     monkeypatch.setattr(voices, "ONE_CLASS", 1.0)
-    voiced, made = prepared([9], variants=0)
+    voiced, _ = prepared([9], variants=0)
     shift, _ = voiced.shifts(np.zeros(64, np.int64), np.random.default_rng(0))
     assert len(np.unique(shift.numpy().round(4), axis=0)) == 2
     monkeypatch.setattr(voices, "ONE_CLASS", 0.0)
