@@ -69,7 +69,7 @@ class VoiceProfile:
         return VoiceProfile(self.model, total, self.clips + other.clips, statistics.astype(np.float32))
 
     def voice(self, strength: float) -> Voice:
-        """What the engine takes.
+        """The voice, as the engine takes it.
 
         Args:
             strength: Seconds of speech at which the voice's statistics count half.
