@@ -1,6 +1,7 @@
 """Corpora are read as their owners lay them out, whole and with exact counts."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -156,6 +157,47 @@ def test_a_code_that_does_not_exist_is_reported_with_its_file(
     plant(tmp_path, [*some_files(name), file])
     with pytest.raises(CorpusError, match=f"{file}: {message}"):
         read_corpus(name, tmp_path)
+
+
+# Folders that are links, or cannot be read
+
+
+def test_linked_folders_of_a_corpus_are_read_once_and_loops_end(tmp_path: Path) -> None:
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "corpus"
+    plant(elsewhere, FILES["emodb"]())
+    root.mkdir()
+    (root / "wav").symlink_to(elsewhere / "wav")
+    (root / "again").symlink_to(elsewhere / "wav")
+    (elsewhere / "wav" / "loop").symlink_to(root)
+    table = CORPORA["emodb"].read(root)
+    assert differences(table, CORPORA["emodb"]) == []
+    assert len(read_corpus("emodb", root)) == 535
+
+
+def test_a_folder_of_a_corpus_without_permission_costs_itself_alone_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(tmp_path, FILES["ravdess"]())
+    listed = os.scandir
+
+    def scandir(folder: Path) -> object:
+        if Path(folder).name == "Actor_07":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    assert read_corpus("ravdess", tmp_path).table["speaker"].n_unique() == 23
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count(f"{tmp_path / 'Actor_07'}: cannot be read (Permission denied)") == 1
+
+
+def test_a_link_that_leads_to_itself_hides_no_file_of_a_manifest(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "c.wav").symlink_to(tmp_path / "a.wav")
+    (tmp_path / "m.csv").write_text("file,emotion,speaker\na.wav,sad,1\nb.wav,happy,1\nc.wav,sad,2\n")
+    assert len(read_corpus(str(tmp_path / "m.csv"))) == 3
 
 
 # A part of a corpus

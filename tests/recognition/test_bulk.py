@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emofocus import Recognizer, audio
 from emofocus.cli.predict import predict_files
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.bulk import BATCH, Item, items_of, read_list, recognize
+from emofocus.recognition.bulk import BATCH, Item, items_of, read_list, recognize, seconds
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.prediction import Prediction
 
@@ -186,6 +188,22 @@ def test_a_manifest_names_parts_of_files(recognizer: Recognizer, folder: Path, t
     (item,) = read_list(lines, pytest.fail)
     assert (item.start, item.end) == (0.5, 1.25)
     manifest.unlink()
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_two_parts_that_differ_in_the_seventh_digit_have_a_row_each(folder: Path, tmp_path: Path, format: str) -> None:
+    (folder / "parts.csv").write_text("file,start,end\nclip00.wav,0.1000001,\nclip00.wav,0.1000002,\n")
+    out = tmp_path / f"out.{format}"
+    for _ in range(2):
+        assert predict_files([folder / "parts.csv"], None, format, out) == 0
+        text = out.read_text()
+        assert (text.count("0.1000001"), text.count("0.1000002"), text.count("clip00.wav")) == (1, 1, 2)
+
+
+@given(st.floats(0, 1e7, allow_nan=False))
+def test_times_of_clips_are_spelt_exactly(time: float) -> None:
+    assert float(seconds(time)) == time
+    assert seconds(float(round(time))) == str(round(time))
 
 
 @pytest.mark.parametrize(

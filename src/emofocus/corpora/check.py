@@ -214,7 +214,8 @@ def _tally(values: Iterable[Any]) -> dict[Any, int]:
 
 def _extra(table: pl.DataFrame, root: Path) -> list[str]:
     listed = set(table["file"])
-    return [path.as_posix() for path in audio_files(root) if path.as_posix() not in listed]
+    files = audio_files(root, lambda _: None)  # whatever cannot be read was named when the corpus was read
+    return [path.as_posix() for path in files if path.as_posix() not in listed]
 
 
 # Findings from the audio

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emofocus import audio
 from emofocus.errors import CorpusError, one_of
+from emofocus.utils.folder_tree import Report, files_below, log_unreadable
 
 SUFFIXES = (".wav", ".flac", ".opus")
 """Suffixes of a corpus' audio files."""
@@ -309,11 +310,16 @@ def read_by_name(parse: Callable[[PurePosixPath], Utterance | None]) -> Callable
     return find
 
 
-def audio_files(root: Path) -> list[PurePosixPath]:
-    """Paths below ``root`` of all audio files, sorted by name."""
+def audio_files(root: Path, report: Report = log_unreadable) -> list[PurePosixPath]:
+    """Paths below ``root`` of all audio files, sorted by name; linked folders are followed, each folder once.
+
+    Args:
+        root: Folder of the corpus.
+        report: Takes the error of each folder that cannot be read.
+    """
     return sorted(
         PurePosixPath(path.relative_to(root).as_posix())
-        for path in root.rglob("*")
+        for path in files_below(root, report)
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
     )
 

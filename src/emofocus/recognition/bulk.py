@@ -74,8 +74,8 @@ ClipResult = tuple[Item, Prediction | AudioError]
 
 
 def seconds(value: float | None) -> str:
-    """A time as tables spell it: seconds, or an empty text for none."""
-    return "" if value is None else f"{value:g}"
+    """A time as tables spell it: seconds, exactly, or an empty text for none."""
+    return "" if value is None else repr(float(value)).removesuffix(".0")
 
 
 def items_of(paths: Sequence[Path], report: Callable[[AudioError], None]) -> Iterator[Item]:

@@ -15,6 +15,7 @@ from emofocus.corpora.manifest import SPLITS, read_listing, read_split_table
 from emofocus.errors import SplitError, one_of
 from emofocus.splits.folds import PARTS, Fold, Folds, locate, refuse_kept
 from emofocus.splits.protocols import PROTOCOLS, VALIDATION_GROUPS, part_of, speaker_groups, speaker_units
+from emofocus.utils.folder_tree import files_below, log_unreadable
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".jsonl")
 """Suffixes of files that may list the utterances of a part."""
@@ -166,7 +167,7 @@ def _read_table(path: Path) -> Split:
 
 def _read_folder(path: Path) -> Split:
     lists: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {name: [] for name in PARTS})
-    for file in sorted(path.rglob("*")):
+    for file in sorted(files_below(path, log_unreadable)):
         part = _PART.search(file.stem)
         if file.suffix.lower() in LISTS and part:
             fold = _FOLD.search(file.stem) or _FOLD.search(file.parent.name)

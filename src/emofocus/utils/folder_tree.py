@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from emofocus.utils.progress import log_line
+
 Report = Callable[[OSError], None]
 """Takes the error of a folder that cannot be read."""
 
@@ -67,3 +69,8 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def log_unreadable(error: OSError) -> None:
+    """Name a folder that cannot be read on stderr: a `Report` for work that goes on without it."""
+    log_line(f"{os.fsdecode(error.filename)}: cannot be read ({error.strerror})")

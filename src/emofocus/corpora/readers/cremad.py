@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from emofocus.corpora.corpus import Expected, Reader, Utterance, read_by_name
 from emofocus.errors import CorpusError, one_of
+from emofocus.utils.folder_tree import files_below
 
 EMOTIONS = {
     "NEU": "neutral",
@@ -58,7 +59,8 @@ def read_genders(root: Path) -> dict[str, str]:
     Raises:
         CorpusError: The table lacks the columns ActorID or Sex.
     """
-    path = next(iter(sorted(root.rglob(DEMOGRAPHICS))), None)
+    tables = (path for path in files_below(root, lambda _: None) if path.name == DEMOGRAPHICS)
+    path = min(tables, default=None)
     if path is None:
         return {}
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as opened:
