@@ -12,7 +12,6 @@ from emofocus.cli.options import (
     corpus_option,
     corpus_options,
     device_option,
-    model_option,
     precision_options,
     root_option,
     seed_option,
@@ -158,7 +157,14 @@ def robustness(
 
 
 @click.command()
-@model_option()
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    show_default="the shipped model",
+    help="Model directory, or org/name on the Hub; several times for several.",
+)
 @click.option(
     "--precision",
     "precisions",
@@ -173,17 +179,29 @@ def robustness(
 @click.option(
     "--rounds", default=3, type=click.IntRange(min=1), help="Times that all precisions are measured, in turns."
 )
+@click.option(
+    "--results",
+    type=FOLDER,
+    show_default="the model's own test part",
+    help="Results of emofocus crossval, whose mean UA stands beside each model that they are of.",
+)
+@click.option("--beside", is_flag=True, help="Also wav2vec2-base, HuBERT-base and WavLM-base, with their published UA.")
 @click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
 def bench(
-    model: str | None,
+    models: tuple[str, ...],
     precisions: tuple[str, ...],
     device: str,
     seconds: float,
     streams: int,
     rounds: int,
+    results: Path | None,
+    beside: bool,
     out: Path | None,
 ) -> None:
-    """Measure speed, latency, memory and start of a model on this machine, on one core."""
-    from emofocus.evaluation.benchmark import bench_model
+    """Measure speed, latency, memory and start of models on this machine, on one core.
 
-    bench_model(model, precisions, device, seconds, streams, rounds, out)
+    The accuracy that is known of each stands in the same table.
+    """
+    from emofocus.evaluation.benchmark import bench_models
+
+    bench_models(models or (None,), precisions, device, seconds, streams, rounds, out, results, beside)

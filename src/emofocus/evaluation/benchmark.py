@@ -1,4 +1,4 @@
-"""Benchmark: speed, latency, memory and start of a model on this machine, on one core: `emofocus bench`."""
+"""Benchmark: speed, latency, memory and start of models on this machine, on one core: `emofocus bench`."""
 
 import json
 import statistics
@@ -6,15 +6,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.errors import ConfigError
+from emofocus.evaluation.large_encoders import SINGLE_CLIPS, KnownAccuracy, LargeEncoder, large_encoders
+from emofocus.evaluation.report.formatting import NONE
+from emofocus.evaluation.results import read_results
 from emofocus.recognition.bulk import recognize_together
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.recognition.options import RecognitionOptions
@@ -46,6 +51,7 @@ except ImportError:
 """
 
 HEAD = (
+    "model",
     "precision",
     "MB",
     "one by one, × real time",
@@ -55,13 +61,19 @@ HEAD = (
     "streams: share of a core",
     "start, s",
     "memory, MB",
+    "UA %",
+    "UA of",
+    "points of UA, for a ms a second of speech",
+    "for a MB",
 )
+NOTE = "\nUA was measured in float32, and not in this run; of networks with random weights it is the published one.\n"
 
 
 class Speed(NamedTuple):
-    """Speed of one precision on one core.
+    """Speed of one precision of a model on one core; None where a figure is not measured.
 
     Attributes:
+        model: Name of the model.
         precision: Key of `PRECISION_FILES`.
         size: Size of its file in MB.
         single: Seconds of audio recognized per second, clip by clip.
@@ -71,76 +83,147 @@ class Speed(NamedTuple):
         streams: Share of the core that the live streams take; above 1 they fall behind.
         start: Seconds of a whole process of `emofocus predict` for one clip.
         memory: Peak memory of this process in MB; None where the system does not report it.
+        ua: UA in percent, as it was measured or published before.
+        measured_on: Corpus and protocol of that UA.
     """
 
+    model: str
     precision: str
     size: float
     single: float
-    batch: float
-    median: float
-    worst: float
-    streams: float
-    start: float
-    memory: float | None
+    batch: float | None = None
+    median: float | None = None
+    worst: float | None = None
+    streams: float | None = None
+    start: float | None = None
+    memory: float | None = None
+    ua: float | None = None
+    measured_on: str = ""
+
+    @property
+    def points_for_time(self) -> float | None:
+        """Points of UA for each millisecond that a second of speech takes."""
+        return None if self.ua is None else self.ua * self.single / 1000
+
+    @property
+    def points_for_size(self) -> float | None:
+        """Points of UA for each megabyte."""
+        return None if self.ua is None else self.ua / self.size
 
 
-def bench_model(
-    model: str | None = None,
+@dataclass(frozen=True)
+class _Subject:
+    """One row in the making.
+
+    Attributes:
+        row: The row, without figures of speed.
+        measure: Function that takes clips, and measures all columns of speed that it can, in their order.
+    """
+
+    row: Speed
+    measure: Callable[[list[Waveform]], tuple[float, ...]]
+
+
+def bench_models(
+    models: Sequence[str | None] = (None,),
     precisions: Sequence[str] = (),
     device: str = "auto",
     seconds: float = 3.7,
     streams: int = 8,
     rounds: int = 3,
     out: Path | None = None,
+    results: Path | None = None,
+    beside: bool = False,
 ) -> list[Speed]:
-    """Measure all precisions of a model in turns, so that other load hits all alike, and take medians over rounds.
+    """Measure all precisions of models in turns, so that other load hits all alike, and take medians over rounds.
 
     Clips are noise, since their content does not change the time.
 
     Args:
-        model: Model as in `Recognizer.from_pretrained`.
-        precisions: Precisions to measure; all of the model's by default.
+        models: Models as in `Recognizer.from_pretrained`.
+        precisions: Precisions to measure; all of each model's by default.
         device: Device as in `RecognitionOptions`.
         seconds: Length of a clip.
         streams: Number of simultaneous live streams.
         rounds: Number of measurements of each precision.
         out: File to write, one of `FORMATS`; printed if None.
+        results: Folder of results whose means are the models' UA; by default that of the model's own test part.
+        beside: Whether large pretrained encoders are measured, too, clip by clip.
 
     Raises:
         ConfigError: A precision or format is unknown, or clips have no length.
-        ModelError: The model lacks a precision.
+        ModelError: A model lacks a precision.
+        MissingExtraError: ``beside`` needs `transformers`, which is not installed.
     """
     if out is not None:
         suffix_of(out, FORMATS)
     if not seconds > 0:
         raise ConfigError(f"clips of {seconds:g} s cannot be recognized (valid: above 0)")
-    folder = model_folder(model)
-    chosen = list(precisions) or [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]
-    recognizers = {
-        name: Recognizer.load(model, RecognitionOptions(threads=1, precision=name, device=device)) for name in chosen
-    }
-    ready = {name: (recognizer, recognizer.for_stream(STREAM_HOP)) for name, recognizer in recognizers.items()}
+    known = KnownAccuracy(read_results(results) if results else ())
+    subjects = [item for model in models for item in _subjects(model, precisions, device, streams, known)]
+    if beside:
+        task = next((known.task_of(model_folder(model)) for model in models), None)
+        subjects += [
+            _Subject(
+                Speed(item.name, "torch fp32", item.size, 0.0, ua=item.ua, measured_on=item.measured_on), item.measure
+            )
+            for item in large_encoders(task)
+        ]
     clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
-    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
+    taken: list[list[tuple[float, ...]]] = [[] for _ in subjects]
     for number in range(rounds + 1):
         log_line(f"round {number} of {rounds}" if number else "warming up")
-        for name, (recognizer, live) in ready.items():
-            row = (
-                _real_time(recognizer, [[clip] for clip in clips[:4]]),
-                _real_time(recognizer, [clips]),
-                *_latencies(live, 1)[:2],
-                _latencies(live, streams)[2],
-                *_whole_process(model, name, device, clips[0]),
-            )
+        for rows, subject in zip(taken, subjects, strict=True):
+            row = subject.measure(clips)
             if number:  # the first round warms up
-                taken[name].append(row)
-    speeds = []
-    for name, rows in taken.items():
-        figures: list[Any] = [statistics.median(column) for column in zip(*rows, strict=True)]
-        figures[-1] = None if np.isnan(figures[-1]) else figures[-1]
-        speeds.append(Speed(name, (folder / PRECISION_FILES[name]).stat().st_size / 1e6, *figures))
+                rows.append(row)
+    speeds = [_with_medians(subject.row, rows) for subject, rows in zip(subjects, taken, strict=True)]
     _write(speeds, out)
     return speeds
+
+
+def _subjects(
+    model: str | None, precisions: Sequence[str], device: str, streams: int, known: KnownAccuracy
+) -> Iterator[_Subject]:
+    """Precisions of a model."""
+    folder = model_folder(model)
+    ua, measured_on = known.of(folder)
+    for name in list(precisions) or [name for name, file in PRECISION_FILES.items() if (folder / file).is_file()]:
+        options = RecognitionOptions(threads=1, precision=name, device=device)
+        recognizer = Recognizer.load(model, options)
+        label, size = "shipped" if model is None else folder.name, (folder / PRECISION_FILES[name]).stat().st_size / 1e6
+        row = Speed(label, name, size, 0.0, ua=ua, measured_on=measured_on)
+        yield _Subject(row, partial(_speeds, recognizer, recognizer.for_stream(STREAM_HOP), streams, model, options))
+
+
+def _large_subject(item: LargeEncoder) -> _Subject:
+    row = Speed(item.name, "torch fp32", item.size, 0.0, ua=item.ua, measured_on=item.measured_on)
+    return _Subject(row, item.measure)
+
+
+def _speeds(
+    recognizer: Recognizer,
+    live: Recognizer,
+    streams: int,
+    model: str | None,
+    options: RecognitionOptions,
+    clips: list[Waveform],
+) -> tuple[float, ...]:
+    """Figures of `Speed` from `single` to `memory`."""
+    return (
+        _real_time(recognizer, [[clip] for clip in clips[:SINGLE_CLIPS]]),
+        _real_time(recognizer, [clips]),
+        *_latencies(live, 1)[:2],
+        _latencies(live, streams)[2],
+        *_whole_process(model, options.precision, options.device, clips[0]),
+    )
+
+
+def _with_medians(row: Speed, rows: Sequence[tuple[float, ...]]) -> Speed:
+    """A row with the medians of some rounds."""
+    figures = [statistics.median(column) for column in zip(*rows, strict=True)]
+    names = Speed._fields[3 : 3 + len(figures)]
+    return row._replace(**{name: None if np.isnan(item) else item for name, item in zip(names, figures, strict=True)})
 
 
 def _real_time(recognizer: Recognizer, batches: Sequence[list[Waveform]]) -> float:
@@ -193,39 +276,35 @@ def watched(arguments: Sequence[str]) -> tuple[float, float]:
 
 
 def _write(speeds: Sequence[Speed], out: Path | None) -> None:
-    if out is not None and suffix_of(out, FORMATS) == ".json":
+    if out is not None and out.suffix == ".json":
         write_text(out, json.dumps([item._asdict() for item in speeds], indent=1) + "\n")
         return
+    text = table(HEAD, map(_cells, speeds), right=2)
+    if any(item.ua is not None for item in speeds):
+        text += NOTE
     if out is None:
-        _print(speeds)
+        print(text, end="")
     else:
-        write_text(out, table(HEAD, map(_cells, speeds), right=1))
-
-
-def _print(speeds: Sequence[Speed]) -> None:
-    """Print a table with a column for each precision, which fits into a narrow terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE_HEAD, title="on one core of this machine")
-    head, *rows = zip(HEAD, *map(_cells, speeds), strict=True)
-    for number, name in enumerate(head):
-        shown.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        shown.add_row(*row)
-    Console().print(shown)
+        write_text(out, text)
 
 
 def _cells(item: Speed) -> list[str]:
+    def cell(value: float | None, form: str) -> str:
+        return NONE if value is None else format(value, form)
+
     return [
+        item.model,
         item.precision,
         f"{item.size:.1f}",
         f"{item.single:.0f}",
-        f"{item.batch:.0f}",
-        f"{item.median:.1f}",
-        f"{item.worst:.1f}",
-        f"{item.streams:.0%}",
-        f"{item.start:.2f}",
-        "–" if item.memory is None else f"{item.memory:.0f}",
+        cell(item.batch, ".0f"),
+        cell(item.median, ".1f"),
+        cell(item.worst, ".1f"),
+        cell(item.streams, ".0%"),
+        cell(item.start, ".2f"),
+        cell(item.memory, ".0f"),
+        cell(item.ua, ".1f"),
+        item.measured_on or NONE,
+        cell(item.points_for_time, ".1f"),
+        cell(item.points_for_size, ".2f"),
     ]
