@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -223,7 +223,8 @@ def _with_medians(row: Speed, rows: Sequence[tuple[float, ...]]) -> Speed:
     """A row with the medians of some rounds."""
     figures = [statistics.median(column) for column in zip(*rows, strict=True)]
     names = Speed._fields[3 : 3 + len(figures)]
-    return row._replace(**{name: None if np.isnan(item) else item for name, item in zip(names, figures, strict=True)})
+    measured: dict[str, Any] = {n: None if np.isnan(item) else item for n, item in zip(names, figures, strict=True)}
+    return row._replace(**measured)
 
 
 def _real_time(recognizer: Recognizer, batches: Sequence[list[Waveform]]) -> float:
