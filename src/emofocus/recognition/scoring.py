@@ -73,14 +73,7 @@ class Scorer:
             if observe is not None:
                 observe(output)
 
-        runner = BlockRunner(self.engine, self.config, keep, observe is not None, self.voice)
-        quality = Quality()
-        for block in blocks:
-            quality.feed(block)
-            runner.feed(block)
-        audio.check_length(quality.samples, name)
-        audio.check_level(quality.swing, name)
-        runner.finish()
+        quality = BlockRunner(self.engine, self.config, keep, observe is not None, self.voice).run(blocks, name)
         return self._predict(np.concatenate(logits), np.concatenate(level), quality, start)
 
     def score_batch(self, waveforms: Sequence[Waveform]) -> list[Prediction]:
@@ -162,6 +155,29 @@ class BlockRunner:
         self._waiting_samples = 0
         self._origin = 0  # position of the first waiting sample
         self._segments = self._frames = 0  # done
+
+    def run(self, blocks: Iterable[Waveform], name: str) -> Quality:
+        """Feed a whole recording, block by block, and finish it.
+
+        Args:
+            blocks: Consecutive samples (T_k,), 16 kHz.
+            name: Name of the recording in error messages.
+
+        Returns:
+            Quality of the recording.
+
+        Raises:
+            AudioError: The recording is shorter than one analysis window, or silent.
+            ModelError: `model.onnx` does not belong to the config.
+        """
+        quality = Quality()
+        for block in blocks:
+            quality.feed(block)
+            self.feed(block)
+        audio.check_length(quality.samples, name)
+        audio.check_level(quality.swing, name)
+        self.finish()
+        return quality
 
     def feed(self, block: Waveform) -> None:
         """Add samples, and score when a block is full."""

@@ -18,9 +18,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE
-from emofocus.audio.quality import Quality
 from emofocus.audio.samples import Waveform
 from emofocus.config import ModelConfig, Settings
 from emofocus.errors import ConfigError
@@ -166,13 +164,7 @@ def measure(engine: Engine, config: ModelConfig, blocks: Iterable[Waveform], nam
         statistics.append(output.voice.copy())
         level.append(output.level.copy())
 
-    runner, quality = BlockRunner(engine, config, keep, need_voice=True), Quality()
-    for block in blocks:
-        quality.feed(block)
-        runner.feed(block)
-    audio.check_length(quality.samples, name)
-    audio.check_level(quality.swing, name)
-    runner.finish()
+    BlockRunner(engine, config, keep, need_voice=True).run(blocks, name)
     levels = np.concatenate(level)
     speech = np.flatnonzero(active_segments(levels, config.segment))
     heard = np.zeros(len(levels), bool)
