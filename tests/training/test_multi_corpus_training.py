@@ -15,7 +15,7 @@ from emofocus.cli.main import app
 from emofocus.config import Recipe, SegmentSettings
 from emofocus.data.datasets import Batch, SegmentDataset
 from emofocus.data.feature_store import Speech
-from emofocus.evaluation.results import read_run
+from emofocus.evaluation.results import ResultError, read_run
 from emofocus.models import MODELS, Model
 from emofocus.training.augmentation import augment, cross_entropy
 from helpers.several import plant_corpora
@@ -167,6 +167,20 @@ def test_unseen_tells_the_harmonization_and_tests_the_kept_corpus_alone(unseen: 
     assert {name.split("/")[0] for name in run.predictions.utterances} == {"ased"}
     folds = json.loads((out / "folds.json").read_text())["folds"]
     assert not any(key.startswith("ased/") for key in [*folds[0]["train"], *folds[0]["valid"]])
+
+
+def test_hashes_of_all_recordings_are_written_and_compared(root: Path, unseen: tuple[Path, str]) -> None:
+    out = unseen[0]
+    text = (out / "recordings.csv").read_text()
+    rows = {row["key"]: row["blake2b"] for row in csv.DictReader(text.splitlines())}
+    folds = json.loads((out / "folds.json").read_text())["folds"]
+    assert set(rows) == {key for part in folds[0].values() for key in part}
+    trained = rows[folds[0]["train"][0]]
+    (out / "recordings.csv").write_text(text.replace(rows[folds[0]["test"][0]], trained))
+    with pytest.raises(ResultError, match=r"fold 0 trains or validates on .*, which is tested or kept for it"):
+        read_run(out)
+    (out / "recordings.csv").write_text(text)
+    read_run(out)
 
 
 def test_the_same_command_resumes(root: Path, unseen: tuple[Path, str]) -> None:

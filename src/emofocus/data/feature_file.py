@@ -95,6 +95,7 @@ class FeaturesFile:
         self.embedding = parse(EmbeddingSettings, embedding, str(path)) if embedding else None
         self._speeds = tuple(json.loads(metadata["speeds"]))
         self._content = metadata.get("content")
+        self._hashes: list[str] = json.loads(metadata.get("files", "[]"))
 
     def content(self) -> str:
         """See `SpeechSource`; that of the recordings, as it was when the file was written, and their precision."""
@@ -134,6 +135,10 @@ class FeaturesFile:
             AudioFingerprint(bytes(digest).hex(), prints[start:end])
             for digest, start, end in zip(digests, edges[:-1], edges[1:], strict=True)
         ]
+
+    def file_hashes(self) -> list[str]:
+        """Hash of the file of each utterance (`SpeechSource.file_hashes`), as it was when this file was written."""
+        return self._hashes
 
     def _held(self, speed: float) -> HeldSpeech:
         frames, level, scale, offset = (
@@ -196,6 +201,8 @@ def _metadata(source: SpeechSource, recipe: Recipe, half: bool) -> dict[str, str
     if recipe.features.pretrained:  # an encoder hears each segment of a longer utterance by itself
         metadata["segment"] = json.dumps(_heard(recipe))
     metadata["content"], metadata["half"] = source.content(), json.dumps(half)
+    if corpus.members:
+        metadata["files"] = json.dumps(source.file_hashes())
     if source.embedding:
         metadata["embedding"] = json.dumps(to_plain(source.embedding))
     return metadata

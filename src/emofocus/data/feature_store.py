@@ -216,6 +216,9 @@ class SpeechSource(Protocol):
     def fingerprints(self) -> list[AudioFingerprint]:
         """Fingerprint of each utterance, for the audit."""
 
+    def file_hashes(self) -> list[str]:
+        """BLAKE2b-128 of the file of each utterance (U,), in hexadecimal digits; for several corpora."""
+
 
 class CachedSpeech:
     """Features of a corpus by way of the cache, computed from its audio where they are missing."""
@@ -255,6 +258,14 @@ class CachedSpeech:
     def fingerprints(self) -> list[AudioFingerprint]:
         """Fingerprint of each utterance, for the audit."""
         return fingerprints_of(self.corpus, self._cache)
+
+    def file_hashes(self) -> list[str]:
+        """Hash of the file of each utterance (`SpeechSource.file_hashes`).
+
+        Raises:
+            AudioError: A file cannot be read.
+        """
+        return [key.partition("@")[0] for key in content_keys(self.corpus, self._cache)]
 
 
 def hash_of(parts: Iterable[str]) -> str:

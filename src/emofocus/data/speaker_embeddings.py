@@ -98,6 +98,10 @@ class EmbeddedSpeech:
         """Fingerprint of each utterance, for the audit."""
         return self._source.fingerprints()
 
+    def file_hashes(self) -> list[str]:
+        """Hash of the file of each utterance (`SpeechSource.file_hashes`)."""
+        return self._source.file_hashes()
+
 
 class _Appended(Sequence[Speech]):
     def __init__(self, speech: Sequence[Speech], vectors: Vector) -> None:

@@ -17,6 +17,7 @@ from emofocus.errors import EmofocusError, one_of
 from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 from emofocus.splits.folds import PARTS, digest_of
+from emofocus.splits.kept_recordings import DIGITS, RECORDINGS, kept_hashes
 from emofocus.training.results import Average, PredictionRow, Summary
 
 TOLERANCE = 1.5e-6
@@ -213,6 +214,7 @@ def _read(path: Path, summary: Summary, name: str) -> RunResult:
     digest = digest_of(folds)
     _check_digest(path, summary, digest)
     _check_sizes(path, summary, rows, folds)
+    _check_recordings(folder / RECORDINGS, folds)
     result = RunResult(
         name=name,
         summary=summary,
@@ -317,6 +319,22 @@ def _check_sizes(
     strangers = {row["fold"] for row in rows} - {str(item.fold) for item in summary.folds}
     if strangers:
         raise ResultError(f"{path} has no fold {min(strangers)}, which predictions.csv has")
+
+
+def _check_recordings(path: Path, folds: Sequence[dict[str, list[str]]]) -> None:
+    """Compare the hashes of the files of results on several corpora: nothing tested or kept was trained on."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        hashes = {row["key"]: row["blake2b"] for row in csv.DictReader(file)}
+    for number, fold in enumerate(folds):
+        missing = [key for name in PARTS for key in fold[name] if key not in hashes]
+        if missing:
+            raise ResultError(f"{path} has no hash of {missing[0]}, which fold {number} uses")
+        tested = {hashes[key] for key in fold["test"]}
+        for key in (*fold["train"], *fold["valid"]):
+            if hashes[key] in tested or hashes[key][:DIGITS] in kept_hashes():
+                raise ResultError(f"{path}: fold {number} trains or validates on {key}, which is tested or kept for it")
 
 
 def _check_figures(path: Path, result: RunResult) -> None:

@@ -12,8 +12,16 @@ from emofocus.config import parse
 from emofocus.data.feature_store import SpeechSource
 from emofocus.errors import SplitError
 from emofocus.splits.folds import write_folds
+from emofocus.splits.kept_recordings import RECORDINGS
 from emofocus.training.distributed import by_first, first_of_machine
-from emofocus.training.experiment import Experiment, FoldResult, provenance, refuse_leaks, run_fold
+from emofocus.training.experiment import (
+    Experiment,
+    FoldResult,
+    provenance,
+    refuse_kept_files,
+    refuse_leaks,
+    run_fold,
+)
 from emofocus.training.results import (
     Identity,
     PredictionRow,
@@ -41,7 +49,8 @@ def cross_validate(
 ) -> Summary:
     """Audit the folds of an experiment, then train and test each of them.
 
-    Files written below ``out``: `folds.json` and `audit.json` before training, `summary.json` and `predictions.csv`
+    Files written below ``out``: `folds.json` and `audit.json` before training, of several corpora also `recordings.csv`
+    with the hash of each file; `summary.json` and `predictions.csv`
     after each fold. Finished folds of the same experiment are kept, and an unfinished one goes on from its last epoch.
 
     Args:
@@ -65,8 +74,10 @@ def cross_validate(
         return summary
     with first_of_machine(fabric):
         speech, fingerprints = source.speech(experiment.recipe), source.fingerprints()
-    audited = refuse_leaks(experiment, fingerprints)
+    audited, recordings = refuse_leaks(experiment, fingerprints), refuse_kept_files(experiment, source)
     if fabric.is_global_zero:
+        if recordings:
+            write_text(out / RECORDINGS, recordings)
         write_folds(experiment.folds, experiment.corpus, out / "folds.json")
         write_text(out / "audit.json", json.dumps(audited.to_plain(), indent=1) + "\n")
     summary = msgspec.structs.replace(summary, audit=audited.counts())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import polars as pl
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from emofocus.metrics.calibration import Calibration
 from emofocus.models import SpeechNetwork, build
 from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds
+from emofocus.splits.kept_recordings import refuse_kept_recordings
 from emofocus.training.loop import Epoch, Fitted, fit, fit_calibrated, mean_logits, save_trained
 from emofocus.training.results import (
     CorpusEntry,
@@ -219,6 +221,23 @@ def refuse_leaks(experiment: Experiment, fingerprints: Sequence[AudioFingerprint
         )
     log_line(f"{experiment.corpus.name}, protocol {experiment.protocol}: parts share {audited.summary()}")
     return audited
+
+
+def refuse_kept_files(experiment: Experiment, source: SpeechSource) -> str:
+    """Refuse folds of several corpora that train on recordings which are kept for testing.
+
+    Returns:
+        CSV of the key and the file's hash of each utterance; empty for one corpus.
+
+    Raises:
+        SplitError: They do.
+    """
+    if not experiment.corpus.members:
+        return ""
+    hashes = source.file_hashes()
+    refuse_kept_recordings(experiment.corpus, experiment.folds, hashes)
+    table = experiment.corpus.table.select("key", blake2b=pl.Series(hashes))
+    return table.write_csv()
 
 
 def run_fold(

@@ -13,15 +13,24 @@ from emofocus.data.feature_file import write_features
 from emofocus.data.feature_store import SpeechSource
 from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError
+from emofocus.splits.kept_recordings import RECORDINGS
 from emofocus.training.cross_validation import FoldRunner, cross_validate
 from emofocus.training.distributed import by_first, first_of_machine, processes
-from emofocus.training.experiment import Experiment, FoldResult, provenance, refuse_leaks, run_fold
+from emofocus.training.experiment import (
+    Experiment,
+    FoldResult,
+    provenance,
+    refuse_kept_files,
+    refuse_leaks,
+    run_fold,
+)
 from emofocus.training.fabric import make_fabric
 from emofocus.training.loop import Epoch
 from emofocus.training.model_training import ModelTraining
 from emofocus.training.options import ExperimentOptions, FabricOptions, SourceOptions
 from emofocus.training.results import print_summary
 from emofocus.training.setup import describe, find_source, make_experiment, recipe_of, with_embedding
+from emofocus.utils.atomic import write_text
 from emofocus.utils.progress import log_line, use_plain_lines
 
 
@@ -86,6 +95,9 @@ def train(
     with first_of_machine(fabric):
         speech, fingerprints = source.speech(experiment.recipe), source.fingerprints()
     refuse_leaks(experiment, fingerprints)
+    recordings = refuse_kept_files(experiment, source)
+    if recordings and fabric.is_global_zero:
+        write_text(training.work / RECORDINGS, recordings)
     run_fold(experiment, number, speech, training.work, fabric, after_epoch)
     if fabric.is_global_zero:
         extractor = options.embeddings
