@@ -28,10 +28,7 @@ def adapt(clips: tuple[Path, ...], model: str | None, voice: Path | None, out: P
     """Learn how somebody sounds, from speech without labels.
 
     CLIPS are recordings of one person with one microphone, or folders of them. A quarter of a minute helps; two minutes
-    help most. Several moods are better than one. Other commands take the profile with --voice:
-
-    emofocus adapt monday.wav tuesday.wav --out anna.json
-    emofocus predict wednesday.wav --voice anna.json
+    help most. Several moods are better than one. Other commands take the profile with --voice.
 
     The profile holds no audio and no words, but it says how somebody sounds: it is personal data.
     """

@@ -205,3 +205,37 @@ def bench(
     from emofocus.evaluation.benchmark import bench_models
 
     bench_models(models or (None,), precisions, device, seconds, streams, rounds, out, results, beside)
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@with_options(corpus_options())
+@click.option("--seconds", multiple=True, type=click.FloatRange(min=0), help="Seconds of a voice; several times.")
+@click.option("--emotion", "emotions", multiple=True, help="Adapt to 15 s of this class alone, too; several times.")
+@click.option("-o", "--out", required=True, type=FOLDER, help="Folder for the results.")
+@cache_option()
+def adaptation(
+    run: Path,
+    corpus: str | None,
+    root: Path | None,
+    labels: str | None,
+    only: tuple[str, ...],
+    seconds: tuple[float, ...],
+    emotions: tuple[str, ...],
+    out: Path,
+    cache: Path | None,
+) -> None:
+    """Measure what unlabelled speech of the test speakers brings.
+
+    RUN is a folder that `emofocus crossval` wrote with a recipe that adapts to voices, with the weights of its folds.
+    Each condition is written as a run of a protocol of its own.
+    """
+    from emofocus.corpora import read_corpus
+    from emofocus.evaluation.adaptation import Condition, measure_adaptation
+
+    if corpus is None:
+        raise ConfigError("name the run's corpus with --corpus (and --root)")
+    data = read_corpus(corpus, root, labels, only)
+    conditions = [Condition(value) for value in seconds or (0.0, 4.0, 15.0, 30.0, 60.0, 110.0)]
+    conditions += [Condition(15.0, emotion) for emotion in emotions]
+    click.echo(measure_adaptation(run, out, data, conditions, cache).read_text(encoding="utf-8"))

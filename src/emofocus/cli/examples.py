@@ -10,6 +10,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "emofocus stream",
         "ffmpeg -i talk.mp3 -f s16le -ar 16000 -ac 1 - | emofocus stream -",
     ),
+    "adapt": (
+        "emofocus adapt monday.wav tuesday.wav --out anna.json",
+        "emofocus predict wednesday.wav --voice anna.json",
+    ),
     "explain": (
         "emofocus explain clip.wav",
         "emofocus explain clip.wav --out story.png",
@@ -36,6 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "emofocus export my-model small --int8 --corpus my-speech.csv",
     ),
     "compare": ("emofocus compare results/one results/two --out leaderboard.md",),
+    "adaptation": ("emofocus adaptation RUN --corpus ravdess --root RAVDESS --seconds 0 --seconds 15 --out OUT",),
     "combine": ("emofocus combine results/seed0 results/seed1 --out results/together",),
     "report": ("emofocus report results --out docs/results.md",),
     "alignment": ("emofocus alignment results/one --corpus ravdess --root RAVDESS --out alignment",),

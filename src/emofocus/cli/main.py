@@ -55,6 +55,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "combine": Entry("evaluate", "Score the mean of several networks' probabilities."),
         "report": Entry("evaluate", "Write tables and figures of all results, from their predictions."),
         "alignment": Entry("evaluate", "Measure whether attention does what the paper says."),
+        "adaptation": Entry("evaluate", "Measure what unlabelled speech of the test speakers brings."),
         "robustness": Entry("evaluate", "Measure what loudness, coding, noise and rooms do to a model."),
         "bench": Entry("evaluate", "Measure a model's speed, latency, memory and start, here."),
     },
