@@ -1,4 +1,4 @@
-"""Hook of MkDocs: files outside docs/ become pages of the site, and links between all of them hold there.
+"""Hook of MkDocs: files outside docs/ become pages of the site, links between all of them hold, commands are listed.
 
 Links in Markdown files are those of the repository, so that they work beside the sources too. On the site a link to
 ``../CHANGELOG.md`` leads to ``changelog.md``. A link that leads to no page makes ``mkdocs build --strict`` fail.
@@ -12,6 +12,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from emofocus.cli.main import SECTIONS
+
 ROOT = Path(__file__).parents[1]
 
 PAGES = {
@@ -23,6 +25,9 @@ PAGES = {
 """File of the repository → page of the site."""
 
 SOURCES = {page: source for source, page in PAGES.items()}
+
+COMMANDS = "<!-- every command: docs/site_links.py writes them here -->"
+"""Place of the reference of all commands."""
 
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?(?:\s+\"[^\"]*\")?\))")
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -50,7 +55,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         there = _site_name(_repository_name(here, target))
         return match[1] + posixpath.relpath(there, posixpath.dirname(here) or ".") + match[3]
 
-    return LINK.sub(rewritten, markdown)
+    return LINK.sub(rewritten, markdown).replace(COMMANDS, _commands())
+
+
+def _commands() -> str:
+    """Blocks of mkdocs-click for all commands, by section."""
+    parts = []
+    for section, entries in SECTIONS.items():
+        parts.append(f"## {section}\n")
+        for name, entry in entries.items():
+            parts.append(
+                f"::: mkdocs-click\n    :module: emofocus.cli.{entry.file}\n    :command: {entry.function or name}\n"
+                f"    :prog_name: emofocus {name}\n    :depth: 2\n    :style: plain\n"
+            )
+    return "\n".join(parts)
 
 
 def _repository_name(here: str, target: str) -> str:
