@@ -25,7 +25,7 @@ from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset, padded
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError, one_of
-from emofocus.evaluation.results import RunResult, read_run
+from emofocus.evaluation.results import ADAPTED, RunResult, read_run
 from emofocus.metrics.statistics import FIGURES
 from emofocus.models import SpeechNetwork
 from emofocus.models.base import VoiceShift, VoiceStatistics
@@ -66,8 +66,12 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of the condition in protocols and folders."""
+        """Name of the condition in folders."""
         return f"voice{self.seconds:g}s" + (f"-{self.emotion}" if self.emotion else "")
+
+    def protocol(self, name: str) -> str:
+        """Name of the protocol of which this condition makes another one."""
+        return f"{name}{ADAPTED}{self.name.removeprefix('voice')}"
 
     def __str__(self) -> str:
         """The condition in words."""
@@ -190,7 +194,7 @@ class _Heard:
 def _write(run: RunResult, source: Path, out: Path, condition: Condition, rows: list[PredictionRow]) -> None:
     """Write one condition as a run, whose protocol says what was heard."""
     head = run.summary.protocol
-    protocol = replace(head, name=f"{head.name}+{condition.name}", note=f"{head.note}; {condition}")
+    protocol = replace(head, name=condition.protocol(head.name), note=f"{head.note}; {condition}")
     summary = Summary(
         corpus=run.summary.corpus,
         corpora=run.summary.corpora,

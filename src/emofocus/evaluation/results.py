@@ -33,6 +33,10 @@ HEAD = ("corpus", "classes", "model", "recipe", "recipe_settings", "parameters",
 """Keys of every summary."""
 
 
+ADAPTED = "+voice"
+"""Mark in the name of a protocol whose networks were adapted to unlabelled speech of the test speakers."""
+
+
 class ResultError(EmofocusError):
     """Results that are missing, incomplete, or disagree with their own predictions."""
 

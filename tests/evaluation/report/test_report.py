@@ -121,6 +121,21 @@ def test_means_and_deviations_of_the_headline_are_those_of_the_summaries(text: s
     assert f"WA {100 * mean:.2f} ± {100 * std:.2f} [" in text
 
 
+def test_adapted_results_stand_apart_with_their_gain(results: Path, tmp_path: Path) -> None:
+    write_result(results, "speaker+voice110s", "bmhsa", right=0.9)
+    write_result(results, "speaker+voice15s", "bmhsa", right=0.8)
+    write_result(results, "speaker+voice15s-angry", "bmhsa", right=0.5)
+    text = text_of(results, tmp_path)
+    section = text.partition("### Adapted to voices without labels")[2].partition("## Beside the paper")[0]
+    assert "Unlabelled speech of the test speakers is used here" in section
+    conditions = re.findall(
+        r"^\| (\d+s\S*) \| `bmhsa`, `tiny` \| `speaker` \|.*\| [+-]\d+\.\d+ \|", section, re.MULTILINE
+    )
+    assert conditions == ["15s", "15s-angry", "110s"]
+    assert "voice" not in text.partition("### Adapted")[0]
+    assert "protocol `speaker+voice" not in text
+
+
 def test_variants_that_share_several_seeds_are_tested_over_all_of_them_together(results: Path, tmp_path: Path) -> None:
     write_result(results, "speaker", "bmhsa", seed=1, right=0.5)
     text = text_of(results, tmp_path)

@@ -61,6 +61,14 @@ interval. Where it was trained from several seeds, each resample draws speakers 
 out.
 """
 
+ADAPTED_SECTION = """\
+### Adapted to voices without labels
+
+**Unlabelled speech of the test speakers is used here**, so these figures stand beside no others. Each utterance was
+recognized with other clips of its speaker, as many as fit in the seconds of the first column. Means over folds and
+seeds; *gain* is that over the same networks without adaptation.
+"""
+
 NO_TESTS = "Fewer than two variants have been measured with one recipe, protocol and seed.\n"
 
 
@@ -80,23 +88,33 @@ def write_report(results: Path, out: Path) -> list[Path]:
         MissingExtraError: matplotlib is not installed.
     """
     suffix_of(out, (".md",))
-    entries = group_results(read_results(results))
+    every = group_results(read_results(results))
+    entries = [entry for entry in every if not entry.adapted]
     folder = out.parent / "images" / out.stem
     drawn = {entry.slug: draw_all(entry, folder) for entry in entries}
     shown = {
         slug: [f"![{words}]({folder.relative_to(out.parent).as_posix()}/{name})\n" for name, words in figures]
         for slug, figures in drawn.items()
     }
-    write_text(out, "\n".join(_paragraphs(entries, shown)))
+    write_text(out, "\n".join(_paragraphs(entries, [entry for entry in every if entry.adapted], shown)))
     return [out, *(folder / name for figures in drawn.values() for name, _ in figures)]
 
 
-def _paragraphs(entries: Sequence[Entry], shown: dict[str, list[str]]) -> Iterator[str]:
-    """Paragraphs of the report."""
+def _paragraphs(entries: Sequence[Entry], adapted: Sequence[Entry], shown: dict[str, list[str]]) -> Iterator[str]:
+    """Paragraphs of the report.
+
+    Args:
+        entries: All entries but the adapted ones.
+        adapted: Entries whose networks were adapted to the test speakers' voices.
+        shown: Lines that show an entry's figures, by its slug.
+    """
     yield INTRODUCTION
     corpora = [(corpus, list(group)) for corpus, group in groupby(entries, key=lambda entry: entry.corpus)]
     for corpus, members in corpora:
         yield from _overview(corpus, members)
+        voices = [entry for entry in adapted if entry.corpus == corpus]
+        if voices:
+            yield from (ADAPTED_SECTION, tables.adaptations(voices, members))
     yield PAPER_SECTION
     yield literature_tables.papers_tables(entries)
     yield OTHERS_SECTION

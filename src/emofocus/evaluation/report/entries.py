@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emofocus.evaluation.report.literature import ABLATIONS
-from emofocus.evaluation.results import ResultError, RunResult
+from emofocus.evaluation.results import ADAPTED, ResultError, RunResult
 from emofocus.metrics.statistics import Array, Interval, Numbers, intervals, resampled_unit
 
 OPTIMISTIC = "optimistic"
@@ -48,6 +48,11 @@ class Entry:
     def protocol(self) -> str:
         """Name of the protocol."""
         return self.first.key.protocol
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the networks were adapted to unlabelled speech of the test speakers."""
+        return ADAPTED in self.protocol
 
     @property
     def model(self) -> str:

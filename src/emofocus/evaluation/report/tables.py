@@ -21,7 +21,7 @@ from emofocus.evaluation.report.formatting import (
     spread,
 )
 from emofocus.evaluation.report.literature import ABLATIONS
-from emofocus.evaluation.results import RunResult
+from emofocus.evaluation.results import ADAPTED, RunResult
 from emofocus.metrics.statistics import FIGURES, Comparison, SeedsComparison, compare, compare_over_seeds, holm
 from emofocus.utils.markdown import table
 
@@ -155,6 +155,30 @@ def _comparisons(pairs: Sequence[tuple[str, Comparison]]) -> str:
 
 def _p_values(comparison: Comparison) -> tuple[float, float, float]:
     return comparison.wa.p, comparison.ua.p, comparison.mcnemar.p
+
+
+def adaptations(entries: Sequence[Entry], plain: Sequence[Entry]) -> str:
+    """Gain by adaptation to voices on one corpus: a row per model and condition, little speech first.
+
+    Args:
+        entries: Adapted entries.
+        plain: Entries without adaptation, of which those of the same networks are compared with.
+    """
+    rows = []
+    for entry in sorted(entries, key=lambda entry: (entry.protocol.partition(ADAPTED)[0], entry.rank, _heard(entry))):
+        base, _, condition = entry.protocol.partition(ADAPTED)
+        same = (base, entry.model, entry.recipe)
+        before = next((item for item in plain if (item.protocol, item.model, item.recipe) == same), None)
+        gain = NONE if before is None else f"{100 * (entry.mean[1] - before.mean[1]):+.2f}"
+        figures = [figure_with_interval(entry, number) for number in range(2)]
+        rows.append([condition, f"`{entry.model}`, `{entry.recipe}`", f"`{base}`", *figures, gain, seeds(entry)])
+    return table(["speech heard", "model, recipe", "protocol", "WA", "UA", "gain of UA", "seeds"], rows, right=3)
+
+
+def _heard(entry: Entry) -> tuple[float, str]:
+    """Seconds of speech of an adapted entry, and the emotion of it."""
+    seconds, _, emotion = entry.protocol.partition(ADAPTED)[2].partition("s")
+    return float(seconds), emotion
 
 
 def details(entry: Entry) -> Iterator[str]:
