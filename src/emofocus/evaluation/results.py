@@ -18,6 +18,7 @@ from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
 from emofocus.splits.folds import PARTS, digest_of
 from emofocus.splits.kept_recordings import DIGITS, RECORDINGS, kept_hashes
+from emofocus.splits.protocols import PROTOCOLS
 from emofocus.training.results import Average, PredictionRow, Summary
 
 TOLERANCE = 1.5e-6
@@ -98,7 +99,9 @@ class RunResult:
     @property
     def optimistic(self) -> bool:
         """Whether speakers of test parts are heard in training."""
-        return self.key.protocol.startswith("random") or bool(self.shared) or "speaker" in (self.audit or {})
+        protocol = PROTOCOLS.get(self.key.protocol)
+        shared = protocol is not None and protocol.speakers_shared
+        return shared or bool(self.shared) or "speaker" in (self.audit or {})
 
     @cached_property
     def by_fold(self) -> Array:
