@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
-from emofocus.corpora.readers import emodb, emovo, iemocap, ravdess, savee, urdu
+from emofocus.corpora.readers import emodb, emovo, iemocap, nemo, ravdess, savee, urdu
 from emofocus.corpora.readers.cremad import EMOTIONS as CREMA_D_EMOTIONS
 from emofocus.corpora.readers.cremad import SENTENCES as CREMA_D_SENTENCES
 
@@ -116,6 +116,15 @@ def savee_files() -> Files:
 
 def emovo_files() -> Files:
     return {f"{key[4:6]}/{key}.wav": key[:3] for key in emovo.names()}
+
+
+def nemo_files() -> Files:
+    """As many sentences of each emotion as the owner has; the speakers say them in turn."""
+    files = {}
+    for label, number in nemo.COUNTS.items():
+        for sentence, speaker in islice(product(range(1, 91), nemo.WOMEN + nemo.MEN), number):
+            files[f"samples/{speaker}_{label}_{sentence}.wav"] = label
+    return files
 
 
 def urdu_files() -> Files:
@@ -285,6 +294,7 @@ FILES: dict[str, Callable[[], Files]] = {
     "tess": tess_files,
     "savee": savee_files,
     "emovo": emovo_files,
+    "nemo": nemo_files,
     "urdu": urdu_files,
 }
 

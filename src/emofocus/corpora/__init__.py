@@ -25,6 +25,7 @@ from emofocus.corpora.readers.cremad import CREMA_D
 from emofocus.corpora.readers.emodb import EMODB
 from emofocus.corpora.readers.emovo import EMOVO
 from emofocus.corpora.readers.iemocap import IEMOCAP
+from emofocus.corpora.readers.nemo import NEMO
 from emofocus.corpora.readers.ravdess import RAVDESS, RAVDESS_SONG
 from emofocus.corpora.readers.savee import SAVEE
 from emofocus.corpora.readers.tess import TESS
@@ -42,6 +43,7 @@ CORPORA: dict[str, Reader] = {
     "tess": TESS,
     "savee": SAVEE,
     "emovo": EMOVO,
+    "nemo": NEMO,
     "urdu": URDU,
 }
 
