@@ -1,6 +1,7 @@
 """How long `emofocus predict` takes as a whole process, against importing numpy and onnxruntime alone, in pairs.
 
-Run after ``make demo``: ``.venv-light/bin/python benchmarks/cold_start.py``.
+Run after ``make demo``: ``.venv-light/bin/python benchmarks/cold_start.py [MODEL_DIRECTORY]``; the shipped model by
+default.
 """
 
 import statistics
@@ -22,7 +23,8 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Print medians and the ratio."""
-    predict = [str(Path(sys.executable).with_name("emofocus")), "predict", str(ROOT / "examples" / "plain.wav")]
+    model = [f"--model={path}" for path in sys.argv[1:]]
+    predict = [str(Path(sys.executable).with_name("emofocus")), "predict", str(ROOT / "examples" / "plain.wav"), *model]
     imports = [sys.executable, "-c", "import numpy, onnxruntime"]
     pairs = [(seconds(predict), seconds(imports)) for _ in range(PAIRS + 1)][1:]
     mine, least = (statistics.median(times) for times in zip(*pairs, strict=True))
