@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import soundfile
 from click.testing import CliRunner
@@ -28,8 +30,11 @@ pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
 pytest.importorskip("moto", reason="moto, which plays an object store, is not installed")
 
 from emofocus.cluster import read, read_errors
-from emofocus.cluster.bulk import BulkOptions, predict_on_ray
+from emofocus.cluster.bulk import BulkOptions, _remaining, predict_on_ray
 from emofocus.cluster.connection import Requester, check_version, import_ray
+from emofocus.cluster.inputs import PartitionedInput, clips_of, partition
+from emofocus.cluster.output import ERRORS, Output
+from emofocus.utils.provenance import file_state
 from emofocus.utils.storage import list_files, parse_location
 
 RATE = audio.SAMPLING_RATE
@@ -207,6 +212,68 @@ def test_what_failed_is_tried_again_and_takes_its_place(
     kept = [row for row in named(local) if "clip16" <= row["file"] < "clip31"]
     assert [row for row in found if row["file"] != "clip20.wav"] == kept
     assert [Path(row["file"]).name for row in read_errors(str(out)).to_pylist()] == ["clip31.wav"]
+
+
+@pytest.mark.slow
+def test_a_recording_that_was_replaced_under_its_name_is_recognized_again(
+    cluster: Any, clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own, out = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, own)
+    for number in (*range(8), *range(26, 40)):
+        (own / f"clip{number:02d}.wav").unlink()
+    recognize(cluster, own, out=out)
+    first = as_text(str(out))
+    soundfile.write(own / "clip10.wav", np.random.default_rng(9).standard_normal(2 * RATE).astype(np.float32) / 9, RATE)
+    (own / "clip11.wav").write_bytes(b"RIFF nonsense")
+    assert recognize(cluster, own, out=out) == 2
+    assert "2 recordings were replaced since; they are recognized again" in capfd.readouterr().err
+    again = as_text(str(out))
+    assert [row for row in again if "clip10" not in row["file"]] == [
+        row for row in first if not any(name in row["file"] for name in ("clip10", "clip11"))
+    ]
+    assert [row["duration"] for row in again if "clip10" in row["file"]] == ["2.0"]
+    assert sorted(Path(row["file"]).name for row in read_errors(str(out)).to_pylist()) == ["clip11.wav", "clip20.wav"]
+    before = {path: path.read_bytes() for path in (out / "rows").iterdir()}
+    assert recognize(cluster, own, out=out) == 2
+    assert "were replaced" not in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in (out / "rows").iterdir()} == before
+
+
+def test_states_of_recordings_select_the_clips_of_a_part_that_is_done(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number:02d}.wav").write_bytes(b"x" * number)
+    output = Output(str(tmp_path / "out"))
+    rows = pa.table({"position": pa.array(range(16)), "label": ["sad"] * 16})
+
+    def listed() -> PartitionedInput:
+        return partition(clips_of([str(tmp_path)], pytest.fail), PART, lambda table: table)
+
+    def commit(number: int, table: pa.Table) -> None:
+        output.commit(number, table, ERRORS.empty_table(), listed().states[PART * number :][:PART].tolist())
+
+    commit(0, rows)
+    assert _remaining(listed(), output, PART)[1] == [1]
+    (tmp_path / "03.wav").write_bytes(b"other")
+    (tmp_path / "18.wav").write_bytes(b"other")  # of a part that has no rows yet
+    selection, parts = _remaining(listed(), output, PART)
+    assert parts == [0, 1]
+    assert [position for position in range(20) if position in selection] == [3, 16, 17, 18, 19]
+    commit(0, pa.table({"position": [3], "label": ["happy"]}))
+    (part,) = (tmp_path / "out" / "rows").iterdir()
+    assert pyarrow.parquet.read_table(part)["label"].to_pylist() == ["sad"] * 3 + ["happy"] + ["sad"] * 12
+    assert _remaining(listed(), output, PART)[1] == [1]
+    (tmp_path / "out" / "log" / "recordings" / "part-00000000.json").unlink()  # as older versions have it
+    assert _remaining(listed(), output, PART)[1] == [1]
+
+
+def test_a_listed_folder_of_a_file_system_tells_states_and_single_files_of_it_do_not(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x")
+    (tmp_path / "list.csv").write_text(f"file\na.wav\nfile://{tmp_path}/a.wav\n")
+    (clip,) = clips_of([f"file://{tmp_path}"], pytest.fail)
+    assert clip.state == file_state(tmp_path / "a.wav")
+    local, remote = clips_of([str(tmp_path / "list.csv")], pytest.fail)
+    assert (local.state, remote.state) == (file_state(tmp_path / "a.wav"), None)
 
 
 @pytest.mark.slow

@@ -487,8 +487,9 @@ def test_a_clip_that_is_named_again_counts_once_and_not_at_all_with_two_emotions
     table = read_manifest(written(tmp_path, "\n".join([f"{HEAD},start,end", *rows])))
     assert table["key"].to_list() == ["a", "b@1.0-2.0", "c"]
     assert capsys.readouterr().err.splitlines() == [
-        f"{tmp_path / 'm.csv'}: 1 rows repeat a row, and are LEFT OUT: line 4 (a.wav)",
-        f"{tmp_path / 'm.csv'}: 2 rows give a clip to two emotions or speakers, and are LEFT OUT: lines 3, 5 (b.wav)",
+        f"{tmp_path / 'm.csv'}: rows LEFT OUT, because they repeat a row: 1, line 4 (a.wav)",
+        f"{tmp_path / 'm.csv'}: rows LEFT OUT, because they give a clip to two emotions or speakers: 2, lines 3, 5 "
+        "(b.wav)",
     ]
 
 

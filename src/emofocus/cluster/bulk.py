@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from emofocus.cluster.bulk_worker import Worker
 from emofocus.cluster.connection import Ray, Requester, connected, native_stderr_silenced
@@ -83,7 +85,8 @@ def predict_on_ray(
     """Recognize files, folders and manifests on a cluster.
 
     Clips share batches with the same clips as in the local command, so results have the same bits. The same command
-    resumes an interrupted run and tries failed clips again.
+    resumes an interrupted run, and tries failed clips again, and recordings of this machine or of listed folders that
+    were replaced since.
 
     Args:
         sources: Paths and URIs of audio files, of folders and of manifests.
@@ -123,7 +126,7 @@ def predict_on_ray(
             task = BulkTask(portable, selection, Requester.current())
             tables = _recognize_parts(ray, task, [clips.parts[number] for number in missing], cluster.workers)
             total = min(cluster.part * len(missing), clips.clips)
-            for _ in _with_progress(_write_parts(output, tables, cluster.part), output.name, total):
+            for _ in _with_progress(_write_parts(output, tables, cluster.part, clips.states), output.name, total):
                 pass
     recognized, failed = output.finish()
     failures_note = f", {failed} could not be: see {output.name}/errors" if failed else ""
@@ -132,19 +135,40 @@ def predict_on_ray(
 
 
 def _remaining(clips: PartitionedInput, output: Output, size: int) -> tuple[Selection, list[int]]:
-    """The clips that have no row yet, and the numbers of their parts."""
+    """The clips that have no row yet, or one of a recording that was replaced, and the numbers of their parts."""
     done, failed = output.done(), output.failed()
-    retried = {number: frozenset(output.errors(number)["position"].to_pylist()) for number in sorted(done & failed)}
+    replaced = _replaced(clips, output, sorted(done), size)
+    again = {number: set(output.errors(number)["position"].to_pylist()) for number in sorted(done & failed)}
     if done:
-        log_line(
-            f"{output.name}: {len(done)} of {len(clips.parts)} parts are there, {len(retried)} of them with errors"
-        )
-    selection = Selection(size, clips.repeated, retried)
-    unfinished = (number for number in range(len(clips.parts)) if number not in done or number in retried)
+        log_line(f"{output.name}: {len(done)} of {len(clips.parts)} parts are there, {len(again)} of them with errors")
+    if replaced:
+        count = sum(map(len, replaced.values()))
+        log_line(f"{output.name}: {count} recordings were replaced since; they are recognized again")
+    for number, changed in replaced.items():
+        again.setdefault(number, set()).update(changed)
+    selection = Selection(size, clips.repeated, {number: frozenset(chosen) for number, chosen in again.items()})
+    unfinished = (number for number in range(len(clips.parts)) if number not in done or number in again)
     positions = range(clips.clips)
     return selection, [
         number for number in unfinished if any(map(selection.__contains__, positions[number * size :][:size]))
     ]
+
+
+def _replaced(clips: PartitionedInput, output: Output, done: Sequence[int], size: int) -> dict[int, list[int]]:
+    """Positions of recordings that are not as they were when their rows were written, by part.
+
+    Recordings that are gone, and those of which nothing is noted, keep their rows.
+    """
+    known = [number for number in done if clips.states[number * size :][:size].any()]
+    found = {}
+    for number, noted in zip(known, map_ahead(output.states, known, WRITERS), strict=True):
+        now = clips.states[number * size :][:size]
+        before = np.asarray(noted, np.uint64)
+        if len(before) == len(now):
+            changed = np.flatnonzero((before != now) & (before != 0) & (now != 0))
+            if len(changed):
+                found[number] = (number * size + changed).tolist()
+    return found
 
 
 def _recognize_parts(ray: Ray, task: BulkTask, parts: Sequence[Any], workers: int | None) -> Iterator[pa.Table]:
@@ -193,19 +217,21 @@ def _start_coordinator(ray: Ray, task: BulkTask) -> Any:
         return actor.remote(task)
 
 
-def _write_parts(output: Output, tables: Iterable[pa.Table], size: int) -> Iterator[CommittedPart]:
+def _write_parts(
+    output: Output, tables: Iterable[pa.Table], size: int, states: NDArray[np.uint64]
+) -> Iterator[CommittedPart]:
     """Write parts as they come, several at a time."""
-    commit = partial(_commit, output, size)
+    commit = partial(_commit, output, size, states)
     # Results that are there are written even when the command is interrupted.
     yield from map_ahead(commit, tables, WRITERS, ahead=2 * WRITERS, eager=True, cancel=False)
 
 
-def _commit(output: Output, size: int, table: pa.Table) -> CommittedPart:
+def _commit(output: Output, size: int, states: NDArray[np.uint64], table: pa.Table) -> CommittedPart:
     number, last = (table["position"][row].as_py() // size for row in (0, -1))
     assert number == last, "Ray Data keeps the blocks of the input, which are one part each"
     failed = pa.compute.is_valid(table["reason"])
     rows, errors = table.filter(pa.compute.invert(failed)).drop_columns(["reason"]), table.filter(failed)
-    output.commit(number, rows, errors.select(ERRORS.names))
+    output.commit(number, rows, errors.select(ERRORS.names), states[number * size :][:size].tolist())
     return CommittedPart(len(rows), len(errors), pa.compute.sum(rows["duration"]).as_py() or 0.0)
 
 

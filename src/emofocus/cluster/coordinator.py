@@ -53,17 +53,17 @@ class Selection:
     Attributes:
         part_size: Clips of a part.
         repeated: Positions of clips that occur earlier in the input and have their row there.
-        failed: Positions of the failed clips of each part that is otherwise done.
+        again: Positions of the clips of each part that is otherwise done which failed, or whose recording was replaced.
     """
 
     part_size: int
     repeated: frozenset[int]
-    failed: dict[int, frozenset[int]]
+    again: dict[int, frozenset[int]]
 
     def __contains__(self, position: int) -> bool:
         """Whether the clip at a position of the input gets a row."""
-        failed = self.failed.get(position // self.part_size)
-        return position not in self.repeated and (failed is None or position in failed)
+        again = self.again.get(position // self.part_size)
+        return position not in self.repeated and (again is None or position in again)
 
 
 @dataclass(frozen=True)

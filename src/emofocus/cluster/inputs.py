@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from emofocus.audio.decoding import EXTENSIONS
 from emofocus.audio.loading import SEARCHED
@@ -17,7 +19,8 @@ from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import Item, items_of
 from emofocus.recognition.clip_list import entries_of
 from emofocus.utils.folder_tree import is_file
-from emofocus.utils.storage import LOCAL, Location, is_uri, list_files, parse_location, reason_of
+from emofocus.utils.provenance import file_state
+from emofocus.utils.storage import LOCAL, Location, is_uri, list_states, parse_location, reason_of
 from emofocus.utils.table_text import SUFFIXES, turned_path
 
 CLIPS = pa.schema(
@@ -41,12 +44,14 @@ class Clip(NamedTuple):
         location: Its file.
         start: Start in the file, in seconds; None for the file's beginning.
         end: End in the file, in seconds; None for the file's end.
+        state: Size and time of the last change of the file, as `utils.provenance.file_state`; None if not known.
     """
 
     name: str
     location: Location
     start: float | None = None
     end: float | None = None
+    state: Sequence[int] | None = None
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Clip":
@@ -68,16 +73,18 @@ class PartitionedInput:
         clips: Number of clips.
         digest: Hash of all clips in their order.
         repeated: Positions of clips that occur earlier in the input; a clip has one row, at its first position.
+        states: Hash (clips,) of each recording's state; 0 where it is not known.
     """
 
     parts: list[Any]
     clips: int
     digest: str
     repeated: frozenset[int]
+    states: NDArray[np.uint64]
 
 
 def partition(clips: Iterable[Clip], size: int, store: Callable[[pa.Table], Any]) -> PartitionedInput:
-    """Divide the input into parts, in one pass that keeps 16 bytes per clip.
+    """Divide the input into parts, in one pass that keeps 24 bytes per clip.
 
     Args:
         clips: All clips of the input.
@@ -85,18 +92,25 @@ def partition(clips: Iterable[Clip], size: int, store: Callable[[pa.Table], Any]
         store: Stores a part's table outside this process, and returns a reference.
     """
     parts: list[Any] = []
-    digests = bytearray()
+    digests, states = bytearray(), bytearray()
     whole = hashlib.sha256()
     source = iter(clips)
     while group := list(islice(source, size)):
         keys = [hashlib.blake2b(repr(clip.key).encode(), digest_size=16).digest() for clip in group]
         digests += b"".join(keys)
+        states += b"".join(map(_state_hash, group))
         whole.update(b"".join(keys))
         parts.append(store(_table(group, size * len(parts))))
     _, first = np.unique(np.frombuffer(bytes(digests), "V16"), return_index=True) if digests else ([], np.arange(0))
     count = len(digests) // 16
     repeated = np.setdiff1d(np.arange(count), first, assume_unique=True)
-    return PartitionedInput(parts, count, whole.hexdigest()[:16], frozenset(repeated.tolist()))
+    digest = whole.hexdigest()[:16]
+    return PartitionedInput(parts, count, digest, frozenset(repeated.tolist()), np.frombuffer(bytes(states), np.uint64))
+
+
+def _state_hash(clip: Clip) -> bytes:
+    """8 bytes for the state of a recording; zeros if it is not known."""
+    return hashlib.blake2b(repr(list(clip.state)).encode(), digest_size=8).digest() if clip.state else bytes(8)
 
 
 def _table(clips: Sequence[Clip], first: int) -> pa.Table:
@@ -129,7 +143,16 @@ def clips_of(sources: Sequence[str], report: Callable[[AudioError], None]) -> It
             yield from _uri_clips(location, report)
         else:
             items = items_of([Path(source)], report)
-            yield from (Clip(item.name, Location(LOCAL, str(item.path.absolute()))) for item in items)
+            yield from (_clip(item.name, Location(LOCAL, str(item.path.absolute()))) for item in items)
+
+
+def _clip(name: str, location: Location, start: float | None = None, end: float | None = None) -> Clip:
+    """A clip whose file is on this machine, which tells its state; or elsewhere, where asking would take too long."""
+    state = None
+    if location.root == LOCAL:
+        with suppress(OSError):  # the recording's own error is reported when it is read
+            state = file_state(Path(location.path))
+    return Clip(name, location, start, end, state)
 
 
 def _list_clips(location: Location, report: Callable[[AudioError], None]) -> Iterator[Clip]:
@@ -140,7 +163,7 @@ def _list_clips(location: Location, report: Callable[[AudioError], None]) -> Ite
                 if isinstance(entry, AudioError):
                     report(entry)
                 else:
-                    yield Clip(entry.file, location.sibling(turned_path(entry.file)), entry.start, entry.end)
+                    yield _clip(entry.file, location.sibling(turned_path(entry.file)), entry.start, entry.end)
     except OSError as error:
         raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
 
@@ -150,7 +173,7 @@ def _uri_clips(location: Location, report: Callable[[AudioError], None]) -> Iter
         location.open()  # raises if there is no such file system
         yield Clip(location.name, location)
         return
-    files = [file for file in list_files(location) if file.suffix in SEARCHED]
+    files = {file: state for file, state in list_states(location).items() if file.suffix in SEARCHED}
     if not files:
         report(AudioError(f"{location.name}: this folder holds no audio ({one_of(EXTENSIONS)})"))
-    yield from (Clip(file.name, file) for file in files)
+    yield from (Clip(file.name, file, state=state) for file, state in files.items())

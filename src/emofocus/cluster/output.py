@@ -5,6 +5,7 @@
     OUT/log/settings.json              settings that the rows depend on; written first and never changed
     OUT/rows/part-00000012.parquet     rows of part 12; the file exists when the part is done
     OUT/errors/part-00000012.parquet   clips of part 12 that could not be recognized, with reasons
+    OUT/log/recordings/part-….json     hashes of the recordings' states, by which a replaced one is noticed
     OUT/log/complete.json              number of rows and errors; written last
 
 The input fixes the part of each clip, each part has one file name, files appear whole, and only the process that runs
@@ -85,24 +86,35 @@ class Output:
         """Errors of a part, with the columns `ERRORS`."""
         return self._read("errors", part, ERRORS)
 
-    def commit(self, part: int, rows: pa.Table, errors: pa.Table) -> None:
+    def states(self, part: int) -> list[int]:
+        """Hashes of the states of a part's recordings when they were recognized; empty if they were not noted."""
+        with suppress(FileNotFoundError, ValueError):
+            return [int(state) for state in json.loads(read_file(self._states_file(part)))]
+        return []
+
+    def commit(self, part: int, rows: pa.Table, errors: pa.Table, states: Sequence[int] = ()) -> None:
         """Write the results of a part.
 
-        Rows of an earlier attempt stay, because only failed clips are tried again. The file of the rows is written
-        last, as it marks the part as done.
+        Rows of an earlier attempt stay, but for clips that were recognized again. The file of the rows is written
+        last, as it marks the part as done; the states of a part that is done already are written after it, so that a
+        replaced recording is noticed until it has its row.
 
         Args:
             part: Number of the part.
             rows: Recognized clips.
             errors: Failed clips, with the columns `ERRORS`.
+            states: Hashes of the states of the part's recordings.
 
         Raises:
             ConfigError: The files cannot be written; results of other parts stay.
         """
         earlier = self._read("rows", part, rows.schema)
-        if len(earlier):
-            new = rows.filter(pa.compute.invert(pa.compute.is_in(rows["position"], earlier["position"])))
-            rows = pa.concat_tables([earlier, new]).sort_by("position")
+        if not len(earlier):
+            self._write_states(part, states)
+        else:
+            again = pa.chunked_array([*rows["position"].chunks, *errors["position"].chunks], pa.int64())
+            kept = earlier.filter(pa.compute.invert(pa.compute.is_in(earlier["position"], again)))
+            rows = pa.concat_tables([kept, rows]).sort_by("position")
         if len(errors):
             self._write("errors", part, errors)
             self._write("rows", part, rows)
@@ -110,6 +122,8 @@ class Output:
             self._write("rows", part, rows)
             with suppress(OSError):  # most parts have no errors
                 delete_file(self._file("errors", part))
+        if len(earlier):
+            self._write_states(part, states)
 
     def finish(self) -> tuple[int, int]:
         """Write and return the number of rows and of errors."""
@@ -123,6 +137,12 @@ class Output:
 
     def _file(self, kind: str, part: int) -> Location:
         return self.location.child(kind).child(f"part-{part:08d}.parquet")
+
+    def _states_file(self, part: int) -> Location:
+        return self.location.child("log").child("recordings").child(f"part-{part:08d}.json")
+
+    def _write_states(self, part: int, states: Sequence[int]) -> None:
+        write_file(self._states_file(part), json.dumps(list(states)).encode() + b"\n")
 
     def _write(self, kind: str, part: int, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # complete in memory before any byte is written

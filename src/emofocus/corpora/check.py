@@ -177,7 +177,7 @@ def count(table: pl.DataFrame, reader: Reader | None = None) -> Counts:
     expected = reader.expected if reader else None
     return Counts(
         utterances=Count(len(table), expected.utterances if expected else None),
-        speakers=Count(table["speaker"].n_unique(), expected.speakers if expected else None),
+        speakers=Count(len(set(table["speaker"]) - {""}), expected.speakers if expected else None),
         labels=_compared(_tally(table["emotion"]), expected.labels if expected else None),
         sessions=_sessions(table, reader),
         genders=_tally(table["gender"].replace("", "not known")),

@@ -438,7 +438,8 @@ def _without_repeats(manifest: _Manifest, table: pl.DataFrame) -> pl.DataFrame:
     for rows, why in ((again, "repeat a row"), (contradictory, "give a clip to two emotions or speakers")):
         if len(rows):
             shown = manifest.shown_lines(rows["row"].to_list())
-            log_line(f"{manifest.path}: {len(rows)} rows {why}, and are LEFT OUT: {shown} ({rows['file'][0]})")
+            count, first = len(rows), rows["file"][0]
+            log_line(f"{manifest.path}: rows LEFT OUT, because they {why}: {count}, {shown} ({first})")
     gone = [*again["row"], *contradictory["row"]]
     return table.filter(~pl.col("row").is_in(gone))
 

@@ -232,19 +232,34 @@ def list_files(location: Location, deep: bool = True) -> list[Location]:
     """Files of a folder, sorted by name; empty if the folder does not exist.
 
     Args:
-        location: Folder to list.
+        location: The folder.
         deep: Also list the files of its subfolders.
 
     Raises:
         ConfigError: The folder cannot be listed, or the bucket does not exist; the message says why.
     """
+    return list(list_states(location, deep))
+
+
+def list_states(location: Location, deep: bool = True) -> dict[Location, list[int]]:
+    """Files of a folder, sorted by name, with size in bytes and time of the last change in nanoseconds.
+
+    Args:
+        location: The folder.
+        deep: Also list the files of its subfolders.
+
+    Raises:
+        ConfigError: As `list_files`.
+    """
     system, path = location.open()
     try:
         infos = system.get_file_info(FileSelector(path.rstrip("/"), recursive=deep))
     except FileNotFoundError:
-        return []
+        return {}
     except OSError as error:
         raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
     base = path.removesuffix(location.path)
-    names = sorted(info.path for info in infos if info.type == FileType.File)
-    return [Location(location.root, name.removeprefix(base)) for name in names]
+    files = sorted((info for info in infos if info.type == FileType.File), key=lambda info: str(info.path))
+    return {
+        Location(location.root, info.path.removeprefix(base)): [info.size or 0, info.mtime_ns or 0] for info in files
+    }
