@@ -88,6 +88,13 @@ def network_names() -> Iterable[str]:
     return MODELS
 
 
+def protocol_names() -> Iterable[str]:
+    """Names of all protocols."""
+    from emofocus.splits.protocols import PROTOCOLS
+
+    return PROTOCOLS
+
+
 def network_option(help: str = "Network to train:") -> Callable[[Command], Command]:
     """The option `--model`, the network to train."""
     return click.option("--model", cls=ListingOption, names=network_names, default="compact-faca", help=help)

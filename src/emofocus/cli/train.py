@@ -18,6 +18,7 @@ from emofocus.cli.options import (
     embedding_option,
     grouped,
     network_option,
+    protocol_names,
     ray_option,
     seed_option,
     threads_option,
@@ -44,9 +45,11 @@ def experiment_options(command: Command) -> Command:
         ),
         click.option(
             "--protocol",
+            cls=ListingOption,
+            names=protocol_names,
             show_default="speaker",
-            help="speaker, session, content, actors5, emobox6; of several corpora loco (leave one out), unseen (test "
-            "the kept ones); optimistic, speakers shared: emobox5, random, random10.",
+            help="How folds are dealt; of several corpora loco leaves one out, and unseen tests the kept ones; "
+            "emobox5, random and random10 share speakers, and are optimistic:",
         ),
         click.option("--folds", type=ANY_PATH, help="Folds to use instead: JSON, EmoBox' folder, a CSV with a split."),
         click.option("--epochs", type=click.IntRange(min=1), show_default="the recipe's", help="Training length."),

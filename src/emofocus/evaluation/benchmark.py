@@ -280,13 +280,27 @@ def _write(speeds: Sequence[Speed], out: Path | None) -> None:
     if out is not None and out.suffix == ".json":
         write_text(out, json.dumps([item._asdict() for item in speeds], indent=1) + "\n")
         return
-    text = table(HEAD, map(_cells, speeds), right=2)
-    if any(item.ua is not None for item in speeds):
-        text += NOTE
+    note = NOTE if any(item.ua is not None for item in speeds) else ""
     if out is None:
-        print(text, end="")
+        _print(speeds, note)
     else:
-        write_text(out, text)
+        write_text(out, table(HEAD, map(_cells, speeds), right=2) + note)
+
+
+def _print(speeds: Sequence[Speed], note: str) -> None:
+    """Print a table with a column for each model and precision, which fits into a narrow terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, title="on one core of this machine")
+    models, precisions, *rows = zip(HEAD, *map(_cells, speeds), strict=True)
+    for number, (model, precision) in enumerate(zip(models, precisions, strict=True)):
+        shown.add_column(f"{model}\n{precision}", justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)
+    print(note, end="")
 
 
 def _cells(item: Speed) -> list[str]:
