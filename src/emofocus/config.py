@@ -219,6 +219,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
         embedding: Speaker embedding with which each frame ends, for models that take one.
         balance: Columns whose combinations of values an epoch takes alike often, instead of each segment once. By
             default corpus, emotion and gender where several corpora are trained on, and none otherwise.
+        absent: Weight in the softmax of classes that a segment's corpus lacks: 0 masks them, so that nothing is learnt
+            of them there, and 1 teaches that they are absent.
         voice_clips: Numbers of a speaker's clips, one of which is drawn for each training segment. The segment is then
             adapted by so many clips of its speaker, as the network is adapted to a voice later.
     """
@@ -247,6 +249,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     network: NetworkSettings = NetworkSettings()
     embedding: EmbeddingSettings | None = None
     balance: tuple[Literal["corpus", "emotion", "gender"], ...] | msgspec.UnsetType = msgspec.UNSET
+    absent: Annotated[float, Meta(ge=0, le=1)] | msgspec.UnsetType = msgspec.UNSET
     voice_clips: tuple[Annotated[int, Meta(ge=0)], ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:

@@ -54,6 +54,20 @@ def test_with_all_classes_the_loss_is_the_usual_one() -> None:
     torch.testing.assert_close(cross_entropy(logits, TARGETS, 0.1, torch.ones_like(LABELLED)), usual)
 
 
+@pytest.mark.parametrize("weight", [0.2, 1.0])
+def test_absent_classes_may_count_in_part_or_be_taught_as_absent(weight: float) -> None:
+    logits = logits_of()
+    loss = cross_entropy(logits, TARGETS, 0.0, LABELLED, weight)
+    weights = torch.where(LABELLED, 1.0, weight)
+    chances = weights * logits.exp()
+    expected = -(chances[torch.arange(3), TARGETS] / chances.sum(dim=1)).log().mean()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert (logits.grad[~LABELLED] > 0).all(), "their logits fall"
+    if weight == 1.0:
+        torch.testing.assert_close(loss, F.cross_entropy(logits, TARGETS))
+
+
 def test_each_of_a_mixed_pair_keeps_the_classes_of_its_own_corpus() -> None:
     torch.manual_seed(0)
     batch = Batch(torch.randn(3, 5, 2), None, TARGETS, torch.arange(3), LABELLED)

@@ -1,5 +1,6 @@
 """Random alterations of training segments, applied to their features."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -27,18 +28,21 @@ class Mixed(NamedTuple):
     partners: Tensor
     share: float
 
-    def loss(self, logits: Tensor, label_smoothing: float, rows: slice = EVERYTHING) -> Tensor:
+    def loss(self, logits: Tensor, label_smoothing: float, rows: slice = EVERYTHING, absent: float = 0.0) -> Tensor:
         """Mean cross-entropy with both labels, weighted by their shares; logits (B, C) of the batch's ``rows``."""
         labels, labelled = self.batch.labels, self.batch.labelled
-        loss = cross_entropy(logits, labels[rows], label_smoothing, None if labelled is None else labelled[rows])
+        own = None if labelled is None else labelled[rows]
+        loss = cross_entropy(logits, labels[rows], label_smoothing, own, absent)
         if self.share == 1.0:
             return loss
-        labelled = None if labelled is None else labelled[self.partners][rows]
-        other = cross_entropy(logits, labels[self.partners][rows], label_smoothing, labelled)
+        partners = None if labelled is None else labelled[self.partners][rows]
+        other = cross_entropy(logits, labels[self.partners][rows], label_smoothing, partners, absent)
         return self.share * loss + (1.0 - self.share) * other
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, labelled: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, label_smoothing: float, labelled: Tensor | None = None, absent: float = 0.0
+) -> Tensor:
     """Mean cross-entropy of logits (B, C) with labels (B,), over the classes that each row's corpus has.
 
     A class that a corpus lacks is not taught as absent: the softmax leaves it out, so that its logit has no gradient.
@@ -48,10 +52,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, labell
         labels: Class numbers (B,).
         label_smoothing: Share of the target that all classes of a row share.
         labelled: Whether the corpus of each row has utterances of each class (B, C); None if all have.
+        absent: Weight in the softmax of the classes that a corpus lacks, where they are to count.
     """
     if labelled is None:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    logarithms = logits.masked_fill(~labelled, -torch.inf).log_softmax(dim=1)  # (B, C)
+    outside = logits + math.log(absent) if absent else torch.full_like(logits, -torch.inf)
+    logarithms = torch.where(labelled, logits, outside).log_softmax(dim=1)  # (B, C)
     own = logarithms.gather(1, labels[:, None])[:, 0]
     mean = logarithms.masked_fill(~labelled, 0.0).sum(dim=1) / labelled.sum(dim=1)
     return -((1.0 - label_smoothing) * own + label_smoothing * mean).mean()

@@ -211,7 +211,9 @@ def _train_epoch(
         with own_draws(fabric, _mix(seed, epoch, number, fabric.global_rank)):
             logits = logits_of_batch(mixed.batch.features[rows], lengths)
         # Gradients are averaged over processes: one with more of the segments counts for more.
-        loss = mixed.loss(logits, recipe.label_smoothing, rows) * (fabric.world_size * len(logits) / step.segments)
+        loss = mixed.loss(logits, recipe.label_smoothing, rows, recipe.absent or 0.0) * (
+            fabric.world_size * len(logits) / step.segments
+        )
         optimizer.zero_grad()
         fabric.backward(loss)
         if recipe.gradient_norm:
