@@ -380,6 +380,17 @@ def test_without_a_microphone_library_the_command_to_install_it_is_told(monkeypa
         next(microphone(RATE))
 
 
+def test_without_the_systems_sound_library_that_is_named_and_not_the_package_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """sounddevice was said to be missing, right after the command that the message gave had installed it."""
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    with pytest.raises(AudioError, match=r"the library PortAudio, which is not installed .*libportaudio2"):
+        next(microphone(RATE))
+
+
 def test_a_microphone_that_disappears_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that gives two chunks and then nothing more, and one that cannot be opened."""
 

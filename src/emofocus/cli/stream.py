@@ -141,12 +141,16 @@ def microphone(rate: int) -> Chunks:
 
     Raises:
         MissingExtraError: sounddevice is not installed.
-        AudioError: There is no microphone, or it has gone.
+        AudioError: There is no microphone, or it has gone, or the library that opens it is missing.
     """
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
+    except ImportError as error:
         raise MissingExtraError("sounddevice", "microphone") from error
+    except OSError as error:  # sounddevice is there; the library of the system that it loads is not
+        raise AudioError(
+            "the microphone needs the library PortAudio, which is not installed (on Debian: apt install libportaudio2)"
+        ) from error
     waiting: queue.Queue[Chunk] = queue.Queue()
 
     def take(samples: NDArray[np.float32], frames: int, _: Any, status: Any) -> None:
