@@ -24,6 +24,7 @@ from emofocus import audio
 from emofocus.cli.main import app, main
 from emofocus.cli.predict import predict_files
 from emofocus.errors import ConfigError, MissingExtraError
+from emofocus.recognition.bulk import items_of
 from emofocus.recognition.options import RecognitionOptions
 
 pytest.importorskip("ray", reason="Ray, the extra [cluster], is not installed")
@@ -274,6 +275,17 @@ def test_a_listed_folder_of_a_file_system_tells_states_and_single_files_of_it_do
     assert clip.state == file_state(tmp_path / "a.wav")
     local, remote = clips_of([str(tmp_path / "list.csv")], pytest.fail)
     assert (local.state, remote.state) == (file_state(tmp_path / "a.wav"), None)
+
+
+def test_files_of_a_list_on_this_machine_are_found_as_the_local_command_finds_them(tmp_path: Path) -> None:
+    (tmp_path / "wav").mkdir()
+    for name in ("wav/a.wav", "b\\c.wav", " d.wav", "grün.wav"):
+        (tmp_path / name).touch()
+    rows = ["file", "wav\\a.wav", "b\\c.wav", " d.wav", "grün.wav"]
+    (tmp_path / "list.csv").write_bytes("\n".join(rows).encode("cp1252"))
+    here = [item.path for item in items_of([tmp_path / "list.csv"], pytest.fail)]
+    assert [Path(clip.location.path) for clip in clips_of([str(tmp_path / "list.csv")], pytest.fail)] == here
+    assert all(path.is_file() for path in here)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emofocus.audio.decoding import EXTENSIONS
 from emofocus.audio.loading import SEARCHED
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import Item, items_of
+from emofocus.recognition.bulk import Item, items_of, path_of
 from emofocus.recognition.clip_list import entries_of
 from emofocus.utils.folder_tree import is_file
 from emofocus.utils.provenance import file_state
@@ -163,9 +163,16 @@ def _list_clips(location: Location, report: Callable[[AudioError], None]) -> Ite
                 if isinstance(entry, AudioError):
                     report(entry)
                 else:
-                    yield _clip(entry.file, location.sibling(turned_path(entry.file)), entry.start, entry.end)
+                    yield _clip(entry.file, _location_of(location, entry.file), entry.start, entry.end)
     except OSError as error:
         raise ConfigError(f"{location.name}: cannot be read ({reason_of(error)})") from error
+
+
+def _location_of(source: Location, name: str) -> Location:
+    """File of an entry of a list, by the local command's rule where that can be looked at."""
+    if source.root == LOCAL and not is_uri(name):
+        return Location(LOCAL, str(path_of(Path(source.path).parent, name)))
+    return source.sibling(turned_path(name))
 
 
 def _uri_clips(location: Location, report: Callable[[AudioError], None]) -> Iterator[Clip]:

@@ -125,11 +125,16 @@ def read_list(path: Path, report: Callable[[AudioError], None]) -> Iterator[Item
             if isinstance(entry, AudioError):
                 report(entry)
             else:
-                yield Item(entry.file, _path_of(path.parent, entry.file), entry.start, entry.end)
+                yield Item(entry.file, path_of(path.parent, entry.file), entry.start, entry.end)
 
 
-def _path_of(folder: Path, name: str) -> Path:
-    """File of an entry: as it is named, or as a program of Windows may have meant it."""
+def path_of(folder: Path, name: str) -> Path:
+    """File of an entry in a list: as it is named, or as a program of Windows may have meant it.
+
+    Args:
+        folder: Folder of the list.
+        name: Name of the file in the list.
+    """
     path, turned = folder / name, turned_path(name)
     if turned != name and not is_file(path):
         path = folder / turned
