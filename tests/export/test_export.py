@@ -236,6 +236,24 @@ def test_a_compact_model_is_small_packed_or_not(tmp_path: Path, packed: bool, me
     assert (tmp_path / "model" / "model.onnx").stat().st_size < 1e6 * megabytes
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_other_weights_of_one_config_are_other_work(tmp_path: Path, packed: bool) -> None:
+    """Configs alone were compared: a model that was trained longer, or elsewhere, was written over another."""
+    config = config_of("mhsa-faca", ("a", "b"))
+    first = saved(tmp_path / "first", untrained(config), config)
+    other = untrained(config)
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-6)
+    second = saved(tmp_path / "second", other, config)
+    export_model(first, tmp_path / "out", packed=packed)
+    export_model(first, tmp_path / "out", packed=packed)
+    export_model(tmp_path / "out", tmp_path / "out", packed=packed)
+    before = (tmp_path / "out" / "model.onnx").read_bytes()
+    with pytest.raises(ConfigError, match=r"out holds another run \(weights is '\w{16}', not '\w{16}'\); name another"):
+        export_model(second, tmp_path / "out", packed=packed)
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "another model's"])
 def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
     folder = trained(tmp_path, "mhsa-faca")

@@ -13,6 +13,7 @@ from emofocus.errors import ConfigError
 from emofocus.export.model_card import model_card
 from emofocus.export.quantization import FIXED, Agreement, write_fixed, write_fp16, write_int8
 from emofocus.export.to_onnx import export
+from emofocus.models.checkpoint import WEIGHTS, network_tensors, pack, tensors_hash, unpack
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.splits.protocols import PROTOCOLS, make_folds
 from emofocus.utils.atomic import write_text
@@ -92,14 +93,21 @@ def export_model(
 
 
 def _refuse_other_model(source: Path, out: Path) -> None:
-    """Refuse a model directory that holds another model: another corpus, seed, fold, settings or figures.
+    """Refuse a model directory that holds another model: other weights, corpus, seed, fold, settings or figures.
 
     Raises:
         ConfigError: It does.
+        ModelError: Its weights, or those of the source, cannot be read.
     """
-    if (out / "config.json").exists():
-        there, wanted = (to_plain(load_model_config(folder / "config.json")) for folder in (out, source))
-        refuse_other_work(out, there, wanted)
+    if source.resolve() == out.resolve() or not (out / "config.json").exists():
+        return
+    there, wanted = (to_plain(load_model_config(folder / "config.json")) for folder in (out, source))
+    if (out / WEIGHTS).exists():
+        held = network_tensors(out)
+        given = unpack(network_tensors(source))
+        packed = len(unpack(held)) < len(held)
+        there["weights"], wanted["weights"] = tensors_hash(held), tensors_hash(pack(given) if packed else given)
+    refuse_other_work(out, there, wanted)
 
 
 def training_part(corpus: Corpus, config: ModelConfig) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Weights and configs of model directories, in safetensors and JSON. Nothing is unpickled."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from emofocus.errors import ModelError
 from emofocus.features.encoders import described, keep, weights_of
 from emofocus.models import SpeechNetwork, build
 from emofocus.utils.atomic import replacing, write_text
+
+WEIGHTS = "model.safetensors"
+"""Name of the file of weights in a model directory."""
 
 PACKED_FROM = 32_768
 """Least number of values of a matrix that is packed to int8."""
@@ -47,6 +51,25 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
         raise ModelError(f"{path}: damaged ({error})") from error
+
+
+def network_tensors(folder: Path) -> dict[str, Tensor]:
+    """Tensors of a model directory's network as they are stored, without those of a pretrained encoder.
+
+    Raises:
+        ModelError: Missing or damaged.
+    """
+    tensors, _ = load_tensors(folder / WEIGHTS)
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(ENCODER)}
+
+
+def tensors_hash(tensors: dict[str, Tensor]) -> str:
+    """16 hexadecimal digits that tell tensors, by names, types, shapes and values, from others."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save_config(folder: Path, config: ModelConfig) -> None:
