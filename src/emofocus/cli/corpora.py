@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofocus.cli.interruption import resumes
 from emofocus.cli.options import ANY_PATH, FILE, FOLDER, labels_option, only_option, root_option, with_options
 from emofocus.errors import CorpusError, DownloadError, MissingExtraError, one_of
 
@@ -102,6 +103,7 @@ def manifest(corpus: str, root: Path | None, out: Path, labels: str | None, only
 @click.argument("corpus")
 @click.option("--out", required=True, type=FOLDER, help="Folder of the corpus: its --root from then on.")
 @click.option("--accept-license", is_flag=True, help="You have read the corpus' license and keep to it.")
+@resumes
 def download(corpus: str, out: Path, accept_license: bool) -> None:
     """Get a corpus that its owner offers freely; the same command goes on after an interruption."""
     from emofocus.corpora.download import download, license_of, offer_of

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from emofocus.cli.interruption import resumes
 from emofocus.cli.options import (
     FILE,
     FOLDER,
@@ -82,6 +83,7 @@ def combine(runs: tuple[Path, ...], out: Path) -> None:
 @click.option("--turns", default=100, type=click.IntRange(min=1), help="Random shifts of loudness for the null.")
 @click.option("--faithful", default=60, type=click.IntRange(min=0), help="Utterances per fold that lose frames.")
 @with_options([seed_option("Seed of everything random."), threads_option(), cache_option()])
+@resumes
 def alignment(
     runs: tuple[Path, ...],
     out: Path,

@@ -372,7 +372,9 @@ def predict(
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 
         cluster = BulkOptions(address=ray, workers=workers, part=part)
-        failed = predict_on_ray(paths, _cluster_output(timeline, format, out), model, options, cluster)
+        folder = _cluster_output(timeline, format, out)
+        with resumable(folder):
+            failed = predict_on_ray(paths, folder, model, options, cluster)
     else:
         files, file = _local_paths(paths, out)
         if timeline:

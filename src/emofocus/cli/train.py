@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from emofocus.cli.interruption import resumes
 from emofocus.cli.options import (
     ACCELERATORS,
     ANY_PATH,
@@ -79,6 +80,7 @@ def experiment_options(command: Command) -> Command:
     help="Train on validation parts too, as long as RUN, this run or one with another seed, chose.",
 )
 @ray_option()
+@resumes
 @grouped(options=ExperimentOptions, device=FabricOptions)
 def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs: int, ray: str | None) -> None:
     """Train and test on every fold of a corpus; write summary.json and predictions.csv.
@@ -105,6 +107,7 @@ def crossval(options: ExperimentOptions, device: FabricOptions, out: Path, jobs:
 @click.option(
     "--threads", default=1, type=click.IntRange(min=1), help="Cores of a fold. Equal threads give equal bits."
 )
+@resumes
 @grouped(device=FabricOptions)
 def grid(file: Path, address: str, out: Path, cache: Path | None, device: FabricOptions) -> None:
     """Cross-validate models x recipes x protocols x seeds x corpora on Ray.
@@ -125,6 +128,7 @@ def grid(file: Path, address: str, out: Path, cache: Path | None, device: Fabric
 @click.option("--shards", metavar="URI", help="Instead of a corpus: what emofocus shards wrote. Nothing is tested.")
 @click.option("--buffer", default="256MB", help="With --shards: features that segments are drawn from.")
 @click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster, by --devices workers: auto, local, host:port.")
+@resumes
 @grouped(options=ExperimentOptions, device=FabricOptions)
 def train(
     options: ExperimentOptions,
@@ -159,6 +163,7 @@ def train(
 @click.option("--out", required=True, type=ANY_PATH, help="File to write, a .safetensors.")
 @click.option("--half", is_flag=True, help="Half the size, at a thousandth of a standard deviation of error.")
 @with_options([cache_option()])
+@resumes
 @grouped(options=SourceOptions)
 def features(options: SourceOptions, model: str, recipe: str, out: Path, half: bool) -> None:
     """Write a corpus' features to one file, to train elsewhere without its audio."""
@@ -181,6 +186,7 @@ def features(options: SourceOptions, model: str, recipe: str, out: Path, half: b
 @click.option("--listen/--no-listen", default=True, help="Compare the audio, too, in the audit.")
 @click.option("--utterances", default=256, type=click.IntRange(min=1), help="Of a shard.")
 @with_options([cache_option("Folder of the cache, which is only read.")])
+@resumes
 @grouped(options=ExperimentOptions)
 def shards(options: ExperimentOptions, out: str, fold: int, half: bool, listen: bool, utterances: int) -> None:
     """Write a fold's training and validation part as shards, for corpora larger than memory or disk.
