@@ -165,3 +165,30 @@ def test_a_list_of_clips_gives_a_list_of_predictions(recognizer: Recognizer, fil
     pair = recognizer([noise(), noise(6_000)], sampling_rate=RATE)
     assert [prediction.duration for prediction in pair] == [0.5, 0.375]
     assert recognizer([]) == []
+
+
+def test_a_memoryview_of_samples_is_samples(recognizer: Recognizer) -> None:
+    """It was called a file, with a rate of its own."""
+    assert recognizer(memoryview(noise()), sampling_rate=RATE).scores == recognizer(given_array(noise())).scores
+
+
+def test_masked_samples_are_refused() -> None:
+    """Their masks were left out in silence."""
+    samples = np.ma.masked_array(noise(), noise() > 10)
+    np.testing.assert_array_equal(audio.load(given_array(samples)), noise())
+    samples[100:200] = np.ma.masked
+    with pytest.raises(AudioError, match="array holds masked samples; fill them, or leave them out"):
+        audio.load(given_array(samples))
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.wav", "file:///a.wav"])
+def test_an_address_is_no_file(address: str) -> None:
+    """It was called `https:/example.org/a.wav`, and missing."""
+    with pytest.raises(AudioError, match=f"^{address}: is an address, not a file; download it first, or pass its"):
+        audio.load(address)
+
+
+def test_an_empty_text_is_no_file() -> None:
+    """It was called a folder."""
+    with pytest.raises(AudioError, match="an empty text names no file"):
+        audio.load("")

@@ -50,6 +50,10 @@ SKIPPED = (".dss", ".ds2", ".mid", ".midi", ".m3u", ".m3u8", ".pcm", ".pls", ".r
 """Suffixes of sound that cannot be told without further facts, or not decoded; folders' files of them are counted."""
 
 
+BYTES = ("B", "b", "c")
+"""Formats of a memoryview of bytes, as `struct` has them; others are of samples."""
+
+
 class AudioArray(TypedDict):
     """Samples of shape (T,) or (channels, T) and their rate, as Hugging Face datasets give them."""
 
@@ -200,7 +204,9 @@ def name_of(audio: AudioInput) -> str:
 def _file(audio: Any) -> Path | BinaryIO | None:
     """The file that an input is or holds; None for samples."""
     if isinstance(audio, str | os.PathLike):
-        return Path(os.fsdecode(audio))
+        return _path(os.fsdecode(audio))
+    if isinstance(audio, memoryview) and audio.format not in BYTES:
+        return None  # of samples
     if isinstance(audio, bytes | bytearray | memoryview):
         return BytesIO(audio)
     if hasattr(audio, "read"):
@@ -209,6 +215,19 @@ def _file(audio: Any) -> Path | BinaryIO | None:
         content, path = audio.get("bytes"), audio.get("path")
         return BytesIO(content) if content else Path(path) if path else None
     return None
+
+
+def _path(name: str) -> Path:
+    """Path of a file by its name.
+
+    Raises:
+        AudioError: The name is empty, or an address of the web.
+    """
+    if not name:
+        raise AudioError("an empty text names no file")
+    if "://" in name and not Path(name).exists():
+        raise AudioError(f"{name}: is an address, not a file; download it first, or pass its bytes")
+    return Path(name)
 
 
 def check(waveform: Waveform, name: str) -> None:

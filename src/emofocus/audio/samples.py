@@ -56,6 +56,8 @@ def _as_array(array: Any) -> NDArray[Any]:
         if hasattr(array, "detach"):  # a tensor of torch, which converts none that has a gradient, or is elsewhere
             array = array.detach().cpu()
             array = array.float() if str(array.dtype) == "torch.bfloat16" else array  # numpy has no such type
+        if isinstance(array, np.ndarray) and np.any(getattr(array, "mask", False)):  # numpy.ma is slow to load
+            raise AudioError("array holds masked samples; fill them, or leave them out")
         samples = np.asarray(array)
         return samples.astype(np.float32) if samples.dtype.name == "bfloat16" else samples
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:  # e.g. rows of different lengths

@@ -9,7 +9,17 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path``; it replaces ``path`` when the block ends without an error."""
+    """Yield a temporary path in the folder of ``path``; it replaces ``path`` when the block ends without an error.
+
+    A link stays, and the file that it leads to is replaced. What is no file, such as ``/dev/null`` or a pipe, is never
+    replaced: it is written to.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            path.write_bytes((Path(folder) / path.name).read_bytes())
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
