@@ -63,6 +63,8 @@ def test_recognizing_needs_none_of_the_training_packages() -> None:
         "yaml",
         "rich",
         "av",
+        "_hashlib",
+        "importlib.resources",
     ]
     code = (
         "import sys; from emofocus import Recognizer; import emofocus.cli.predict, emofocus.cli.main; "

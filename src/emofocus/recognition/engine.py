@@ -1,6 +1,5 @@
 """The engine: runs `model.onnx` with onnxruntime, without torch."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -96,7 +95,6 @@ class Engine:
         step: Number of frames that one position of the attention maps stands for.
         attends: Whether the graph has attention maps.
         adaptable: Whether the graph can be adapted to a `Voice`.
-        digest: Hash of the exported config, which names the model in every precision.
         windowed: Whether segments can be shorter than the model's own, as with pretrained encoders.
         streams: Whether the graph scores frames and segments one by one. Models that need a speaker's embedding do not.
         batch: Number of clips of a few seconds that are best scored together.
@@ -128,15 +126,22 @@ class Engine:
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
         self.streams, self.windowed, self.adaptable = "frames" in spare, "window" in spare, "shift" in spare
-        self.digest = hashlib.blake2b(metadata["config"].encode(), digest_size=16).hexdigest()
+        self._config = metadata["config"]
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
         self.step = int(metadata.get(STEP, 1))
-        config = json.loads(metadata["config"])
+        config = json.loads(self._config)
         self.frame_hop, self.frames = int(config["features"]["hop"]), int(config["segment"]["frames"])
         self.whole = (self.frames - 1) * self.frame_hop
         # onnxruntime computes the requested outputs only.
         self._run_options = runtime().RunOptions()
         self._run_options.only_execute_path_to_fetches = True
+
+    @property
+    def digest(self) -> str:
+        """Hash of the exported config, which names the model in every precision."""
+        import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
+
+        return hashlib.blake2b(self._config.encode(), digest_size=16).hexdigest()
 
     def __reduce__(self) -> tuple[type["Engine"], tuple[object, ...]]:
         """A copy, also in another process, opens the file again: a session cannot be pickled."""

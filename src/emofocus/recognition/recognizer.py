@@ -28,6 +28,9 @@ STREAM_WINDOW = 3.2
 A whole phrase is a segment of a model on a pretrained encoder; a listener does not wait that long.
 """
 
+SHIPPED = Path(__file__).parents[1] / "assets" / "default"
+"""Folder of the shipped model."""
+
 
 class Recognizer:
     """Recognizes the emotion in speech.
@@ -287,9 +290,7 @@ def model_folder(source: str | Path | None) -> Path:
         ModelError: ``source`` is no folder, and no model on the Hub that can be downloaded.
     """
     if source is None:
-        from importlib.resources import files  # imported here: it is slow to start, and only the shipped model needs it
-
-        return Path(str(files("emofocus"))) / "assets" / "default"
+        return SHIPPED
     if Path(source).is_dir():
         return Path(source)
     parts = str(source).split("/")

@@ -1,7 +1,6 @@
 """Files of results, written row by row: an interrupted run goes on without repeating or losing a clip."""
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -25,6 +24,8 @@ def settings_of(recognizer: Recognizer) -> dict[str, Any]:
     """Everything besides its clip that a row depends on: model, config, threshold and version."""
     track: dict[str, Any] = {} if recognizer.track is None else {"track": recognizer.track}
     if recognizer.profile is not None:
+        import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
+
         track |= {"voice": hashlib.blake2b(recognizer.profile.statistics.tobytes(), digest_size=16).hexdigest()}
     return track | {
         "version": __version__,
