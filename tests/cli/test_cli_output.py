@@ -124,6 +124,16 @@ def test_features_are_written_as_what_they_are(small_corpus: Path, tmp_path: Pat
     assert "cannot write .npz (valid: .safetensors)" in str(done.exception)
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="this system has no /dev/stdout")
+@pytest.mark.parametrize("timeline", [[], ["--timeline"]])
+def test_a_device_is_written_to(timeline: list[str], clips: Path) -> None:
+    """`--out /dev/null` was advised to be removed, to begin again."""
+    arguments = [*PROGRAM, "predict", str(clips / "a.wav"), *timeline, "--format", "csv", "--out", "/dev/stdout"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("file,")
+    assert done.stderr == "/dev/stdout: 1 done\n"
+
+
 # Lists
 
 

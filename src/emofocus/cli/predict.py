@@ -29,7 +29,7 @@ from emofocus.recognition.bulk import BATCH, ClipResult, Item, batched, is_list,
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
-from emofocus.utils.atomic import replacing
+from emofocus.utils.atomic import is_device, replacing
 from emofocus.utils.file_formats import format_of
 from emofocus.utils.folder_tree import is_folder
 from emofocus.utils.progress import log_line, log_progress, shows_bars
@@ -93,7 +93,7 @@ def predict_files(
     run = _Run(recognizer, workers, 1 if one else BATCH)
     row_format = row_format_of(format, recognizer.labels, parts=lists)
     items = items_of(paths, run.tally.report)
-    if out is not None and format in ("csv", "jsonl"):
+    if out is not None and format in ("csv", "jsonl") and not is_device(out):
         file = ResultsFile(out, format, settings_of(recognizer), row_format.header)
         with resumable(out), file:
             for item, prediction in run.predictions(items, str(out), file.holds):

@@ -18,7 +18,7 @@ from emofocus.recognition.results_file import settings_of
 from emofocus.recognition.smoothing import Smoothing
 from emofocus.recognition.timeline import Span, spans
 from emofocus.recognition.timeline_formats import FORMATS, TEXTS, clock
-from emofocus.utils.atomic import replacing
+from emofocus.utils.atomic import is_device, replacing
 from emofocus.utils.file_formats import format_of
 from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
 from emofocus.utils.progress import log_line, log_progress
@@ -81,7 +81,7 @@ def write_timelines(
         for number, clip in enumerate(clips):
             try:
                 target = _target(out, files[number], format, files, number)
-                if target is None or _begin(target, clip, settings):
+                if target is None or is_device(target) or _begin(target, clip, settings):
                     _write_timeline(recognizer, clip, format, target, smoothing)
                     tally.done += 1
                 else:

@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def is_device(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder, such as ``/dev/stdout`` or a pipe."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; it replaces ``path`` when the block ends without an error.
@@ -14,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A link stays, and the file that it leads to is replaced. What is no file, such as ``/dev/null`` or a pipe, is never
     replaced: it is written to.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if is_device(path):
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / path.name
             path.write_bytes((Path(folder) / path.name).read_bytes())
