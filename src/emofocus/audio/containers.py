@@ -105,7 +105,9 @@ def _promised_seconds(opened: BinaryIO, container: Any) -> float | None:
     if format == "caf" and stream.frames:  # of plain samples
         return float(stream.frames) / float(stream.rate)
     if format in PROMISING and container.duration:
-        return float(container.duration / 1e6)
+        # Matroska's length is that of its clock, which need not begin at 0.
+        before = max(0, container.start_time or 0) if format == "matroska,webm" else 0
+        return float((container.duration - before) / 1e6)
     if format == "flac" and stream.duration:
         return float(stream.duration * stream.time_base)
     if format == "mp3" and stream.rate:
