@@ -13,8 +13,10 @@ PAPER = (
 ABLATIONS = (
     ("bmhsa", "mhsa-fa", "mhsa-ca", "mhsa-faca"),
     ("compact-bmhsa", "compact-fa", "compact-ca", "compact-faca"),
+    ("encoder-bmhsa", "encoder-fa", "encoder-ca", "encoder-faca"),
 )
-"""Networks that differ only in focus and calibration, plainest first: the paper's, and our small one.
+"""Networks that differ only in focus and calibration, plainest first: the paper's, our small one, and one on an
+encoder.
 
 The paper has no MHSA-CA; it is added as the missing fourth cell.
 """
