@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from emofocus import Recognizer, StreamingRecognizer
+from emofocus.recognition.engine import Voice
 from emofocus.serving.stream_batching import CLASSIFY_BATCH, ENCODE_BATCH, SharedEngine
 
 
@@ -26,10 +27,10 @@ class Watched:
         self.encoded.append(len(waveform))
         return self.engine.encode(waveform, lengths)
 
-    def classify(self, frames: np.ndarray) -> np.ndarray:
+    def classify(self, frames: np.ndarray, voice: Voice | None = None) -> np.ndarray:
         self.go.wait(30)
         self.classified.append(len(frames))
-        return self.engine.classify(frames)
+        return self.engine.classify(frames, voice)
 
 
 def samples(seed: int, seconds: float = 4.0) -> np.ndarray:
