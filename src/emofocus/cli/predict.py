@@ -28,7 +28,6 @@ from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH, ClipResult, Item, batched, is_list, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
-from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
 from emofocus.utils.atomic import is_device, replacing
 from emofocus.utils.file_formats import format_of
 from emofocus.utils.folder_tree import is_folder
@@ -91,9 +90,11 @@ def predict_files(
     one = len(paths) == 1 and not lists and not is_folder(paths[0])
     recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
     run = _Run(recognizer, workers, 1 if one else BATCH)
-    row_format = row_format_of(format, recognizer.labels, parts=lists)
     items = items_of(paths, run.tally.report)
     if out is not None and format in ("csv", "jsonl") and not is_device(out):
+        from emofocus.recognition.results_file import ResultsFile, settings_of  # imported here: others start without
+
+        row_format = row_format_of(format, recognizer.labels, parts=lists)
         file = ResultsFile(out, format, settings_of(recognizer), row_format.header)
         with resumable(out), file:
             for item, prediction in run.predictions(items, str(out), file.holds):
@@ -105,7 +106,7 @@ def predict_files(
             if format == "table":
                 _write_table(predictions, stream, recognizer.threshold)
             elif format in ("csv", "jsonl"):
-                _write_rows(predictions, stream, row_format)
+                _write_rows(predictions, stream, row_format_of(format, recognizer.labels, parts=lists))
             else:
                 _write_json(predictions, stream, single=one)
     if out is not None:
@@ -223,6 +224,8 @@ def row_format_of(format: str, labels: Sequence[str], parts: bool) -> RowFormat:
     """
     if format == "jsonl":
         return RowFormat("", _json_row)
+    from emofocus.recognition.results_file import csv_line  # imported here: prediction starts without it
+
     times = ("start", "end") if parts else ()
     header = ["file", *times, "label", "confident", "warnings", "duration", *(f"p_{label}" for label in labels)]
 

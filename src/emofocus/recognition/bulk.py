@@ -15,7 +15,6 @@ from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError, ConfigError
-from emofocus.recognition.clip_list import entries_of
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.folder_tree import is_file
@@ -116,6 +115,8 @@ def read_list(path: Path, report: Callable[[AudioError], None]) -> Iterator[Item
     Raises:
         ConfigError: The file is no list of clips, or cannot be read.
     """
+    from emofocus.recognition.clip_list import entries_of  # imported here: prediction starts without it
+
     try:
         stream = path.open("rb")
     except OSError as error:

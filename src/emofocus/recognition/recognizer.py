@@ -14,10 +14,10 @@ from emofocus.recognition.engine import Engine, graph_file
 from emofocus.recognition.options import RecognitionOptions, check_hop, check_threshold, check_window
 from emofocus.recognition.prediction import Prediction, Segment, Timeline
 from emofocus.recognition.scoring import Scorer
-from emofocus.recognition.voice import VoiceProfile, adapted_voice, measure
 
 if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation
+    from emofocus.recognition.voice import VoiceProfile
 
 __all__ = ["Prediction", "Recognizer", "Segment", "Timeline", "model_folder"]
 
@@ -58,13 +58,17 @@ class Recognizer:
         config: ModelConfig,
         threshold: float | None = None,
         track: int | None = None,
-        profile: VoiceProfile | None = None,
+        profile: "VoiceProfile | None" = None,
     ) -> None:
         self.track, self.profile = track, profile
         self.engine, self.config, self.labels = engine, config, config.labels
         self.threshold = config.threshold if threshold is None else threshold
         check_threshold(self.threshold)
-        voice = None if profile is None else adapted_voice(engine, config, profile)
+        voice = None
+        if profile is not None:
+            from emofocus.recognition.voice import adapted_voice  # imported here: prediction starts without it
+
+            voice = adapted_voice(engine, config, profile)
         self.scorer = Scorer(engine, config, self.threshold, voice)
 
     @classmethod
@@ -128,7 +132,11 @@ class Recognizer:
         path = graph_file(folder, options.precision)
         config = load_model_config(folder / "config.json")
         engine = Engine(path, options.threads, options.device, options.optimize_graph)
-        profile = None if options.voice is None else VoiceProfile.load(Path(options.voice))
+        profile = None
+        if options.voice is not None:
+            from emofocus.recognition.voice import VoiceProfile  # imported here: prediction starts without it
+
+            profile = VoiceProfile.load(Path(options.voice))
         recognizer = cls(engine, config, options.threshold, options.track, profile)
         if options.window is not None:
             recognizer = recognizer.with_window(options.window)
@@ -201,6 +209,8 @@ class Recognizer:
             AudioError: A clip cannot be read, or is silent.
             ConfigError: The model cannot be adapted, or there are no clips.
         """
+        from emofocus.recognition.voice import measure  # imported here: prediction starts without it
+
         several = isinstance(clips, list | tuple) and not audio.holds_numbers(clips)
         profile = self.profile
         for item in clips if several else [clips]:
@@ -212,7 +222,7 @@ class Recognizer:
             raise ConfigError("no clips to adapt to")
         return self.with_voice(profile)
 
-    def with_voice(self, profile: VoiceProfile | None) -> "Recognizer":
+    def with_voice(self, profile: "VoiceProfile | None") -> "Recognizer":
         """The same model for a voice whose profile is known, or for nobody's.
 
         Raises:
