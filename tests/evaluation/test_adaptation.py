@@ -1,6 +1,7 @@
 """Adaptation measured over trained folds: what counts as heard, and that unadapted scores are the run's own."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         yield root
 
 
-def measured(home: Path, out: Path, *conditions: Condition) -> Path:
-    return measure_adaptation(home / "run", out, read_corpus(str(home / "made.csv"), None, None, ()), conditions)
+def measured(home: Path, out: Path, *conditions: Condition, corpus: Path | None = None) -> Path:
+    data = read_corpus(str((corpus or home) / "made.csv"), None, None, ())
+    return measure_adaptation(home / "run", out, data, conditions)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -111,9 +113,14 @@ def test_bad_conditions_and_runs_are_refused(home: Path, tmp_path: Path) -> None
         measured(home, tmp_path / "out", Condition(2.0, "wut"))
 
 
-def test_the_same_command_goes_on_and_other_weights_are_refused(home: Path, tmp_path: Path) -> None:
+def test_the_same_command_goes_on_and_another_run_is_refused(home: Path, tmp_path: Path) -> None:
     measured(home, tmp_path / "out", Condition(2.0))
     before = (tmp_path / "out" / "voice2s" / "summary.json").stat().st_mtime_ns
     measured(home, tmp_path / "out", Condition(2.0), Condition(0.0))
     assert (tmp_path / "out" / "voice2s" / "summary.json").stat().st_mtime_ns == before
     assert (tmp_path / "out" / "voice0s" / "summary.json").exists()
+    shutil.copytree(home / "run", tmp_path / "run")
+    path = tmp_path / "run" / "summary.json"
+    path.write_text(path.read_text().replace('"version": "', '"version": "not '))
+    with pytest.raises(ConfigError, match="out holds"):
+        measured(tmp_path, tmp_path / "out", Condition(2.0), corpus=home)

@@ -59,11 +59,11 @@ class VoicedPart:
         assert network.voice is not None
         network.voice.log_deviation.zero_()
         measured = [
-            [network.voice(network.normalize(torch.from_numpy(item))) for item in self.part.segments_of(track, u)]
+            network.voice.of_utterance(network.normalize(torch.from_numpy(item)) for item in segments)
             for track in range(self.part.tracks)
-            for u in range(len(self.part.labels))
+            for segments in (self.part.segments_of(track, u) for u in range(len(self.part.labels)))
         ]
-        means = torch.stack([torch.stack(parts).mean(dim=0) for parts in measured])  # (tracks · P, 2, F)
+        means = torch.stack(measured)  # (tracks · P, 2, F)
         self._measures = means.reshape(self.part.tracks, -1, *means.shape[1:])
         network.voice.log_deviation.copy_(self._measures[0, :, 1].mean(dim=0))
         self._measures[:, :, 1] -= network.voice.log_deviation
@@ -96,8 +96,7 @@ class VoicedPart:
         total = seconds.sum(dim=1, keepdim=True)  # (B, 1)
         measures = self._measures[tracks[:, None], clips]  # (B, k, 2, F)
         mean = torch.einsum("bk,bksf->bsf", seconds / total.clamp(min=1e-9), measures)
-        weight = total / (total + self._network.voice.seconds)
-        return VoiceShift(weight * mean[:, 0], torch.exp(weight * mean[:, 1]))
+        return self._network.voice.shift(mean, total)
 
     def _adapted(self, batch: Batch, draws: np.random.Generator) -> Batch:
         assert self._network is not None

@@ -25,7 +25,7 @@ from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset, padded
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError, one_of
-from emofocus.evaluation.results import ADAPTED, RunResult, read_run
+from emofocus.evaluation.results import ADAPTED, RunResult, read_run, write_scored_again
 from emofocus.metrics.statistics import FIGURES
 from emofocus.models import SpeechNetwork
 from emofocus.models.base import VoiceShift, VoiceStatistics
@@ -36,7 +36,6 @@ from emofocus.training.results import (
     FoldEntry,
     PredictionRow,
     Summary,
-    csv_text,
     measure_rows,
     plain,
     prediction_rows,
@@ -150,8 +149,8 @@ class _Heard:
             self.statistics = torch.stack([self._statistics(number) for number in range(len(part.labels))])
 
     def _statistics(self, number: int) -> torch.Tensor:
-        segments = [torch.from_numpy(item) for item in self.part.segments_of(0, number)]
-        return torch.stack([self.voice(self.network.normalize(item)) for item in segments]).mean(dim=0)
+        segments = self.part.segments_of(0, number)
+        return self.voice.of_utterance(self.network.normalize(torch.from_numpy(item)) for item in segments)
 
     @torch.inference_mode()
     def logits(self, condition: Condition) -> Array:
@@ -180,8 +179,7 @@ class _Heard:
             return None
         seconds = torch.from_numpy(self.seconds[chosen]).float()
         mean = (seconds[:, None, None] * self.statistics[chosen]).sum(dim=0) / seconds.sum()
-        weight = seconds.sum() / (seconds.sum() + self.voice.seconds)
-        return VoiceShift(weight * mean[0], torch.exp(weight * mean[1]))
+        return self.voice.shift(mean, seconds.sum())
 
     def _score(self, number: int, shift: VoiceShift | None) -> Array:
         features, lengths = padded(self.part.segments_of(0, number))
@@ -220,12 +218,7 @@ def _write(run: RunResult, source: Path, out: Path, condition: Condition, rows: 
             **{name: round(value, 6) for name, value in figures.items()},
         )
         summary = summary.with_fold(scored)
-    summary = replace(summary, version=__version__, audit=UNSET if run.audit is None else run.audit)
-    for name in ("folds.json", "audit.json"):
-        if (source / name).exists():
-            write_text(out / name, (source / name).read_text(encoding="utf-8"))
-    write_text(out / "predictions.csv", csv_text(rows))
-    summary.write(out / "summary.json")
+    write_scored_again(run, source, out, summary, rows)
 
 
 def _write_table(out: Path, run: RunResult, conditions: Sequence[Condition]) -> Path:

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from emofocus.errors import ConfigError
 from emofocus.evaluation.leaderboard import refuse_other_corpus
-from emofocus.evaluation.results import RunResult, read_run, utterance_of
+from emofocus.evaluation.results import RunResult, read_run, utterance_of, write_scored_again
 from emofocus.metrics.statistics import FIGURES, require_same
-from emofocus.training.results import FoldEntry, PredictionRow, Summary, csv_text, measure_rows, plain
-from emofocus.utils.atomic import write_text
+from emofocus.training.results import FoldEntry, PredictionRow, Summary, measure_rows, plain
 from emofocus.utils.provenance import refuse_other_work
 from emofocus.version import __version__
 
@@ -60,12 +58,7 @@ def combine_runs(folders: Sequence[Path], out: Path) -> str:
     rows = _rows(source / "predictions.csv", runs)
     for number in range(len(first.summary.folds)):
         summary = summary.with_fold(_fold(number, runs, rows))
-    summary = replace(summary, version=__version__, audit=UNSET if first.audit is None else first.audit)
-    for name in ("folds.json", "audit.json"):
-        if (source / name).exists():
-            write_text(out / name, (source / name).read_text(encoding="utf-8"))
-    write_text(out / "predictions.csv", csv_text(rows))
-    summary.write(out / "summary.json")
+    summary = write_scored_again(first, source, out, summary, rows)
     spreads = (f"{name} {getattr(summary, name)}" for name in FIGURES)
     return f"{out}: {', '.join(spreads)}"
 

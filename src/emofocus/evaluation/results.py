@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from emofocus.errors import EmofocusError, one_of
@@ -19,7 +20,9 @@ from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, co
 from emofocus.splits.folds import PARTS, digest_of
 from emofocus.splits.kept_recordings import DIGITS, RECORDINGS, kept_hashes
 from emofocus.splits.protocols import PROTOCOLS
-from emofocus.training.results import Average, PredictionRow, Summary
+from emofocus.training.results import Average, PredictionRow, Summary, csv_text
+from emofocus.utils.atomic import write_text
+from emofocus.version import __version__
 
 TOLERANCE = 1.5e-6
 """Largest difference of a figure that is written with six decimals."""
@@ -201,6 +204,30 @@ def read_run(folder: Path, whole: bool = True) -> RunResult:
     if done < (folds if whole else 1):
         raise ResultError(f"{folder} has finished {done} of {folds} folds; emofocus crossval with its --out goes on")
     return _read(path, summary, folder.as_posix())
+
+
+def write_scored_again(
+    run: RunResult, source: Path, out: Path, summary: Summary, rows: Sequence[PredictionRow]
+) -> Summary:
+    """Write a run whose networks were trained for another one, with that one's folds and audit.
+
+    Args:
+        run: The run that trained.
+        source: Folder of that run.
+        out: Folder to write.
+        summary: Summary of the new run, with its folds.
+        rows: Its predictions.
+
+    Returns:
+        The summary as it was written.
+    """
+    summary = replace(summary, version=__version__, audit=UNSET if run.audit is None else run.audit)
+    for name in ("folds.json", "audit.json"):
+        if (source / name).exists():
+            write_text(out / name, (source / name).read_text(encoding="utf-8"))
+    write_text(out / "predictions.csv", csv_text(rows))
+    summary.write(out / "summary.json")
+    return summary
 
 
 def _summary(path: Path, content: Any) -> Summary:

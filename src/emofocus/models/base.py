@@ -1,6 +1,6 @@
 """Base class of all networks, which map segments of frames to logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -128,6 +128,20 @@ class VoiceStatistics(nn.Module):
         mean = standardized.mean(dim=-2)
         deviation = (standardized - mean.unsqueeze(-2)).square().mean(dim=-2).sqrt()
         return torch.stack([mean, deviation.clamp(min=SMALLEST_DEVIATION).log() - self.log_deviation], dim=-2)
+
+    def of_utterance(self, segments: Iterable[Tensor]) -> Tensor:
+        """Mean statistics (2, F) of an utterance's segments, each (m, F) and standardized."""
+        return torch.stack([self(segment) for segment in segments]).mean(dim=0)
+
+    def shift(self, statistics: Tensor, seconds: Tensor) -> VoiceShift:
+        """The voice in some speech; little speech differs little.
+
+        Args:
+            statistics: Mean statistics of the speech (…, 2, F).
+            seconds: Length of the speech (…, 1), 0 for none.
+        """
+        weight = seconds / (seconds + self.seconds)
+        return VoiceShift(weight * statistics[..., 0, :], torch.exp(weight * statistics[..., 1, :]))
 
 
 SMALLEST_DEVIATION = 1e-2
