@@ -315,6 +315,14 @@ def test_the_page_holds_all_it_needs(directory: Path, speech: Path, tmp_path: Pa
     np.testing.assert_allclose(rebuilt, found.maps, atol=1 / 255)
 
 
+def test_the_page_asks_for_no_value_that_its_data_lack(plain: Path, speech: Path, tmp_path: Path) -> None:
+    """A renamed key once left the whole page empty."""
+    write_page([Recognizer.from_pretrained(plain).explain(speech)], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    asked = set(re.findall(r"(?<![\w.])data\.(\w+)", text))
+    assert {"colors", "models"} <= asked <= page_data(text).keys()
+
+
 def test_a_clips_name_cannot_put_code_into_its_page(plain: Path, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)>& <.wav"
     soundfile.write(tmp_path / name, burst(0.5, 1.0), RATE)
