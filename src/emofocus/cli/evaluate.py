@@ -81,6 +81,7 @@ def combine(runs: tuple[Path, ...], out: Path) -> None:
 @click.option("--near", default=0.03, help="Seconds on either side of the loudest moment that belong to it.")
 @click.option("--ring", default=0.1, help="Seconds on either side up to which its surroundings reach.")
 @click.option("--turns", default=100, type=click.IntRange(min=1), help="Random shifts of loudness for the null.")
+@click.option("--top-db", default=40.0, help="Silence before and behind speech, as dB below the loudest frame.")
 @click.option("--faithful", default=60, type=click.IntRange(min=0), help="Utterances per fold that lose frames.")
 @with_options([seed_option("Seed of everything random."), threads_option(), cache_option()])
 @resumes
@@ -94,6 +95,7 @@ def alignment(
     near: float,
     ring: float,
     turns: int,
+    top_db: float,
     faithful: int,
     seed: int,
     threads: int | None,
@@ -118,7 +120,7 @@ def alignment(
         raise ConfigError("name the runs' corpus with --corpus (and --root)")
     else:
         data = read_corpus(corpus, root, labels, only)
-        settings = ClaimSettings(near=near, ring=ring, turns=turns, faithful=faithful, seed=seed)
+        settings = ClaimSettings(near=near, ring=ring, turns=turns, faithful=faithful, seed=seed, top_db=top_db)
         written = measure_claims(runs, out, data, settings, cache)
     for path in written:
         click.echo(path)

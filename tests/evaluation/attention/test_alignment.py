@@ -16,7 +16,15 @@ from torch import nn
 from emofocus.cli.main import app
 from emofocus.config import ModelConfig, SegmentSettings
 from emofocus.errors import ConfigError, ModelError
-from emofocus.evaluation.attention.alignment import MEASURES, Reach, measure, turned_peaks, window_sums
+from emofocus.evaluation.attention.alignment import (
+    MEASURES,
+    Reach,
+    measure,
+    segments_span,
+    speech_span,
+    turned_peaks,
+    window_sums,
+)
 from emofocus.evaluation.attention.faithfulness import (
     RANKINGS,
     SHARES,
@@ -32,6 +40,7 @@ from emofocus.metrics.statistics import difference_of, resampled_means
 from emofocus.models import build
 from emofocus.models.base import NetworkOutput, SpeechNetwork
 from emofocus.recognition.explanation.explainer import peaks_of
+from helpers.encoders import tiny_whisper
 from helpers.paths import RESULTS
 from helpers.properties import cases
 
@@ -120,7 +129,7 @@ def test_turned_loudness_keeps_its_values_and_the_silence_around() -> None:
     generator = np.random.default_rng(0)
     amplitude = np.concatenate([np.full(20, 9), generator.random(60), np.full(20, 9)]).astype(np.float32)
     starts = np.array([20, 30])
-    turned = turned_peaks(amplitude, starts, 50, 1, 200, generator)
+    turned = turned_peaks(amplitude, starts, 50, 1, 200, generator, segments_span(starts, 50, 100))
     assert turned.shape == (200, 2)
     # Both segments of a turn see the same loudness: where both hold its maximum, it is at one time.
     times = turned + starts
@@ -128,6 +137,23 @@ def test_turned_loudness_keeps_its_values_and_the_silence_around() -> None:
     assert (times >= 20).all()
     assert len(np.unique(times)) > 30
     assert np.mean(times[:, 0] == times[:, 1]) > 0.5
+
+
+def test_segments_end_with_their_utterance() -> None:
+    assert segments_span(np.array([0]), 63, 24) == slice(0, 24)
+    assert segments_span(np.array([4, 8]), 10, 24) == slice(4, 18)
+
+
+def test_loudness_is_not_turned_into_the_silence_around_speech() -> None:
+    """A segment of ten seconds holds a clip with its silence, where attention has nothing to look for."""
+    level = np.array([-90, -80, -30, -50, -75, -20, -45, -70, -90], np.float32)
+    span = speech_span(level, 40.0, slice(0, 9))
+    assert span == slice(2, 7)
+    assert speech_span(level, 40.0, slice(3, 6)) == slice(3, 6)
+    amplitude = np.zeros(9, np.float32)
+    amplitude[5] = 1
+    turned = turned_peaks(amplitude, np.array([0]), 9, 1, 200, np.random.default_rng(0), span)
+    assert set(turned.flatten().tolist()) == {2, 3, 4, 6}
 
 
 def test_auc() -> None:
@@ -280,6 +306,28 @@ def test_trained_folds_are_measured_once_and_tables_recompute(small_corpus: Path
         run("alignment", tmp_path / "compact-faca", *corpus, *few)
     with pytest.raises(ConfigError, match=r"out holds another run \(turns is 5, not 6\)"):
         run("alignment", tmp_path / "compact-bmhsa", *corpus, "--out", out, "--turns", 6, "--faithful", 2)
+
+
+def test_networks_on_an_encoder_are_measured_frame_by_frame(small_corpus: Path, tmp_path: Path) -> None:
+    """Their cached features are in float16, one step of attention is a frame, and a segment may be a whole clip."""
+    recipe = tmp_path / "tiny.yaml"
+    features = f"{{name: whisper, encoder: {tiny_whisper(tmp_path / 'ears')}, layers: 2, hop: 1280}}"
+    recipe.write_text(f"epochs: 1\nbatch_size: 8\nsegment: {{frames: 25, hop: 10}}\nfeatures: {features}\n")
+    corpus = ["--corpus", "emodb", "--root", small_corpus, "--cache", tmp_path / "cache"]
+    common = ["--protocol", "random", "--recipe", recipe, "--model", "encoder-faca", "--threads", 1]
+    run("crossval", *corpus, *common, "--out", tmp_path / "run")
+    out = tmp_path / "out"
+    run("alignment", tmp_path / "run", *corpus, "--out", out, "--turns", 5, "--faithful", 2)
+    predictions = {row["file"]: row for row in lines(tmp_path / "run" / "predictions.csv")}
+    for row in lines(out / "encoder-faca-tiny" / "fold-0" / "utterances.csv"):
+        assert row["prediction"] == predictions[row["file"]]["prediction"]
+        assert float(row["even"]) == pytest.approx(1 / 10)  # 0.75 s in steps of 80 ms, of which the peak's is one
+    removed = lines(out / "encoder-faca-tiny" / "fold-0" / "faithfulness.csv")
+    assert len(removed) == 2
+    for row in removed:
+        told = predictions[row["file"]]
+        assert float(row["whole"]) == pytest.approx(float(told[f"p_{row['prediction']}"]), abs=1e-4)
+    assert "(frames within 40 dB of the loudest, and between)" in (out / "alignment.md").read_text()
 
 
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda path: "/".join(path.relative_to(RESULTS).parts))

@@ -123,7 +123,7 @@ def window_sums(values: Array, reach: int) -> Array:
 
 
 def turned_peaks(
-    amplitude: Array, starts: Numbers, frames: int, step: int, turns: int, generator: np.random.Generator
+    amplitude: Array, starts: Numbers, frames: int, step: int, turns: int, generator: np.random.Generator, speech: slice
 ) -> Numbers:
     """Peaks of loudness that is shifted cyclically by a random time within the speech of the utterance.
 
@@ -132,19 +132,35 @@ def turned_peaks(
 
     Args:
         amplitude: Amplitude of each frame (n,), as in `peaks_of`.
-        starts: First frame of each segment (S,); speech reaches from the first start to the last segment's end.
+        starts: First frame of each segment (S,).
         frames: Frames of a segment.
         step: Frames of a position.
         turns: Number of shifts.
         generator: Random generator of the shifts.
+        speech: Frames of the speech, as in `segments_span` or `speech_span`.
 
     Returns:
         Position of the peak of each segment, for each shift (turns, S).
     """
-    first, last = int(starts[0]), min(len(amplitude), int(starts[-1]) + frames)
     peaks = []
-    for shift in generator.integers(1, max(2, last - first), size=turns):
+    for shift in generator.integers(1, max(2, speech.stop - speech.start), size=turns):
         turned = amplitude.copy()
-        turned[first:last] = np.roll(amplitude[first:last], shift)
+        turned[speech] = np.roll(amplitude[speech], shift)
         peaks.append(peaks_of(turned, starts, frames, step))
     return np.stack(peaks)
+
+
+def segments_span(starts: Numbers, frames: int, count: int) -> slice:
+    """Frames from the first segment's start to the last one's end, in an utterance of ``count`` frames."""
+    return slice(int(starts[0]), min(count, int(starts[-1]) + frames))
+
+
+def speech_span(level: Array, top_db: float, segments: slice) -> slice:
+    """Frames from the first to the last one in the segments that is within ``top_db`` of the loudest one's level.
+
+    Segments that are longer than speech hold silence before and behind it. Loudness must not be turned into that:
+    attention on speech alone would then pass for attention on its loudest moment.
+    """
+    within = level[segments]
+    loud = segments.start + np.flatnonzero(within >= within.max() - top_db)
+    return slice(int(loud[0]), int(loud[-1]) + 1)

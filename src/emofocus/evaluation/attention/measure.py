@@ -19,7 +19,15 @@ from emofocus.corpora import Corpus
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech
 from emofocus.errors import ConfigError, ModelError
-from emofocus.evaluation.attention.alignment import MEASURES, Alignment, Reach, measure, turned_peaks
+from emofocus.evaluation.attention.alignment import (
+    MEASURES,
+    Alignment,
+    Reach,
+    measure,
+    segments_span,
+    speech_span,
+    turned_peaks,
+)
 from emofocus.evaluation.attention.faithfulness import RANKINGS, SHARES, FrameRemoval, Utterance, curves
 from emofocus.models import MODELS, SpeechNetwork
 from emofocus.models.checkpoint import load_network
@@ -44,6 +52,8 @@ class ClaimSettings(Settings, frozen=True, kw_only=True):
         turns: Number of random shifts of loudness, for the null.
         faithful: Utterances of each test part with faithfulness curves.
         seed: Seed of the shifts, the random ranking and the choice of utterances.
+        top_db: Loudness is shifted between the first and the last frame that is this close to the loudest one, so that
+            silence around speech is no part of the null. None: within all that active segments hold.
     """
 
     near: float = 0.03
@@ -51,6 +61,7 @@ class ClaimSettings(Settings, frozen=True, kw_only=True):
     turns: int = 100
     faithful: int = 60
     seed: int = 0
+    top_db: float | None = None
 
 
 class UtteranceAttention(NamedTuple):
@@ -141,16 +152,19 @@ def _measure_utterance(
     count = len(speech.frames)
     frames = min(size, count)
     segments = np.stack([speech.frames[first : first + frames] for first in starts])  # (S, m, F)
-    logits, maps = network(torch.from_numpy(segments), None, need_maps=True)
+    logits, maps = network(torch.from_numpy(segments.astype(np.float32)), None, need_maps=True)
     assert maps is not None
     weights, gates = maps.weights.numpy(), None if maps.gates is None else maps.gates.numpy()
     length = -(-frames // step)
     reach = Reach.of(settings.near, settings.ring, step * hop / SAMPLING_RATE)
     generator = np.random.default_rng([settings.seed, index])
+    span = segments_span(starts, frames, count)
+    if settings.top_db is not None:
+        span = speech_span(speech.level, settings.top_db, span)
     return UtteranceAttention(
         alignment=measure(weights, gates, np.full(len(starts), length), reach),
         peaks=peaks_of(amplitude[:count], starts, frames, step),
-        turned=turned_peaks(amplitude[:count], starts, frames, step, settings.turns, generator),
+        turned=turned_peaks(amplitude[:count], starts, frames, step, settings.turns, generator, span),
         gates=gates,
         prediction=int(logits.mean(dim=0).argmax()),
         attention=over_time(received(weights, gates, length), starts, frames, step, count),
@@ -201,7 +215,7 @@ def _heads(measured: Sequence[UtteranceAttention]) -> Iterable[MeasureRow]:
 def _faithfulness(
     network: SpeechNetwork, config: ModelConfig, speech: Speech, item: UtteranceAttention, seed: int
 ) -> MeasureRow:
-    utterance = Utterance(torch.from_numpy(speech.frames.copy()), item.starts, item.prediction)
+    utterance = Utterance(torch.from_numpy(speech.frames.astype(np.float32)), item.starts, item.prediction)
     scorer = FrameRemoval(network, utterance, config.segment.frames, config.temperature)
     by_ranking = curves(scorer, item.attention, item.amplitude, seed, config.features.hop / SAMPLING_RATE)
     whole, nothing = by_ranking[RANKINGS[0]][0][[0, -1]]

@@ -48,11 +48,12 @@ def text(models: Sequence[ModelMeasures], settings: ClaimSettings, digest: str, 
     """Paragraphs of `alignment.md`."""
     yield "# Does attention do what the paper says?\n"
     folds = ", ".join(str(number) for number in models[0].folds)
+    speech = "" if settings.top_db is None else f" (frames within {settings.top_db:g} dB of the loudest, and between)"
     yield (
         f"{corpus}, test parts of folds {folds} (digest {digest}); utterances: {len(models[0].utterances)}. Near is "
         f"within {1000 * settings.near:g} ms of the loudest moment of a segment, or its position alone where positions "
         f"are longer; surroundings reach to {1000 * settings.ring:g} ms, one position further at least. The null is "
-        "the same with loudness turned by a random time within the utterance's speech, the mean of "
+        f"the same with loudness turned by a random time within the utterance's speech{speech}, the mean of "
         f"{settings.turns} turns. Brackets: 95 % interval over resampled speakers; p: of no difference, Holm-adjusted "
         "over the table.\n"
     )
