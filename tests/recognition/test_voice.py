@@ -17,37 +17,22 @@ torch = pytest.importorskip("torch", reason="exporting needs emofocus[train]")
 import soundfile  # noqa: E402
 
 from emofocus.cli.main import app  # noqa: E402
-from emofocus.config import ModelConfig, NetworkSettings, SegmentSettings  # noqa: E402
+from emofocus.config import ModelConfig, NetworkSettings  # noqa: E402
 from emofocus.export.to_onnx import WaveformClassifier  # noqa: E402
 from emofocus.models import build  # noqa: E402
 from emofocus.models.base import VoiceShift  # noqa: E402
 from emofocus.models.checkpoint import load_network  # noqa: E402
-from helpers.encoders import tiny_features  # noqa: E402
-from helpers.untrained import LABELS, saved, untrained  # noqa: E402
+from helpers.adaptable import SIZE, STRENGTH, adaptable_model  # noqa: E402
+from helpers.untrained import LABELS  # noqa: E402
 
-RATE, HOP, FRAMES, STRENGTH = audio.SAMPLING_RATE, 1280, 25, 10.0
-SIZE = 32
+RATE = audio.SAMPLING_RATE
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory that can be adapted, whose statistics of the training part are not zeros and ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EMOFOCUS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        root = tmp_path_factory.mktemp("model")
-        features = tiny_features(root / "encoder", hop=HOP)
-        config = ModelConfig.of(
-            "encoder-faca",
-            LABELS,
-            features=features,
-            segment=SegmentSettings(frames=FRAMES, hop=10),
-            network=NetworkSettings(voice_seconds=STRENGTH),
-        )
-        network = untrained(config)
-        generator = torch.Generator().manual_seed(1)
-        network.normalize.set(*(torch.rand(SIZE, generator=generator) + 0.5 for _ in range(2)))
-        network.voice.log_deviation.copy_(torch.randn(SIZE, generator=generator) * 0.1)
-        yield saved(root, network, config)
+    with adaptable_model(tmp_path_factory) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

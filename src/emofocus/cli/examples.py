@@ -5,6 +5,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "emofocus predict clip.wav",
         "emofocus predict calls/ --out results.csv",
         "emofocus predict meeting.wav --timeline --out meeting.srt",
+        "emofocus predict calls.csv --by-speaker caller --model DIR --out results.csv",
     ),
     "stream": (
         "emofocus stream",

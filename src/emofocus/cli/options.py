@@ -142,6 +142,16 @@ def voice_option() -> Callable[[Command], Command]:
     )
 
 
+def voices_options() -> list[Callable[[Command], Command]]:
+    """The options `--by-speaker` and `--by-folder`, which adapt clips to their voices."""
+    return [
+        click.option(
+            "--by-speaker", metavar="COLUMN", help="Adapt to each speaker: the column of a list that names them."
+        ),
+        click.option("--by-folder", is_flag=True, help="Adapt to each folder, which holds the clips of one voice."),
+    ]
+
+
 def device_option() -> Callable[[Command], Command]:
     """The option `--device`."""
     return click.option("--device", default="auto", type=DEVICES, help="Where it runs; auto takes the fastest.")

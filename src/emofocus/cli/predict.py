@@ -3,11 +3,11 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import click
 from msgspec.structs import replace
@@ -20,18 +20,22 @@ from emofocus.cli.options import (
     ray_option,
     smoothing_option,
     voice_option,
+    voices_options,
     window_option,
     with_options,
 )
 from emofocus.cli.tally import Tally
 from emofocus.errors import AudioError, ConfigError, one_of
-from emofocus.recognition.bulk import BATCH, ClipResult, Item, batched, is_list, items_of, recognize
+from emofocus.recognition.bulk import BATCH, NO_VOICES, ClipResult, Item, batched, is_list, items_of, recognize
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.utils.atomic import is_device, replacing
 from emofocus.utils.file_formats import format_of
 from emofocus.utils.folder_tree import is_folder
 from emofocus.utils.progress import log_line, log_progress, shows_bars
+
+if TYPE_CHECKING:
+    from emofocus.recognition.speakers import VoiceGroups
 
 SUFFIXES = {".txt": "table", ".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
 """Suffixes of files, and their formats."""
@@ -58,6 +62,7 @@ def predict_files(
     out: Path | None = None,
     options: RecognitionOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
+    groups: "VoiceGroups | None" = None,
 ) -> int:
     """Recognize files, folders and manifests in parallel, and write the results in order.
 
@@ -72,13 +77,15 @@ def predict_files(
         out: File to write; stdout when None.
         options: How the model is loaded; threads and the optimization of the graph follow from the number of files.
         workers: Clips recognized side by side; by default as many as there are cores.
+        groups: How clips are divided by voice, each of which is heard first and then recognized as adapted to it; None
+            to adapt to nobody, or to the voice of ``options``.
 
     Returns:
         Number of files that could not be recognized.
 
     Raises:
-        ConfigError: The format is unknown, a list cannot be read, or ``out`` holds results of another model or of
-            other settings.
+        ConfigError: The format is unknown, a list cannot be read, the model cannot be adapted, or ``out`` holds results
+            of another model, of other voices or of other settings.
         ModelError: The model cannot be loaded.
     """
     if out is not None and out.is_dir():
@@ -89,13 +96,14 @@ def predict_files(
     lists = any(map(is_list, paths))
     one = len(paths) == 1 and not lists and not is_folder(paths[0])
     recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
-    run = _Run(recognizer, workers, 1 if one else BATCH)
-    items = items_of(paths, run.tally.report)
+    voices = NO_VOICES if groups is None else groups.recognizers(recognizer, paths, workers)
+    run = _Run(recognizer, workers, 1 if one else BATCH, None if groups is None else voices)
+    items = (items_of if groups is None else groups.items)(paths, run.tally.report)
     if out is not None and format in ("csv", "jsonl") and not is_device(out):
         from emofocus.recognition.results_file import ResultsFile, settings_of  # imported here: others start without
 
         row_format = row_format_of(format, recognizer.labels, parts=lists)
-        file = ResultsFile(out, format, settings_of(recognizer), row_format.header)
+        file = ResultsFile(out, format, settings_of(recognizer, voices), row_format.header)
         with resumable(out), file:
             for item, prediction in run.predictions(items, str(out), file.holds):
                 file.append([(item, row_format.row(item, prediction))])
@@ -109,8 +117,8 @@ def predict_files(
                 _write_rows(predictions, stream, row_format_of(format, recognizer.labels, parts=lists))
             else:
                 _write_json(predictions, stream, single=one)
-    if out is not None:
-        log_line(f"{out}: {run.tally}")
+    if out is not None or run.tally.unadapted:
+        log_line(f"{out or 'predict'}: {run.tally}")
     return run.tally.failed
 
 
@@ -121,13 +129,16 @@ class _Run:
         recognizer: Recognizes.
         workers: Clips recognized side by side.
         batch: Clips scored together.
+        voices: Recognizers that are adapted to voices, by the names of these; None where nothing is adapted.
 
     Attributes:
         tally: Counts of clips; rows of lists that name no clip have failed.
     """
 
-    def __init__(self, recognizer: Recognizer, workers: int | None, batch: int) -> None:
-        self._recognizer, self._workers, self._batch = recognizer, workers, batch
+    def __init__(
+        self, recognizer: Recognizer, workers: int | None, batch: int, voices: Mapping[str, Recognizer] | None
+    ) -> None:
+        self._recognizer, self._workers, self._batch, self._voices = recognizer, workers, batch, voices
         self.tally, self._seconds = Tally(), 0.0
 
     def predictions(
@@ -145,7 +156,8 @@ class _Run:
             items = list(items)
             total = sum(len(group) for group in batched(items, self._batch) if not all(map(held, group)))
         taken = _Counted(items)
-        results = recognize(self._recognizer, taken, self._workers, self._batch, held)
+        voices = NO_VOICES if self._voices is None else self._voices
+        results = recognize(self._recognizer, taken, self._workers, self._batch, held, voices)
         shown = results if title is None else log_progress(results, self._line(title), title, total, len)
         for batch in shown:
             for item, result in batch:
@@ -156,6 +168,7 @@ class _Run:
                     taken.count -= 1
                     continue
                 self.tally.done, self._seconds = self.tally.done + 1, self._seconds + result.duration
+                self.tally.unadapted += self._voices is not None and item.voice not in self._voices
                 yield item, result
         self.tally.present = taken.count - self.tally.done
 
@@ -329,6 +342,7 @@ def shortened(name: str, width: int) -> str:
 @window_option("the model's")
 @click.option("--track", type=int, metavar="N", show_default="the file's default", help="Audio track to read, from 1.")
 @voice_option()
+@with_options(voices_options())
 @smoothing_option("With --timeline: time over which scores are averaged.")
 @ray_option()
 @click.option("--part", default=256, metavar="CLIPS", help="With --ray: clips in a task, and in a file of results.")
@@ -346,6 +360,8 @@ def predict(
     window: float | None,
     track: int | None,
     voice: str | None,
+    by_speaker: str | None,
+    by_folder: bool,
     smoothing_seconds: float,
     ray: str | None,
     part: int,
@@ -359,6 +375,9 @@ def predict(
 
     An answer that is less probable than the threshold is marked: `?` in the table, "confident": false in JSON.
 
+    With --by-speaker or --by-folder, the clips of each voice are heard first, and recognized as adapted to it. Nobody's
+    profile is kept. It needs a model that was trained for voices, as --voice does.
+
     With --ray, a cluster recognizes. PATHS and OUT may then be URIs, such as s3://bucket/folder, and results are
     Parquet files below OUT.
     """
@@ -371,6 +390,7 @@ def predict(
         track=track,
         voice=voice,
     )
+    groups = _voice_groups(by_speaker, by_folder, voice, ray)
     if ray is not None:
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 
@@ -383,11 +403,30 @@ def predict(
         if timeline:
             from emofocus.cli.timeline import write_timelines
 
-            failed = write_timelines(files, model, format, file, options, smoothing_seconds)
+            failed = write_timelines(files, model, format, file, options, smoothing_seconds, groups)
         else:
-            failed = predict_files(files, model, format, file, options, workers)
+            failed = predict_files(files, model, format, file, options, workers, groups)
     if failed:
         sys.exit(1)
+
+
+def _voice_groups(by_speaker: str | None, by_folder: bool, voice: str | None, ray: str | None) -> "VoiceGroups | None":
+    """How clips are divided by voice; None where that was not asked for.
+
+    Raises:
+        ConfigError: Two ways to adapt exclude each other, or a cluster cannot hear voices.
+    """
+    chosen = {"--by-speaker": by_speaker is not None, "--by-folder": by_folder, "--voice": voice is not None}
+    names = [name for name, given in chosen.items() if given]
+    if len(names) > 1:
+        raise ConfigError(f"{' and '.join(names)} exclude each other: a clip is adapted to one voice")
+    if by_speaker is None and not by_folder:
+        return None
+    if ray is not None:
+        raise ConfigError(f"--ray cannot hear voices before it recognizes them: {names[0]} is for the local command")
+    from emofocus.recognition.speakers import VoiceGroups  # imported here: few runs need it
+
+    return VoiceGroups(by_speaker)
 
 
 def _local_paths(sources: Sequence[str], out: str | None) -> tuple[list[Path], Path | None]:

@@ -14,11 +14,13 @@ class Tally:
         done: Recognized by this run.
         failed: Not recognized, each with a reason on stderr.
         present: Recognized by an earlier run.
+        unadapted: Recognized by this run without a profile, where the others have one of their voice.
     """
 
     done: int = 0
     failed: int = 0
     present: int = 0
+    unadapted: int = 0
 
     def report(self, error: AudioError) -> None:
         """Name on stderr what failed, and count it."""
@@ -27,5 +29,9 @@ class Tally:
 
     def __str__(self) -> str:
         """The counts for a reader, without those that are 0."""
-        others = ((self.failed, "failed"), (self.present, "were there already"))
+        others = (
+            (self.unadapted, "of no known voice"),
+            (self.failed, "failed"),
+            (self.present, "were there already"),
+        )
         return ", ".join([f"{self.done} done", *(f"{count} {words}" for count, words in others if count)])

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emofocus.cli.interruption import resumable
 from emofocus.cli.tally import Tally
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition import timeline_formats
-from emofocus.recognition.bulk import Item, items_of
+from emofocus.recognition.bulk import NO_VOICES, Item, items_of
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
@@ -23,6 +23,9 @@ from emofocus.utils.file_formats import format_of
 from emofocus.utils.plotting import EMOTIONS, GREY, add_title, blank, style
 from emofocus.utils.progress import log_line, log_progress
 from emofocus.utils.provenance import Record, file_state, read_record, record_path, refuse_other_work, resumes
+
+if TYPE_CHECKING:
+    from emofocus.recognition.speakers import VoiceGroups
 
 SUFFIXES = {name: suffix for name, (suffix, _) in TEXTS.items()} | {"png": ".png", "table": ".txt", "audformat": ""}
 
@@ -46,6 +49,7 @@ def write_timelines(
     out: Path | None = None,
     options: RecognitionOptions = DEFAULT_OPTIONS,
     smoothing_seconds: float = 1.0,
+    groups: "VoiceGroups | None" = None,
 ) -> int:
     """Recognize recordings of any length, and write their timelines.
 
@@ -58,6 +62,7 @@ def write_timelines(
         out: File to write, or folder for several recordings or for audformat; stdout when None.
         options: How the model is loaded; its hop is the resolution of the timeline.
         smoothing_seconds: Time constant of the averaged scores in seconds.
+        groups: How recordings are divided by voice, as in `emofocus.cli.predict.predict_files`.
 
     Returns:
         Number of recordings that could not be recognized.
@@ -71,25 +76,29 @@ def write_timelines(
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
     smoothing = Smoothing(seconds=smoothing_seconds)
     tally = Tally()
-    clips = list(items_of(paths, tally.report))
+    clips = list((items_of if groups is None else groups.items)(paths, tally.report))
     files = [clip.path for clip in clips]
     format = format_of(format, out if len(clips) == 1 else None, NAMED, "table")
     _refuse_output(format, out, len(clips))
     recognizer = Recognizer.load(model, options).for_stream(window=options.window)
+    voices = NO_VOICES if groups is None else groups.recognizers(recognizer, paths)
     settings = settings_of(recognizer) | {"format": format, "smoothing": smoothing_seconds} if out else {}
     with resumable(out) if len(clips) > 1 and out is not None else nullcontext():
         for number, clip in enumerate(clips):
+            adapted = recognizer if clip.voice is None else voices.get(clip.voice, recognizer)
+            profile = None if adapted.profile is None else adapted.profile.digest
             try:
                 target = _target(out, files[number], format, files, number)
-                if target is None or is_device(target) or _begin(target, clip, settings):
-                    _write_timeline(recognizer, clip, format, target, smoothing)
+                if target is None or is_device(target) or _begin(target, clip, {**settings, "voice": profile}):
+                    _write_timeline(adapted, clip, format, target, smoothing)
                     tally.done += 1
+                    tally.unadapted += groups is not None and adapted is recognizer
                 else:
                     tally.present += 1
             except AudioError as error:
                 tally.report(error)
-    if out is not None:
-        log_line(f"{out}: {tally}")
+    if out is not None or tally.unadapted:
+        log_line(f"{out or 'predict'}: {tally}")
     return tally.failed
 
 

@@ -1,12 +1,13 @@
 """Recognition of many clips: decoded and scored in parallel, several clips in a batch, in the order given."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ LONGEST_SECONDS = 30.0
 STANDARD_INPUT = Path("-")
 """The path that names the standard input."""
 
+NO_VOICES: Mapping[str, Recognizer] = MappingProxyType({})
+"""The recognizers of voices where clips are not adapted to their voices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -41,12 +45,14 @@ class Item:
         path: The audio file.
         start: Start of the part in seconds; None for the start of the file.
         end: End of the part in seconds; None for the end of the file.
+        voice: Name of the voice that speaks, where clips are adapted to their voices; None if it is not known.
     """
 
     name: str
     path: Path
     start: float | None = None
     end: float | None = None
+    voice: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -77,20 +83,21 @@ def seconds(value: float | None) -> str:
     return "" if value is None else repr(float(value)).removesuffix(".0")
 
 
-def items_of(paths: Sequence[Path], report: Callable[[AudioError], None]) -> Iterator[Item]:
+def items_of(paths: Sequence[Path], report: Callable[[AudioError], None], column: str | None = None) -> Iterator[Item]:
     """Clips of files, of the audio files in folders, of lists, and of the standard input.
 
     Args:
         paths: Files, folders and lists of clips; ``-`` is the standard input.
         report: Called with the error of a path that has no audio, of a folder that cannot be read, and of a list's row
             that names no clip.
+        column: Column of lists that names the voice of each clip; None to read no voices.
 
     Raises:
-        ConfigError: A list cannot be read.
+        ConfigError: A list cannot be read, or lacks the column.
     """
     for path in paths:
         if is_list(path):
-            yield from read_list(path, report)
+            yield from read_list(path, report, column)
         elif path == STANDARD_INPUT:
             yield Item(str(path), Path("/dev/stdin"))
         else:
@@ -105,28 +112,30 @@ def is_list(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and is_file(path)
 
 
-def read_list(path: Path, report: Callable[[AudioError], None]) -> Iterator[Item]:
+def read_list(path: Path, report: Callable[[AudioError], None], column: str | None = None) -> Iterator[Item]:
     """Clips of a list; its files are relative to its folder.
 
     Args:
         path: A CSV or JSONL file.
         report: Called with the error of each row that names no clip.
+        column: Column that names the voice of each clip; None to read no voices.
 
     Raises:
-        ConfigError: The file is no list of clips, or cannot be read.
+        ConfigError: The file is no list of clips, cannot be read, or lacks the column.
     """
-    from emofocus.recognition.clip_list import entries_of  # imported here: prediction starts without it
+    from emofocus.recognition.clip_list import spoken_entries  # imported here: prediction starts without it
 
     try:
         stream = path.open("rb")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     with stream:
-        for entry in entries_of(stream, str(path)):
-            if isinstance(entry, AudioError):
-                report(entry)
+        for row in spoken_entries(stream, str(path), column):
+            if isinstance(row, AudioError):
+                report(row)
             else:
-                yield Item(entry.file, path_of(path.parent, entry.file), entry.start, entry.end)
+                entry, voice = row
+                yield Item(entry.file, path_of(path.parent, entry.file), entry.start, entry.end, voice)
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -151,6 +160,7 @@ def recognize(
     workers: int | None = None,
     batch: int = BATCH,
     done: Callable[[Item], bool] = lambda _: False,
+    voices: Mapping[str, Recognizer] = NO_VOICES,
 ) -> Iterator[list[ClipResult]]:
     """Recognize clips in parallel, and give the results of each batch, in order.
 
@@ -160,10 +170,11 @@ def recognize(
         workers: Number of threads; by default as many as there are cores.
         batch: Clips scored together.
         done: Whether a clip has been recognized before. A batch of such clips alone is left out.
+        voices: Recognizers that are adapted to voices, by the names of these.
     """
     count = workers or os.cpu_count() or 1
     batches = (group for group in batched(items, batch) if not all(map(done, group)))
-    yield from map_ahead(partial(recognize_batch, recognizer), batches, count, ahead=2 * count)
+    yield from map_ahead(partial(recognize_batch, recognizer, voices=voices), batches, count, ahead=2 * count)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
@@ -173,23 +184,27 @@ def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield group
 
 
-def recognize_batch(recognizer: Recognizer, items: Sequence[Item]) -> list[ClipResult]:
-    """Recognize some clips together: the results, in order."""
+def recognize_batch(
+    recognizer: Recognizer, items: Sequence[Item], voices: Mapping[str, Recognizer] = NO_VOICES
+) -> list[ClipResult]:
+    """Recognize some clips together, those of one voice in one batch of the engine: the results, in order."""
     results: dict[int, Prediction | AudioError] = {}
-    short: dict[int, Waveform] = {}
+    short: dict[Recognizer, dict[int, Waveform]] = {}
     notices: list[list[audio.Notice]] = [[] for _ in items]
     for number, item in enumerate(items):
+        adapted = recognizer if item.voice is None else voices.get(item.voice, recognizer)
         try:
             source = _source_of(item)
             waveform = _load(item, source, recognizer.track, notices[number].append)
             if waveform is None:
-                results[number] = recognizer(source)
+                results[number] = adapted(source)
             else:
-                short[number] = waveform
+                short.setdefault(adapted, {})[number] = waveform
         except AudioError as error:
             results[number] = error
-    for number, prediction in zip(short, recognize_together(recognizer, list(short.values())), strict=True):
-        results[number] = prediction.with_notices(notices[number])
+    for adapted, clips in short.items():
+        for number, prediction in zip(clips, recognize_together(adapted, list(clips.values())), strict=True):
+            results[number] = prediction.with_notices(notices[number])
     return [(item, results[number]) for number, item in enumerate(items)]
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, BinaryIO, NamedTuple
 
 from emofocus.errors import AudioError, ConfigError
@@ -34,7 +34,15 @@ class Entry(NamedTuple):
 
 
 def entries_of(stream: BinaryIO, source: str) -> Iterator[Entry | AudioError]:
-    """Rows of a list that is open, and the error of each row that names no clip.
+    """Rows of a list that is open, and the error of each row that names no clip: see `spoken_entries`."""
+    for row in spoken_entries(stream, source, None):
+        yield row if isinstance(row, AudioError) else row[0]
+
+
+def spoken_entries(
+    stream: BinaryIO, source: str, column: str | None
+) -> Iterator[tuple[Entry, str | None] | AudioError]:
+    """Rows of a list that is open, each with its speaker, and the error of each row that names no clip.
 
     The text may be UTF-8 or UTF-16, with a byte order mark; bytes that are no UTF-8 are kept as `os.fsdecode` keeps
     them. Blank lines are left out, and names of columns may have other cases and blanks around them.
@@ -42,15 +50,17 @@ def entries_of(stream: BinaryIO, source: str) -> Iterator[Entry | AudioError]:
     Args:
         stream: The list, open for reading bytes.
         source: Name of the list, whose suffix is one of `SUFFIXES`.
+        column: Column, or key, of the speaker; None to read no speakers. Rows whose cell is empty have none.
 
     Raises:
-        ConfigError: The file is no list of clips: its first entry names no file.
+        ConfigError: The file is no list of clips: its first entry names no file, or it has no column of speakers.
     """
     text = _text(stream)
     rows = _csv_rows(text, source) if source.lower().endswith(".csv") else _json_rows(text, source)
     try:
         for number, row in enumerate(rows, start=1):
-            yield _entry(row, source, number)
+            entry = _entry(row, source, number)
+            yield entry if isinstance(entry, AudioError) else (entry, _speaker(row, source, number, column))
     except UnicodeError as error:  # of UTF-16
         raise ConfigError(f"{source}: cannot be read as a list of clips ({error})") from error
     finally:
@@ -89,7 +99,7 @@ def _csv_rows(text: io.TextIOWrapper, source: str) -> Iterator[Row]:
             if delimiter == ";":
                 fields = [field.replace(",", ".") if name in ("start", "end") else field
                           for name, field in zip(names, fields, strict=False)]  # fmt: skip
-            yield dict(zip(names, fields, strict=False))
+            yield dict(zip(names, chain(fields, repeat("")), strict=False))  # rows may lack their last cells
 
 
 def _json_rows(text: io.TextIOWrapper, source: str) -> Iterator[Row]:
@@ -129,6 +139,25 @@ def _entry(row: Row, source: str, number: int) -> Entry | AudioError:
     except ValueError as error:
         return AudioError(f"{file}: {error} (entry {number} of {source})")
     return Entry(str(file), start, end)
+
+
+def _speaker(row: Row, source: str, number: int, column: str | None) -> str | None:
+    """The speaker in a row's column; None if the cell is empty.
+
+    Raises:
+        ConfigError: The first row has no such column.
+    """
+    if column is None or isinstance(row, AudioError):
+        return None
+    name = column_name(column)
+    if number == 1 and name not in row:
+        names = ", ".join(map(str, row))
+        raise ConfigError(
+            f"{source}: no column, or key, {column!r} names the speaker (it has: {names}){near(name, row)}"
+        )
+    value = row.get(name)
+    text = str(value).strip(BLANKS) if isinstance(value, str | int | float) else ""
+    return text or None
 
 
 def _refuse_wrong_times(start: float | None, end: float | None) -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from emofocus.config import to_plain
 from emofocus.errors import ConfigError
-from emofocus.recognition.bulk import Item, seconds
+from emofocus.recognition.bulk import NO_VOICES, Item, seconds
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.utils.atomic import replacing, write_text
 from emofocus.utils.progress import log_line
@@ -20,14 +20,19 @@ from emofocus.utils.provenance import Record, content_hash, file_state, record_p
 from emofocus.version import __version__
 
 
-def settings_of(recognizer: Recognizer) -> dict[str, Any]:
-    """Everything besides its clip that a row depends on: model, config, threshold and version."""
-    track: dict[str, Any] = {} if recognizer.track is None else {"track": recognizer.track}
-    if recognizer.profile is not None:
-        import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
+def settings_of(recognizer: Recognizer, voices: Mapping[str, Recognizer] = NO_VOICES) -> dict[str, Any]:
+    """Everything besides its clip that a row depends on: model, config, threshold, version, track and voices.
 
-        track |= {"voice": hashlib.blake2b(recognizer.profile.statistics.tobytes(), digest_size=16).hexdigest()}
-    return track | {
+    Args:
+        recognizer: Recognizes.
+        voices: Recognizers that are adapted to voices, by the names of these.
+    """
+    from emofocus.recognition.speakers import digest_of  # imported here: few runs need it
+
+    return {  # None where there is no track or voice: a key that is left out would differ from none
+        "track": recognizer.track,
+        "voice": None if recognizer.profile is None else recognizer.profile.digest,
+        "voices": digest_of(voices) if voices else None,
         "version": __version__,
         "model": content_hash(recognizer.engine.path),
         "threshold": recognizer.threshold,

@@ -66,6 +66,14 @@ class VoiceProfile:
         statistics = (self.statistics * self.seconds + other.statistics * other.seconds) / total
         return VoiceProfile(self.model, total, self.clips + other.clips, statistics.astype(np.float32))
 
+    @property
+    def digest(self) -> str:
+        """Hash of the profile, which tells it from others and not how the voice sounds."""
+        import hashlib  # here: OpenSSL takes longer to load than a clip to be recognized
+
+        content = self.model.encode() + np.float64(self.seconds).tobytes() + self.statistics.tobytes()
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
     def voice(self, strength: float) -> Voice:
         """The voice, as the engine takes it.
 
