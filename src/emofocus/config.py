@@ -24,6 +24,11 @@ RECIPES = Path(__file__).parent / "recipes"
 ENCODERS = ("whisper", "wav2vec2", "hubert", "wavlm")
 """Names of the features that a pretrained encoder makes."""
 
+CopyName = Literal[
+    "telephone", "codec", "noise", "babble", "room", "microphone", "level", "varied", "varied again"
+]  # fmt: skip
+"""Names of recording conditions (`emofocus.audio.conditions`)."""
+
 ENCODER_HOP = 160
 """Samples from one analysis window of an encoder's log-mels to the next; windows are centred at multiples."""
 
@@ -207,7 +212,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
         warmup: Share of all steps in which the learning rate rises linearly.
         time_reversal: Share of training segments played backwards.
         speeds: Additional speeds (and pitches) of training speech, such as 0.9 and 1.1.
-        copies: Alterations of which training speech has an additional copy, computed once.
+        copies: Recording conditions of which training speech has an additional copy each, computed once
+            (`emofocus.audio.conditions`).
         gain_db: Largest change of a training segment's loudness, up or down.
         mask_frames: Longest stretch of frames that is hidden in a training segment (SpecAugment).
         mask_coefficients: The same for neighboring features.
@@ -236,7 +242,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     label_smoothing: Share = 0.0
     time_reversal: Annotated[float, Meta(ge=0, le=1)] = 0.0
     speeds: tuple[Annotated[float, Meta(ge=0.5, le=2)], ...] = ()
-    copies: tuple[Literal["telephone", "noise", "room", "level"], ...] = ()
+    copies: tuple[CopyName, ...] = ()
     gain_db: Annotated[float, Meta(ge=0)] = 0.0
     mask_frames: Annotated[int, Meta(ge=0)] = 0
     mask_coefficients: Annotated[int, Meta(ge=0)] = 0

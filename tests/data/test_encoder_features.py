@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from emofocus.audio.conditions import COPIES
 from emofocus.config import FeatureSettings, Recipe, SegmentSettings
 from emofocus.corpora import Corpus, Utterance
 from emofocus.data.cache import Cache
 from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_file import FeaturesFile, write_features
-from emofocus.data.feature_store import COPIES, CachedSpeech, altered
+from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import ConfigError
 from emofocus.features.front_end import FrontEnd
 from helpers.encoders import tiny_features
@@ -153,18 +154,6 @@ def test_another_encoder_or_layer_has_entries_of_its_own(corpus: Corpus, recipe:
     features = tiny_features(tmp_path / "ears", layers=1)
     assert frames_of(corpus, tmp_path / "cache", Recipe(features=features))[0] != first[0]
     assert frames_of(corpus, tmp_path / "cache", recipe) == first
-
-
-@pytest.mark.parametrize("copy", COPIES)
-def test_a_copy_is_always_the_same_for_the_same_content_and_never_for_another(copy: str) -> None:
-    waveform = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
-    one = altered(waveform, copy, "content")
-    assert one.dtype == np.float32
-    assert one.shape == waveform.shape
-    np.testing.assert_array_equal(one, altered(waveform, copy, "content"))
-    assert not np.array_equal(one, waveform)
-    if copy != "telephone":  # which has nothing to draw
-        assert not np.array_equal(one, altered(waveform, copy, "other content"))
 
 
 def test_copies_are_refused_where_features_are_stored(corpus: Corpus, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.notices import ignore
 from emofocus.audio.samples import Waveform
 
-CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000}
+TELEPHONE_RATE = 8_000
+
+CODEC_RATES = {"libmp3lame": SAMPLING_RATE, "libopus": 48_000, "libopencore_amrnb": TELEPHONE_RATE}
 """Codec → rate that it is fed."""
 
 
@@ -51,6 +53,76 @@ def through_rate(rate: int, quality: str = "HQ") -> Distortion:
     return distort
 
 
+def chain(*distortions: Distortion) -> Distortion:
+    """Several distortions, one after the other."""
+
+    def distort(waveform: Waveform, scene: Scene) -> Waveform:
+        for distortion in distortions:
+            waveform = distortion(waveform, scene)
+        return waveform
+
+    return distort
+
+
+def telephone(codec: str) -> Distortion:
+    """A telephone line of 8 kHz, its speech as loud as a line carries it.
+
+    Args:
+        codec: ``ULAW`` (G.711), ``GSM610`` (GSM full rate), or ``AMR`` (narrowband, 12.2 kbit/s).
+    """
+    through = amr if codec == "AMR" else stored(codec)
+
+    def distort(waveform: Waveform, scene: Scene) -> Waveform:
+        import soxr
+
+        peak = max(float(np.abs(waveform).max()), 1e-9)
+        there = soxr.resample(waveform * (0.5 / peak), SAMPLING_RATE, TELEPHONE_RATE)
+        back = soxr.resample(through(there.clip(-1, 1)), TELEPHONE_RATE, SAMPLING_RATE)
+        return np.asarray(_as_long(back, waveform) * (peak / 0.5), np.float32)
+
+    return distort
+
+
+def stored(subtype: str) -> Callable[[Waveform], Waveform]:
+    """Write samples at 8 kHz to a WAV file of a subtype of libsndfile, and read them again."""
+
+    def store(samples: Waveform) -> Waveform:
+        import soundfile
+
+        stream = io.BytesIO()
+        soundfile.write(stream, samples, TELEPHONE_RATE, format="WAV", subtype=subtype)
+        stream.seek(0)
+        return np.asarray(soundfile.read(stream, dtype="float32")[0])
+
+    return store
+
+
+def amr(samples: Waveform) -> Waveform:
+    """Code samples at 8 kHz with AMR, and decode them at that rate."""
+    rates, parts = _coded(samples, "libopencore_amrnb", 12_200, "amr")
+    assert set(rates) == {TELEPHONE_RATE}
+    return np.concatenate(parts)
+
+
+def microphone(steps: NDArray[np.floating]) -> Distortion:
+    """Change gains by frequency, as another microphone does; the peak stays.
+
+    Args:
+        steps: Differences of gain, in decibels, from one to the next of eight frequencies: 0, 125, 250, … 8000 Hz.
+    """
+    frequencies = np.array([0.0, *(125.0 * 2.0 ** np.arange(7))])
+    decibels = np.cumsum(steps)
+
+    def distort(waveform: Waveform, _: Scene) -> Waveform:
+        bins = np.fft.rfftfreq(len(waveform), 1 / SAMPLING_RATE)
+        gains = np.interp(np.log2(bins + 60), np.log2(frequencies + 60), decibels - decibels.mean())
+        filtered = np.fft.irfft(np.fft.rfft(waveform) * 10 ** (gains / 20), len(waveform))
+        peak = np.abs(waveform).max() / max(np.abs(filtered).max(), 1e-9)
+        return np.asarray(filtered * peak, np.float32)
+
+    return distort
+
+
 def linear(rate: int) -> Distortion:
     """Resample to another rate and back along straight lines between samples, as careless programs do."""
 
@@ -66,26 +138,34 @@ def coded(codec: str, bits: int, container: str) -> Distortion:
     """Compress with a codec of FFmpeg at a bit rate, and decode again."""
 
     def distort(waveform: Waveform, _: Scene) -> Waveform:
-        import av
         import soxr
 
         rate = CODEC_RATES[codec]
         samples = waveform if rate == SAMPLING_RATE else soxr.resample(waveform, SAMPLING_RATE, rate)
-        stream = io.BytesIO()
-        with av.open(stream, "w", format=container) as output:
-            track = output.add_stream(codec, rate=rate, layout="mono", bit_rate=bits)
-            whole = np.round(samples.clip(-1, 1) * 32_767).astype(np.int16)
-            for start in range(0, len(whole), 48_000):
-                frame = av.AudioFrame.from_ndarray(whole[None, start : start + 48_000], format="s16", layout="mono")
-                frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-                output.mux(track.encode(_converted(frame, track)))
-            output.mux(track.encode(None))
-        stream.seek(0)
-        decoded = decode_container(stream, f"{bits} bit/s.{container}", BLOCK_SECONDS, None, ignore)
-        rates, parts = zip(*((rate, channels[0]) for rate, channels in decoded), strict=True)
+        rates, parts = _coded(samples, codec, bits, container)
         return audio.load({"array": np.concatenate(parts), "sampling_rate": rates[0]})
 
     return distort
+
+
+def _coded(samples: Waveform, codec: str, bits: int, container: str) -> tuple[tuple[int, ...], tuple[Waveform, ...]]:
+    """Encode samples at the codec's rate, and decode them: rates and samples of the blocks."""
+    import av
+
+    rate = CODEC_RATES[codec]
+    stream = io.BytesIO()
+    with av.open(stream, "w", format=container) as output:
+        track = output.add_stream(codec, rate=rate, layout="mono", bit_rate=bits)
+        whole = np.round(samples.clip(-1, 1) * 32_767).astype(np.int16)
+        for start in range(0, len(whole), 48_000):
+            frame = av.AudioFrame.from_ndarray(whole[None, start : start + 48_000], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            output.mux(track.encode(_converted(frame, track)))
+        output.mux(track.encode(None))
+    stream.seek(0)
+    decoded = decode_container(stream, f"{bits} bit/s.{container}", BLOCK_SECONDS, None, ignore)
+    rates, parts = zip(*((rate, channels[0]) for rate, channels in decoded), strict=True)
+    return rates, parts
 
 
 def _converted(frame: Any, track: Any) -> Any:
@@ -96,18 +176,43 @@ def _converted(frame: Any, track: Any) -> Any:
     return resampler.resample(frame)[0]
 
 
-def noise(decibels: float) -> Distortion:
-    """Add white noise, so many decibels below the speech's power."""
-    return lambda waveform, scene: mixed(waveform, scene.random.standard_normal(len(waveform)), decibels)
+def noise(decibels: float, color: float = 0.0) -> Distortion:
+    """Add noise, so many decibels below the speech's power.
 
-
-def babble(decibels: float, voices: int = 4) -> Distortion:
-    """Add other voices, together so many decibels below the speech's power."""
+    Args:
+        decibels: How far below.
+        color: Its amplitude falls with frequency to this power: 0 is white, 0.5 pink, 1 brown.
+    """
 
     def distort(waveform: Waveform, scene: Scene) -> Waveform:
+        added = scene.random.standard_normal(len(waveform))
+        if color:
+            spectrum = np.fft.rfft(added)
+            added = np.fft.irfft(spectrum * np.arange(1.0, len(spectrum) + 1) ** -color, len(waveform))
+        return mixed(waveform, added, decibels)
+
+    return distort
+
+
+def babble(decibels: float, voices: int = 4, speeds: tuple[float, float] | None = None) -> Distortion:
+    """Add other voices, together so many decibels below the speech's power; noise, where there are none.
+
+    Args:
+        decibels: How far below.
+        voices: Number of voices, or as many as there are.
+        speeds: Range of random speeds at which they are played, if not as they are.
+    """
+
+    def distort(waveform: Waveform, scene: Scene) -> Waveform:
+        if not scene.others:
+            return noise(decibels)(waveform, scene)
         total = np.zeros(len(waveform))
-        for number in scene.random.choice(len(scene.others), voices, replace=False):
+        for number in scene.random.choice(len(scene.others), min(voices, len(scene.others)), replace=False):
             other = scene.others[int(number)]
+            if speeds:
+                import soxr
+
+                other = soxr.resample(other, scene.random.uniform(*speeds) * SAMPLING_RATE, SAMPLING_RATE)
             total += np.roll(np.resize(other, len(waveform)), int(scene.random.integers(len(waveform))))
         return mixed(waveform, total, decibels)
 

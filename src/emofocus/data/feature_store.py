@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from emofocus import audio
-from emofocus.audio.degradations import Distortion, Scene, gain, noise, room, through_rate
+from emofocus.audio.conditions import Others, altered
 from emofocus.audio.fingerprint import AudioFingerprint, fingerprint_of
 from emofocus.config import EmbeddingSettings, FeatureSettings, Recipe, SegmentSettings, to_plain
 from emofocus.corpora import Corpus
@@ -60,7 +60,7 @@ class SpeechStore(Sequence[Speech]):
         speed: Factor by which the speech is played faster and higher.
         contents: The utterances' `content_keys`, if they are known.
         passing: Compute missing features at each access and do not cache them, for corpora larger than the disk.
-        copy: Name in `COPIES` of an alteration of the speech.
+        copy: Name in `emofocus.audio.conditions.COPIES` of an alteration of the speech.
         segment: Segments that a pretrained encoder hears one by one in longer utterances, as recognition does; None
             for pieces as long as it can take.
     """
@@ -149,12 +149,18 @@ class SpeechStore(Sequence[Speech]):
     def _computed(self, index: int, waveform: audio.Waveform) -> list[tuple[str, bytes]]:
         """Entry of an utterance; if its segments stand apart, one of its level alone, and theirs."""
         if self._copy:
-            waveform = altered(waveform, self._copy, self._contents[index])
+            waveform = altered(waveform, self._copy, self._contents[index], self._others(index))
         waveform = faster(waveform, self._speed)
         if not self._stands_apart(1 + len(waveform) // self._front_end.settings.hop):
             return [(self._key(index), _packed(waveform, self._front_end))]
         apart = _packed(waveform, self._front_end, self._segment)
         return [(self._key(index), _level_alone(apart)), (self._key_of_segments(index), apart)]
+
+    def _others(self, index: int) -> Others:
+        """Other utterances of the speaker of one: no other speaker is heard, who may be in another part of a fold."""
+        speaker = self._corpus.table["speaker"]
+        same = (speaker == speaker[index]).arg_true().to_list()
+        return Others(self._corpus.waveform, [other for other in same if other != index])
 
 
 def fingerprints_of(corpus: Corpus, cache: Cache) -> list[AudioFingerprint]:
@@ -280,22 +286,6 @@ def faster(waveform: audio.Waveform, speed: float) -> audio.Waveform:
     import soxr
 
     return cast(audio.Waveform, soxr.resample(waveform, speed * audio.SAMPLING_RATE, audio.SAMPLING_RATE, quality="HQ"))
-
-
-COPIES: dict[str, Callable[[np.random.Generator], Distortion]] = {
-    "telephone": lambda _: through_rate(8_000),
-    "noise": lambda generator: noise(generator.uniform(10.0, 30.0)),
-    "room": lambda generator: room(generator.uniform(0.2, 0.8)),
-    "level": lambda generator: gain(generator.uniform(-30.0, 10.0)),
-}
-"""Alterations of copies of training speech: name → random numbers → distortion."""
-
-
-def altered(waveform: audio.Waveform, copy: str, content: str) -> audio.Waveform:
-    """A copy of samples (T,), always the same for the same content."""
-    seed = int.from_bytes(hashlib.blake2b(f"{content}/{copy}".encode(), digest_size=8).digest())
-    generator = np.random.default_rng(seed)
-    return COPIES[copy](generator)(waveform, Scene(generator, ()))
 
 
 def refuse_copies(recipe: Recipe) -> None:
