@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from emofocus.cli.main import app
-from emofocus.evaluation.large_encoders import KnownAccuracy
+from emofocus.evaluation.other_systems import KnownAccuracy
 from emofocus.evaluation.results import read_results
 from emofocus.recognition.recognizer import model_folder
 from emofocus.utils.atomic import write_text
@@ -21,7 +21,7 @@ def test_bench_shows_models_beside_large_encoders_with_what_is_known_of_their_ac
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
-    monkeypatch.setattr("emofocus.evaluation.large_encoders.NETWORKS", {"HuBERT-base": "Hubert"})
+    monkeypatch.setattr("emofocus.evaluation.other_systems.NETWORKS", {"HuBERT-base": "Hubert"})
     shipped = model_folder(None)
     config = json.loads((shipped / "config.json").read_text())
     config["training"] |= {"protocol": "emobox6", "ua": 0.5, "fold": 3}

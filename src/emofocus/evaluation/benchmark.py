@@ -17,7 +17,7 @@ import numpy as np
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.errors import ConfigError
-from emofocus.evaluation.large_encoders import SINGLE_CLIPS, KnownAccuracy, LargeEncoder, large_encoders
+from emofocus.evaluation.other_systems import SINGLE_CLIPS, KnownAccuracy, LargeEncoder, large_encoders
 from emofocus.evaluation.report.formatting import NONE
 from emofocus.evaluation.results import read_results
 from emofocus.recognition.bulk import recognize_together
