@@ -189,7 +189,11 @@ def robustness(
     show_default="the model's own test part",
     help="Results of emofocus crossval, whose mean UA stands beside each model that they are of.",
 )
-@click.option("--beside", is_flag=True, help="Also wav2vec2-base, HuBERT-base and WavLM-base, with their published UA.")
+@click.option(
+    "--beside",
+    is_flag=True,
+    help="Also wav2vec2-base, HuBERT-base, WavLM-base, ECAPA-TDNN and eGeMAPS, with their published UA.",
+)
 @click.option("-o", "--out", type=FILE, show_default="the terminal", help="A .md or .json to write.")
 def bench(
     models: tuple[str, ...],

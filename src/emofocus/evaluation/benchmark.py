@@ -17,7 +17,7 @@ import numpy as np
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.errors import ConfigError
-from emofocus.evaluation.other_systems import SINGLE_CLIPS, KnownAccuracy, LargeEncoder, large_encoders
+from emofocus.evaluation.other_systems import SINGLE_CLIPS, KnownAccuracy, OtherSystem, other_systems
 from emofocus.evaluation.report.formatting import NONE
 from emofocus.evaluation.results import read_results
 from emofocus.recognition.bulk import recognize_together
@@ -74,8 +74,8 @@ class Speed(NamedTuple):
 
     Attributes:
         model: Name of the model.
-        precision: Key of `PRECISION_FILES`.
-        size: Size of its file in MB.
+        precision: Key of `PRECISION_FILES`; of other systems, what runs them.
+        size: Size of its file in MB; None without weights.
         single: Seconds of audio recognized per second, clip by clip.
         batch: Seconds of audio recognized per second, in batches of `BATCH`.
         median: Median milliseconds from the last sample of a stream's hop to its event.
@@ -89,7 +89,7 @@ class Speed(NamedTuple):
 
     model: str
     precision: str
-    size: float
+    size: float | None
     single: float
     batch: float | None = None
     median: float | None = None
@@ -108,7 +108,7 @@ class Speed(NamedTuple):
     @property
     def points_for_size(self) -> float | None:
         """Points of UA for each megabyte."""
-        return None if self.ua is None else self.ua / self.size
+        return None if self.ua is None or self.size is None else self.ua / self.size
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ def bench_models(
         rounds: Number of measurements of each precision.
         out: File to write, one of `FORMATS`; printed if None.
         results: Folder of results whose means are the models' UA; by default that of the model's own test part.
-        beside: Whether large pretrained encoders are measured, too, clip by clip.
+        beside: Whether systems that users may pick instead are measured, too, clip by clip.
 
     Raises:
         ConfigError: A precision or format is unknown, or clips have no length.
         ModelError: A model lacks a precision.
-        MissingExtraError: ``beside`` needs `transformers`, which is not installed.
+        MissingExtraError: ``beside`` needs a package that is not installed.
     """
     if out is not None:
         suffix_of(out, FORMATS)
@@ -163,12 +163,7 @@ def bench_models(
     subjects = [item for model in models for item in _subjects(model, precisions, device, streams, known)]
     if beside:
         task = next((known.task_of(model_folder(model)) for model in models), None)
-        subjects += [
-            _Subject(
-                Speed(item.name, "torch fp32", item.size, 0.0, ua=item.ua, measured_on=item.measured_on), item.measure
-            )
-            for item in large_encoders(task)
-        ]
+        subjects += map(_other_subject, other_systems(task))
     clips = list(np.random.default_rng(0).normal(0, 0.1, (BATCH, round(seconds * SAMPLING_RATE))).astype(np.float32))
     taken: list[list[tuple[float, ...]]] = [[] for _ in subjects]
     for number in range(rounds + 1):
@@ -196,8 +191,8 @@ def _subjects(
         yield _Subject(row, partial(_speeds, recognizer, recognizer.for_stream(STREAM_HOP), streams, model, options))
 
 
-def _large_subject(item: LargeEncoder) -> _Subject:
-    row = Speed(item.name, "torch fp32", item.size, 0.0, ua=item.ua, measured_on=item.measured_on)
+def _other_subject(item: OtherSystem) -> _Subject:
+    row = Speed(item.name, item.kind, item.size, 0.0, ua=item.ua, measured_on=item.measured_on)
     return _Subject(row, item.measure)
 
 
@@ -310,7 +305,7 @@ def _cells(item: Speed) -> list[str]:
     return [
         item.model,
         item.precision,
-        f"{item.size:.1f}",
+        cell(item.size, ".1f"),
         f"{item.single:.0f}",
         cell(item.batch, ".0f"),
         cell(item.median, ".1f"),

@@ -1,8 +1,8 @@
-"""Scale for `emofocus bench`: large pretrained encoders, and how well models and they are known to recognize."""
+"""Scale for `emofocus bench`: systems that users may pick instead, and the known accuracy of models and of them."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,54 +62,85 @@ class KnownAccuracy:
 
 
 @dataclass(frozen=True)
-class LargeEncoder:
-    """A large encoder in torch, with random weights: they make no difference to the time.
+class OtherSystem:
+    """What a user may pick instead: an encoder without its classifier, or features. Weights are random.
 
     Attributes:
         name: Name in the literature.
-        network: The network, without a classifier.
+        kind: What runs it, and in which precision.
+        size: Megabytes of its weights; None if it has none.
+        hear: Function that takes a clip (T,), and computes what a classifier needs of it.
         ua: Published UA in percent, if there is one.
         measured_on: Corpus and protocol of that UA.
     """
 
     name: str
-    network: "torch.nn.Module"
-    ua: float | None
-    measured_on: str
-
-    @property
-    def size(self) -> float:
-        """Megabytes in float32."""
-        return sum(item.numel() for item in self.network.parameters()) * 4 / 1e6
+    kind: str
+    size: float | None
+    hear: Callable[[Waveform], object]
+    ua: float | None = None
+    measured_on: str = ""
 
     def measure(self, clips: Sequence[Waveform]) -> tuple[float]:
-        """Seconds of audio that are encoded per second, clip by clip."""
-        import torch
-
+        """Seconds of audio that are heard per second, clip by clip."""
         began = time.perf_counter()
-        with torch.inference_mode():
-            for clip in clips[:SINGLE_CLIPS]:
-                self.network(torch.from_numpy(clip[None]))
+        for clip in clips[:SINGLE_CLIPS]:
+            self.hear(clip)
         taken = time.perf_counter() - began
         return (sum(map(len, clips[:SINGLE_CLIPS])) / SAMPLING_RATE / taken,)
 
 
-def large_encoders(task: Task | None) -> Iterator[LargeEncoder]:
-    """Encoders of `NETWORKS` on one core, with their published UA on a task.
+def other_systems(task: Task | None) -> Iterator[OtherSystem]:
+    """Encoders of `NETWORKS`, ECAPA-TDNN and eGeMAPS on one core, with their published UA on a task.
 
     Raises:
-        MissingExtraError: `transformers` is not installed.
+        MissingExtraError: `transformers` or `opensmile` is not installed.
     """
+    for system in (*_encoders(), _ecapa(), _egemaps()):
+        ua = _published(system.name, task)
+        yield system if task is None or ua is None else replace(system, ua=ua, measured_on=" ".join(task))
+
+
+def _encoders() -> Iterator[OtherSystem]:
+    """Pretrained encoders by the classes of `transformers`."""
     try:
-        import torch
         import transformers
     except ImportError as error:
-        raise MissingExtraError("transformers", "encoders") from error
-    torch.set_num_threads(1)
+        raise MissingExtraError("transformers", "bench") from error
     for name, kind in NETWORKS.items():
-        network = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")()).eval()
-        ua = _published(name, task)
-        yield LargeEncoder(name, network, ua, "" if task is None or ua is None else " ".join(task))
+        yield _network(name, getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")()))
+
+
+def _ecapa() -> OtherSystem:
+    """An encoder of speakers, which many take for emotions, too."""
+    from emofocus.evaluation.ecapa import ECAPA
+
+    return _network("ECAPA-TDNN", ECAPA())
+
+
+def _network(name: str, network: "torch.nn.Module") -> OtherSystem:
+    """A network in torch that takes waveforms (B, T)."""
+    import torch
+
+    torch.set_num_threads(1)
+    network.eval()
+
+    @torch.inference_mode()
+    def hear(clip: Waveform) -> object:
+        return network(torch.from_numpy(clip[None]))
+
+    size = sum(item.numel() for item in network.parameters()) * 4 / 1e6
+    return OtherSystem(name, "torch fp32", size, hear)
+
+
+def _egemaps() -> OtherSystem:
+    """88 functionals of acoustic descriptors (Eyben et al., IEEE Transactions on Affective Computing, 2016)."""
+    try:
+        import opensmile
+    except ImportError as error:
+        raise MissingExtraError("opensmile", "bench") from error
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals, num_workers=1)
+    return OtherSystem("eGeMAPS", "openSMILE", None, lambda clip: smile.process_signal(clip, SAMPLING_RATE))
 
 
 def _published(name: str, task: Task | None) -> float | None:
