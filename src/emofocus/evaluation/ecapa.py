@@ -68,8 +68,9 @@ class Block(nn.Module):
         for part, convolve in zip(others, self.parts, strict=True):
             last = convolve(part + last)
             heard.append(last)
-        y = self.behind(torch.cat(heard, dim=1))
-        return x + y * self.weights(y.mean(dim=2))[:, :, None]
+        y: Tensor = self.behind(torch.cat(heard, dim=1))
+        weights: Tensor = self.weights(y.mean(dim=2))  # (B, 1024)
+        return x + y * weights[:, :, None]
 
 
 class AttentiveStatistics(nn.Module):
