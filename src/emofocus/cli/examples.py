@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "stream": (
         "emofocus stream",
         "ffmpeg -i talk.mp3 -f s16le -ar 16000 -ac 1 - | emofocus stream -",
+        "emofocus stream --model DIR --adapt --save-voice anna.json",
     ),
     "adapt": (
         "emofocus adapt monday.wav tuesday.wav --out anna.json",

@@ -60,6 +60,8 @@ def run_stream(
     samples: str = "s16le",
     channels: int = 1,
     fast: bool = False,
+    adapt: bool = False,
+    save_voice: Path | None = None,
 ) -> None:
     """Recognize a stream until it ends, or until Ctrl-C.
 
@@ -73,10 +75,13 @@ def run_stream(
         samples: Encoding of raw samples, a key of `SAMPLES`.
         channels: Number of channels of raw samples.
         fast: Whether a file is read as fast as possible instead of at its own speed.
+        adapt: Whether the stream adapts to the voice as it goes.
+        save_voice: File for the profile of the voice at the end, of a stream that adapts.
 
     Raises:
         AudioError: The source cannot be read, or the microphone is gone.
-        ConfigError: The format or the encoding is unknown.
+        ConfigError: The format or the encoding is unknown, the model cannot be adapted, or a profile is to be saved
+            that nothing adapts.
         ModelError: The model cannot be loaded, or cannot stream.
         MissingExtraError: A microphone is wanted, and sounddevice is not installed.
     """
@@ -84,10 +89,13 @@ def run_stream(
     for value, valid, name in ((format, VIEWS, "format"), (samples, SAMPLES, "encoding of samples")):
         if value not in valid:
             raise ConfigError(f"unknown {name} {value!r} ({one_of(valid)})")
+    if save_voice is not None and not adapt:
+        raise ConfigError("--save-voice needs --adapt: a stream that does not adapt learns no profile")
     file = source not in (None, "-")
     rate = audio.SAMPLING_RATE if file else rate
     smoothing = Smoothing(seconds=smoothing_seconds)
-    recognizer = StreamingRecognizer(Recognizer.load(model, options).for_stream(window=options.window), rate, smoothing)
+    loaded = Recognizer.load(model, options).for_stream(window=options.window)
+    recognizer = StreamingRecognizer(loaded, rate, smoothing, adapt=adapt)
     if source is None:
         chunks = microphone(rate)
     elif source == "-":
@@ -108,6 +116,18 @@ def run_stream(
         finally:
             for event in recognizer.finish():
                 show(event)
+            if save_voice is not None:
+                _save_profile(recognizer, save_voice)
+
+
+def _save_profile(stream: StreamingRecognizer, path: Path) -> None:
+    """Write the profile of a stream that has ended, unless it heard no speech."""
+    profile = stream.profile
+    if profile is None or profile is stream.recognizer.profile:
+        log_line(f"{path}: not written, because no speech was heard")
+        return
+    profile.save(path)
+    log_line(f"{path}: {profile.seconds:.0f} s of speech in {profile.clips} recordings")
 
 
 def played(path: Path, fast: bool = False) -> Chunks:
@@ -278,6 +298,13 @@ VIEWS: dict[str, Callable[[], Any]] = {
 @click.option("--hop", default=STREAM_HOP, metavar="SECONDS", help="Time from event to event.")
 @window_option("at most 3.2")
 @voice_option()
+@click.option("--adapt", is_flag=True, help="Adapt to the voice as it speaks, beginning with --voice if it is given.")
+@click.option(
+    "--save-voice",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --adapt: write the profile of the voice at the end, which is personal data.",
+)
 @smoothing_option("Time over which scores are averaged.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
 @click.option("--rate", default=16_000, metavar="HERTZ", help="Sampling rate of raw samples, or of the microphone.")
@@ -293,6 +320,8 @@ def stream(
     hop: float,
     window: float | None,
     voice: str | None,
+    adapt: bool,
+    save_voice: Path | None,
     smoothing_seconds: float,
     threshold: float | None,
     rate: int,
@@ -314,4 +343,4 @@ def stream(
         device=device,
         voice=voice,
     )
-    run_stream(source, model, format, options, smoothing_seconds, rate, samples, channels, fast)
+    run_stream(source, model, format, options, smoothing_seconds, rate, samples, channels, fast, adapt, save_voice)

@@ -95,6 +95,7 @@ class Engine:
         step: Number of frames that one position of the attention maps stands for.
         attends: Whether the graph has attention maps.
         adaptable: Whether the graph can be adapted to a `Voice`.
+        voice_size: Number of features F of such a voice; 0 if the graph cannot be adapted.
         windowed: Whether segments can be shorter than the model's own, as with pretrained encoders.
         streams: Whether the graph scores frames and segments one by one. Models that need a speaker's embedding do not.
         batch: Number of clips of a few seconds that are best scored together.
@@ -117,12 +118,13 @@ class Engine:
         self._session = open_session(path, threads, device, optimize_graph)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
-        spare = {item.name for item in self._session.get_overridable_initializers()}
+        spare = {item.name: item.shape for item in self._session.get_overridable_initializers()}
         metadata = self._session.get_modelmeta().custom_metadata_map
         exported = "config" in metadata and "hop" in spare and self._names >= {"logits", "level"}
+        self.voice_size = int(spare["shift"][0]) if "shift" in spare else 0
         if taken != {"waveform", "lengths"} or not exported:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
-        if not spare <= {"hop", "frames", "window", "shift", "scale"}:  # older graphs have masks
+        if not spare.keys() <= {"hop", "frames", "window", "shift", "scale"}:  # older graphs have masks
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends = "attention" in self._names
         self.streams, self.windowed, self.adaptable = "frames" in spare, "window" in spare, "shift" in spare
@@ -206,10 +208,21 @@ class Engine:
 
     def classify(self, frames: Array, voice: Voice | None = None) -> Array:
         """Logits (B, C) of segments of frames (B, m, D) that `encode` has returned, for nobody's or a given voice."""
+        return self._run_frames(["frame_logits"], frames, voice)[0]
+
+    def classify_and_measure(self, frames: Array, voice: Voice | None = None) -> tuple[Array, Array]:
+        """Logits as `classify` gives them, and the statistics (B, 2, F) of the voice, of `adaptable` models.
+
+        The statistics are those before any adaptation, as in `EngineOutput`.
+        """
+        logits, statistics = self._run_frames(["frame_logits", "frame_voice"], frames, voice)
+        return logits, statistics
+
+    def _run_frames(self, names: list[str], frames: Array, voice: Voice | None) -> list[Array]:
         nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
         feeds = nothing | {"frames": frames} | (voice._asdict() if voice else {})
-        logits: Array = self._session.run(["frame_logits"], feeds, self._run_options)[0]
-        return logits
+        values: list[Array] = self._session.run(names, feeds, self._run_options)
+        return values
 
 
 def graph_file(folder: Path, precision: str) -> Path:

@@ -4,7 +4,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.scoring import BLOCK_SAMPLES, final_counts, frames_around
 from emofocus.recognition.smoothing import Smoother, Smoothing
 from emofocus.recognition.vad import MIDDLE_SECONDS, EnergyVoice, voiced_segments
+from emofocus.recognition.voice import SpeechStatistics, VoiceProfile, strength_of
 from emofocus.segments import softmax
 
 STREAM_HOP = 0.1
@@ -88,6 +89,9 @@ class StreamEngine(Protocol):
     def classify(self, frames: Array, voice: Voice | None = None) -> Array:
         """See `Engine.classify`."""
 
+    def classify_and_measure(self, frames: Array, voice: Voice | None = None) -> tuple[Array, Array]:
+        """See `Engine.classify_and_measure`."""
+
 
 @dataclass(slots=True)
 class StreamState:
@@ -109,6 +113,7 @@ class StreamState:
         segments: Number of segments classified so far.
         finished: Whether the stream has ended.
         notices: Faults of the stream.
+        heard: Statistics of its speech, of a stream that adapts.
     """
 
     resampler: StreamResampler
@@ -126,6 +131,7 @@ class StreamState:
     segments: int = 0
     finished: bool = False
     notices: tuple[Notice, ...] = ()
+    heard: SpeechStatistics = field(default_factory=SpeechStatistics)
 
     @property
     def frames(self) -> int:
@@ -177,10 +183,13 @@ class StreamingRecognizer:
         sampling_rate: Sampling rate of all chunks, in hertz.
         smoothing: How scores are smoothed over time.
         engine: Runs the model; by default the recognizer's own engine.
+        adapt: Whether the stream adapts to the voice as it goes: each segment is recognized with the profile of the
+            speech that was heard before it ended, in segments of its length, which begins with the recognizer's own.
 
     Raises:
         AudioError: The sampling rate is impossible.
         ModelError: The model cannot stream.
+        ConfigError: The stream is to adapt, and the model cannot.
     """
 
     def __init__(
@@ -189,6 +198,7 @@ class StreamingRecognizer:
         sampling_rate: int = SAMPLING_RATE,
         smoothing: Smoothing | None = None,
         engine: StreamEngine | None = None,
+        adapt: bool = False,
     ) -> None:
         if not recognizer.engine.streams:
             raise ModelError(f"{recognizer.config.model} is told who speaks, which a stream cannot tell it")
@@ -200,6 +210,7 @@ class StreamingRecognizer:
         # Frames whose samples are kept, because windows or deltas of new frames reach before these.
         self._context = frames_around(features)
         self._reach = ceil(MIDDLE_SECONDS * SAMPLING_RATE / self._hop)
+        self._adaptation = _Adaptation.of(recognizer) if adapt else None
         self.reset()
 
     @classmethod
@@ -215,6 +226,8 @@ class StreamingRecognizer:
         threshold: float | None = None,
         precision: str = "fp32",
         device: str = "auto",
+        voice: str | Path | None = None,
+        adapt: bool = False,
     ) -> "StreamingRecognizer":
         """Load a model for one stream.
 
@@ -228,14 +241,23 @@ class StreamingRecognizer:
             threshold: Lowest probability of an emotion at which an event counts as confident; by default the model's.
             precision: Arithmetic of the network: fp32, int8 or fp16. A model directory need not have all of them.
             device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
+            voice: File of a voice's profile, which `emofocus adapt` wrote.
+            adapt: Whether the stream adapts to the voice as it goes.
 
         Raises:
             ModelError: The model cannot be loaded, or cannot stream.
             ConfigError: An argument is not valid.
             AudioError: The sampling rate is impossible.
         """
-        options = RecognitionOptions(threads=threads, threshold=threshold, precision=precision, device=device)
-        return cls(Recognizer.load(source, options).for_stream(hop, window), sampling_rate, smoothing)
+        options = RecognitionOptions(
+            threads=threads,
+            threshold=threshold,
+            precision=precision,
+            device=device,
+            voice=None if voice is None else str(voice),
+        )
+        recognizer = Recognizer.load(source, options).for_stream(hop, window)
+        return cls(recognizer, sampling_rate, smoothing, adapt=adapt)
 
     def reset(self) -> None:
         """Begin a new stream."""
@@ -245,6 +267,15 @@ class StreamingRecognizer:
             voice=EnergyVoice(self._segment.top_db, frame),
             smoother=Smoother(self.smoothing, self._segment.hop * frame),
         )
+
+    def with_voice(self, profile: VoiceProfile) -> "StreamingRecognizer":
+        """A new stream with the same settings, for a voice whose profile is known.
+
+        Raises:
+            ConfigError: The model cannot be adapted, or the profile was made with another model.
+        """
+        recognizer = self.recognizer.with_voice(profile)
+        return StreamingRecognizer(recognizer, self.sampling_rate, self.smoothing, self._engine, self.adapts)
 
     def copy(self) -> "StreamingRecognizer":
         """Another stream that goes on from here; the model is shared."""
@@ -256,6 +287,20 @@ class StreamingRecognizer:
     def seconds(self) -> float:
         """Length of the stream so far."""
         return self._state.received / SAMPLING_RATE
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the stream adapts to the voice as it goes."""
+        return self._adaptation is not None
+
+    @property
+    def profile(self) -> VoiceProfile | None:
+        """Profile of the voice: the recognizer's own, and the speech so far of a stream that adapts; None for none."""
+        given, adaptation = self.recognizer.profile, self._adaptation
+        heard = None if adaptation is None else self._state.heard.profile(adaptation.model, self._hop)
+        if given is None or heard is None:
+            return given if heard is None else heard
+        return given + heard
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -371,8 +416,11 @@ class StreamingRecognizer:
         starts = np.arange(state.segments, segments) * hop - state.first_frame
         lengths = np.minimum(len(state.level) - starts, size).astype(np.int64)
         speech = voiced_segments(state.voiced, starts, lengths, self._reach)
-        rows = range(0, len(starts), ROWS)
-        logits = np.concatenate([self._logits(starts[row : row + ROWS], lengths[row : row + ROWS]) for row in rows])
+        if self._adaptation is not None:
+            logits = self._adapted_logits(starts, lengths, speech, self._adaptation)
+        else:
+            rows = range(0, len(starts), ROWS)
+            logits = np.concatenate([self._logits(starts[row : row + ROWS], lengths[row : row + ROWS]) for row in rows])
         scores = softmax(logits, self.recognizer.config.temperature)
         segment = zip(starts.tolist(), lengths.tolist(), scores, speech, strict=True)
         events = [self._event(*values) for values in segment]
@@ -386,6 +434,32 @@ class StreamingRecognizer:
         assert encoded is not None  # the only segment of a stream that ended before it was full is shorter
         rows = [encoded[start : start + length] for start, length in zip(starts, lengths, strict=True)]
         return self._engine.classify(np.stack(rows), self.recognizer.scorer.voice)
+
+    def _adapted_logits(
+        self,
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        speech: NDArray[np.bool_],
+        adaptation: "_Adaptation",
+    ) -> NDArray[np.float32]:
+        """Scores (S, C) of segments, each adapted to the speech before it, and learn the voice from each.
+
+        Args:
+            starts: First kept frame of each segment (S,).
+            lengths: Number of frames of each (S,).
+            speech: Whether each holds speech (S,); only such segments, without lost samples, tell how a voice sounds.
+            adaptation: The way from a profile to a voice.
+        """
+        state, logits = self._state, []
+        assert state.encoded is not None
+        for start, end, voiced in zip(starts.tolist(), (starts + lengths).tolist(), speech, strict=True):
+            profile = self.profile
+            voice = None if profile is None else profile.voice(adaptation.strength)
+            scores, statistics = self._engine.classify_and_measure(state.encoded[None, start:end], voice)
+            logits.append(scores)
+            if voiced and not state.damaged[start:end].any():
+                state.heard = state.heard.add(statistics[0], state.first_frame + start, state.first_frame + end)
+        return np.concatenate(logits)
 
     def _event(self, start: int, length: int, scores: NDArray[np.float32], speech: bool) -> Event:
         """Event of the segment of ``length`` frames that begins at a kept frame."""
@@ -406,6 +480,28 @@ class StreamingRecognizer:
             level=float(state.level[span].max()),
             labels=labels,
         )
+
+
+class _Adaptation(NamedTuple):
+    """The way from a stream's speech to a voice.
+
+    Attributes:
+        model: Digest of the model.
+        strength: Seconds of speech at which the voice's statistics count half.
+    """
+
+    model: str
+    strength: float
+
+    @classmethod
+    def of(cls, recognizer: Recognizer) -> "_Adaptation":
+        """Those of a recognizer's model.
+
+        Raises:
+            ConfigError: The model cannot be adapted.
+        """
+        strength = strength_of(recognizer.engine, recognizer.config)
+        return cls(recognizer.engine.digest, strength)
 
 
 def lost_near(lost: NDArray[np.bool_], positions: NDArray[np.int64], reach: int) -> NDArray[np.bool_]:

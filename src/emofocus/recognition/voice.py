@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
@@ -26,6 +27,9 @@ from emofocus.recognition.engine import Array, Engine, EngineOutput, Voice
 from emofocus.recognition.scoring import BlockRunner
 from emofocus.segments import active_segments
 from emofocus.utils.atomic import write_text
+
+LARGEST_MEAN, LARGEST_LOG_DEVIATION, LONGEST_SECONDS = 1e3, 10.0, 1e7
+"""Largest numbers of a profile that speech could lead to; others are damage, and would overflow in the network."""
 
 
 class _ProfileFile(Settings, frozen=True, kw_only=True):
@@ -83,11 +87,15 @@ class VoiceProfile:
         weight = np.float32(self.seconds / (self.seconds + strength))
         return Voice(weight * self.statistics[0], np.exp(weight * self.statistics[1]))
 
-    def save(self, path: Path) -> None:
-        """Write the profile as JSON."""
+    def to_json(self) -> str:
+        """The profile as JSON, which `parse` reads."""
         text = base64.b64encode(self.statistics.astype("<f4").tobytes()).decode()
         file = _ProfileFile(model=self.model, seconds=round(self.seconds, 2), clips=self.clips, statistics=text)
-        write_text(path, msgspec.json.format(msgspec.json.encode(file)).decode() + "\n")
+        return msgspec.json.format(msgspec.json.encode(file)).decode()
+
+    def save(self, path: Path) -> None:
+        """Write the profile as JSON."""
+        write_text(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "VoiceProfile":
@@ -116,9 +124,52 @@ class VoiceProfile:
             statistics = values.reshape(2, -1).astype(np.float32)
         except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
             raise ConfigError(f"no voice profile, which emofocus adapt writes ({error})") from error
-        if not np.isfinite(statistics).all() or not 0 < file.seconds < float("inf"):
-            raise ConfigError("a damaged voice profile: its numbers are not finite, or no speech was heard")
+        largest = np.abs(statistics).max(axis=1, initial=0.0)
+        possible = largest[0] <= LARGEST_MEAN and largest[1] <= LARGEST_LOG_DEVIATION  # False for NaN, too
+        if not possible or not 0 < file.seconds <= LONGEST_SECONDS:
+            raise ConfigError("a damaged voice profile: no speech has such statistics, or none was heard")
         return cls(file.model, file.seconds, file.clips, statistics)
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechStatistics:
+    """Statistics of the segments of one recording that hold speech, added up one by one.
+
+    Attributes:
+        total: Sum of the statistics of the segments (2, F); 0 before the first.
+        segments: Number of segments.
+        frames: Number of frames that lie in at least one of them.
+        end: Number of the first frame behind all of them.
+    """
+
+    total: NDArray[np.float64] | float = 0.0
+    segments: int = 0
+    frames: int = 0
+    end: int = 0
+
+    def add(self, statistics: Array, start: int, end: int) -> "SpeechStatistics":
+        """Statistics with one more segment, which begins at no earlier frame than those before.
+
+        Args:
+            statistics: Those of the segment (2, F).
+            start: Number of its first frame.
+            end: Number of the frame behind it.
+        """
+        frames = self.frames + max(0, end - max(start, self.end))
+        total = np.asarray(self.total + statistics, np.float64)
+        return SpeechStatistics(total, self.segments + 1, frames, max(end, self.end))
+
+    def profile(self, model: str, hop: int) -> VoiceProfile | None:
+        """Profile of the voice; None if no segment held speech.
+
+        Args:
+            model: Digest of the model.
+            hop: Number of samples from frame to frame.
+        """
+        if not self.segments:
+            return None
+        mean = np.asarray(self.total / self.segments, np.float32)
+        return VoiceProfile(model, self.frames * hop / SAMPLING_RATE, 1, mean)
 
 
 def strength_of(engine: Engine, config: ModelConfig) -> float:
@@ -144,8 +195,12 @@ def adapted_voice(engine: Engine, config: ModelConfig, profile: VoiceProfile) ->
     strength = strength_of(engine, config)
     if profile.model != engine.digest:
         raise ConfigError(
-            f"the voice profile was made with another model ({profile.model}, this one is {engine.digest}); make it "
-            "anew with emofocus adapt"
+            f"the voice profile was made with another model ({profile.model[:32]}, this one is {engine.digest}); make "
+            "it anew with emofocus adapt"
+        )
+    if profile.statistics.shape[1] != engine.voice_size:
+        raise ConfigError(
+            f"a damaged voice profile: it has {profile.statistics.shape[1]} features, and its model {engine.voice_size}"
         )
     return profile.voice(strength)
 
@@ -173,11 +228,10 @@ def measure(engine: Engine, config: ModelConfig, blocks: Iterable[Waveform], nam
         level.append(output.level.copy())
 
     BlockRunner(engine, config, keep, need_voice=True).run(blocks, name)
-    levels = np.concatenate(level)
-    speech = np.flatnonzero(active_segments(levels, config.segment))
-    heard = np.zeros(len(levels), bool)
-    for number in speech:
+    levels, segments, heard = np.concatenate(level), np.concatenate(statistics), SpeechStatistics()
+    for number in np.flatnonzero(active_segments(levels, config.segment)).tolist():
         first = number * config.segment.hop
-        heard[first : first + config.segment.frames] = True
-    seconds = float(heard.sum()) * config.features.hop / SAMPLING_RATE
-    return VoiceProfile(engine.digest, seconds, 1, np.concatenate(statistics)[speech].mean(axis=0))
+        heard = heard.add(segments[number], first, min(first + config.segment.frames, len(levels)))
+    profile = heard.profile(engine.digest, config.features.hop)
+    assert profile is not None  # at least one segment is active
+    return profile

@@ -52,7 +52,7 @@ class SharedEngine:
     """
 
     def __init__(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
-        self._engine = engine
+        self._engine, self._pool = engine, pool
         self._encoder = DynamicBatcher(pool, self._encode, _fits_samples)
         self._classifier = DynamicBatcher(pool, self._classify, _fits_segments)
 
@@ -63,6 +63,10 @@ class SharedEngine:
     def classify(self, frames: Array, voice: Voice | None = None) -> Array:
         """Classify segments of one stream, as `Engine.classify` does."""
         return self._classifier.submit(Segments(frames, voice)).result()
+
+    def classify_and_measure(self, frames: Array, voice: Voice | None = None) -> tuple[Array, Array]:
+        """Classify and measure a segment of one stream, as the engine does: a voice of its own shares no run."""
+        return self._pool.submit(self._engine.classify_and_measure, frames, voice).result()
 
     def _encode(self, batch: Sequence[Samples]) -> list[tuple[Array, Array]]:
         lengths = np.concatenate([item.lengths for item in batch])
