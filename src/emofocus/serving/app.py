@@ -27,14 +27,15 @@ from emofocus.serving.decoder_pool import DecoderPool
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.metrics import Metrics
 from emofocus.serving.schemas import Failure, Listening, ModelInfo, Models, Recognition, State
-from emofocus.serving.uploads import read_file
+from emofocus.serving.uploads import read_upload
+from emofocus.serving.voices import adapted
 from emofocus.serving.web_page import add_page
 from emofocus.serving.websocket import Streams
 from emofocus.version import __version__
 
 DESCRIPTION = """Emotion in speech. Send a clip to `POST /v1/recognize`, or live speech to the socket
 `/v1/stream?rate=16000&format=pcm16`: samples in binary messages, answered by a JSON text for each segment;
-`{"type": "end"}` ends the stream. Audio is neither stored nor logged."""
+`{"type": "end"}` ends the stream. Audio and profiles of voices are neither stored nor logged."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -241,11 +242,17 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
         timeline: Annotated[bool, Query(description="Return the segments too.")] = False,
         explain: Annotated[bool, Query(description="Return the model's attention too.")] = False,
     ) -> Recognition:
-        """Recognize one clip: a file as the body, or as the field `file` of a form."""
+        """Recognize one clip: a file as the body, or as the field `file` of a form.
+
+        A form may hold a profile of the voice that speaks in its field `voice`. It is used for this answer, and kept
+        nowhere.
+        """
         service.access.admit(request)
         name, recognizer = service.find_model(model)
         service.batcher.admit()
-        waveform, notices = await service.decoders.decode(await read_file(request, service.limits))
+        upload = await read_upload(request, service.limits)
+        recognizer = adapted(recognizer, upload.voice)
+        waveform, notices = await service.decoders.decode(upload.file)
         listening = None
         if explain:
             explanation = await _explain(service, recognizer, waveform)
@@ -277,6 +284,7 @@ def _model_info(name: str, recognizer: Recognizer) -> ModelInfo:
         license=config.license,
         explains=engine.attends,
         streams=engine.streams,
+        adapts=engine.adaptable,
     )
 
 
@@ -322,6 +330,8 @@ def _plain(values: Any) -> Any:
 def _body_schema() -> dict[str, Any]:
     """Body of a recognition request, for the OpenAPI description."""
     binary = {"type": "string", "format": "binary"}
-    form = {"type": "object", "properties": {"file": binary}, "required": ["file"]}
+    about = "Profile of the voice that speaks, as emofocus adapt writes it: JSON, 64 kB at most. It is not kept."
+    fields = {"file": binary, "voice": binary | {"description": about}}
+    form = {"type": "object", "properties": fields, "required": ["file"]}
     kinds = {kind: {"schema": binary} for kind in ("application/octet-stream", "audio/*")}
     return {"requestBody": {"required": True, "content": kinds | {"multipart/form-data": {"schema": form}}}}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.errors import EmofocusError, MissingExtraError
+from emofocus.recognition.voice import VoiceProfile
 
 try:
     import httpx
@@ -93,7 +94,7 @@ class Client:
         self._http.close()
 
     def models(self) -> list[dict[str, Any]]:
-        """Models of the service: name, network, labels, threshold, license, explains, streams.
+        """Models of the service: name, network, labels, threshold, license, explains, streams, adapts.
 
         Raises:
             ServiceError: The service refused, or cannot be reached.
@@ -102,7 +103,12 @@ class Client:
         return models
 
     def recognize(
-        self, audio: str | Path | bytes, model: str | None = None, timeline: bool = False, explain: bool = False
+        self,
+        audio: str | Path | bytes,
+        model: str | None = None,
+        timeline: bool = False,
+        explain: bool = False,
+        voice: VoiceProfile | None = None,
     ) -> Answer:
         """Recognize one clip.
 
@@ -111,6 +117,7 @@ class Client:
             model: Name of a model; the service's first by default.
             timeline: Request the segments too.
             explain: Request the attention too.
+            voice: Profile of the voice that speaks, which the service does not keep.
 
         Raises:
             ServiceError: The service refused, or cannot be reached.
@@ -118,25 +125,37 @@ class Client:
         """
         body = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
         query = {"timeline": timeline, "explain": explain} | ({"model": model} if model else {})
-        answer = self._request("POST", "/v1/recognize", content=body, params=query, headers=BINARY)
+        content: dict[str, Any] = {"content": body, "headers": BINARY}
+        if voice is not None:
+            content = {"files": {"file": ("clip", body), "voice": ("voice.json", voice.to_json())}}
+        answer = self._request("POST", "/v1/recognize", params=query, **content)
         return Answer(**answer | {"warnings": tuple(answer["warnings"]), "timeline": tuple(answer["timeline"] or ())})
 
-    def stream(self, sampling_rate: int, model: str | None = None, hop: float = 0.1) -> "Stream":
+    def stream(
+        self,
+        sampling_rate: int,
+        model: str | None = None,
+        hop: float = 0.1,
+        voice: VoiceProfile | None = None,
+        adapt: bool = False,
+    ) -> "Stream":
         """Open a stream for live speech.
 
         Args:
             sampling_rate: Sampling rate of all samples, in hertz.
             model: Name of a model; the service's first by default.
             hop: Seconds from event to event.
+            voice: Profile of the voice that speaks, which the service does not keep.
+            adapt: Whether the stream adapts to the voice as it goes.
 
         Raises:
             ServiceError: The service refused, or cannot be reached.
         """
-        query = httpx.QueryParams(rate=sampling_rate, format="float32", hop=hop)
+        query = httpx.QueryParams(rate=sampling_rate, format="float32", hop=hop, adapt=adapt)
         query = query.set("model", model) if model else query
         address = f"ws{self.url.removeprefix('http')}/v1/stream?{query}"
         try:
-            return Stream(connect(address, additional_headers=self._headers))
+            return Stream(connect(address, additional_headers=self._headers), voice)
         except InvalidStatus as error:
             refused = error.response
             retry = refused.headers.get("Retry-After")
@@ -161,11 +180,15 @@ class Stream:
 
     Attributes:
         labels: Names of the emotions.
+        profile: Profile of the voice, once a stream that adapts has ended; None before, or if no speech was heard.
     """
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, voice: VoiceProfile | None = None) -> None:
         self._socket = socket
         self.labels: tuple[str, ...] = tuple(self._next()["labels"])
+        self.profile: VoiceProfile | None = None
+        if voice is not None:
+            self._socket.send(json.dumps({"type": "voice", "voice": json.loads(voice.to_json())}))
 
     def __enter__(self) -> Self:
         return self
@@ -191,6 +214,8 @@ class Stream:
         """
         while (message := self._next())["type"] == "event":
             yield {name: value for name, value in message.items() if name != "type"}
+        if message.get("voice") is not None:
+            self.profile = VoiceProfile.parse(json.dumps(message["voice"]).encode())
 
     def _next(self) -> dict[str, Any]:
         try:

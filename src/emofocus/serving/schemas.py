@@ -52,6 +52,7 @@ class ModelInfo(BaseModel):
     license: str = Field(examples=["CC-BY-NC-SA-4.0"])
     explains: bool
     streams: bool
+    adapts: bool = Field(description="Whether it takes profiles of voices.")
 
 
 class Models(BaseModel):

@@ -1,27 +1,41 @@
-"""The audio file in a request's body, read into memory within the limits."""
+"""The audio file in a request's body, and a voice's profile beside it, read into memory within the limits."""
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import NamedTuple
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from emofocus.serving.limits import Limits, Refusal
+from emofocus.serving.voices import PROFILE_BYTES
 
-FIELD = "file"
-"""Field of a form that holds the audio."""
+FIELD, VOICE_FIELD = "file", "voice"
+"""Fields of a form that hold the audio, and the profile of the voice that speaks."""
 
 FORM = "multipart/form-data"
 AUDIO = ("audio/", "video/", "application/octet-stream", "application/ogg")
 """Prefixes of the other accepted content types. The decoder decides what the bytes are."""
 
 OVERHEAD = 4096
-"""Bytes of a form in addition to its file."""
+"""Bytes of a form in addition to its file and its profile."""
 
 
-async def read_file(request: Request, limits: Limits) -> bytes:
-    """Read the audio file of a request: its body, or the field `FIELD` of a form.
+class Upload(NamedTuple):
+    """Content of a request.
+
+    Attributes:
+        file: The audio file.
+        voice: JSON of the profile of the voice that speaks; None if there is none.
+    """
+
+    file: bytes
+    voice: bytes | None = None
+
+
+async def read_upload(request: Request, limits: Limits) -> Upload:
+    """Read the content of a request: the audio file as its body, or the fields of a form.
 
     Raises:
         Refusal: No file (400), another content type (415), or a body that is too large (413) or too slow (408).
@@ -31,16 +45,16 @@ async def read_file(request: Request, limits: Limits) -> bytes:
         raise Refusal(415, "not_audio", f"a body of {kind[:80]!r}; send audio/…, application/octet-stream or {FORM}")
     try:
         async with asyncio.timeout(limits.body_seconds):
-            body = await _read_body(request, int(1e6 * limits.megabytes) + (OVERHEAD if kind == FORM else 0))
+            extra = OVERHEAD + PROFILE_BYTES if kind == FORM else 0
+            body = await _read_body(request, int(1e6 * limits.megabytes) + extra)
     except TimeoutError:
         raise Refusal(408, "too_slow", f"the body took longer than {limits.body_seconds:g} s to come") from None
     except ClientDisconnect:
         raise Refusal(400, "gone", "the client has gone") from None
-    if kind == FORM:
-        body = await _file_field(body, request)
-    if not body:
+    upload = await _form_fields(body, request) if kind == FORM else Upload(body)
+    if not upload.file:
         raise Refusal(400, "no_file", "the body is empty; send an audio file")
-    return body
+    return upload
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -62,13 +76,13 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-async def _file_field(form: bytes, request: Request) -> bytes:
-    """Bytes of the field `FIELD` of a form."""
+async def _form_fields(form: bytes, request: Request) -> Upload:
+    """The fields `FIELD`, a file, and `VOICE_FIELD`, a file or text, of a form."""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         yield form
 
-    parser = MultiPartParser(request.headers, chunks(), max_files=1, max_fields=8, max_part_size=1024)
+    parser = MultiPartParser(request.headers, chunks(), max_files=2, max_fields=8, max_part_size=PROFILE_BYTES)
     parser.spool_max_size = len(form) + 1  # uploads are never written to a disk
     try:
         fields = await parser.parse()
@@ -78,6 +92,8 @@ async def _file_field(form: bytes, request: Request) -> bytes:
         file = fields.get(FIELD)
         if not isinstance(file, UploadFile):
             raise Refusal(400, "no_file", f"the form has no file in its field {FIELD!r}")
-        return await file.read()
+        voice = fields.get(VOICE_FIELD)
+        content = await voice.read() if isinstance(voice, UploadFile) else voice.encode() if voice else None
+        return Upload(await file.read(), content)
     finally:
         await fields.close()

@@ -20,6 +20,7 @@ from emofocus.serving.auth import PROTOCOL
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.metrics import Metrics
 from emofocus.serving.stream_batching import SharedEngine
+from emofocus.serving.voices import checked_profile
 
 SampleType: TypeAlias = "np.dtype[Any]"
 
@@ -35,8 +36,11 @@ HOPS = (0.02, 10.0)
 STREAM_THREADS = 32
 """Streams at most that work at the same time: twice as many as share a run of the engine."""
 
-END = "end"
-"""Type of a client's last message, and of the service's."""
+END, VOICE = "end", "voice"
+"""Types of a client's texts: its last message, like the service's, and the profile of the voice that will speak."""
+
+FLAGS = {"true": True, "false": False}
+"""Spellings of a truth value in a query."""
 
 GOING_AWAY, POLICY_VIOLATION, TOO_BIG = 1001, 1008, 1009
 """Codes that close a socket (RFC 6455, section 7.4)."""
@@ -105,12 +109,19 @@ class Streams:
         """Exchange messages until either side ends the stream, and close the socket with a reason if it fails."""
         try:
             await socket.send_text(json.dumps(_ready_message(stream)))
-            while (samples := await self._receive(socket, sample_type)) is not None:
-                await self._send(socket, await self._in_thread(stream.feed, samples))
+            message = await self._receive(socket, sample_type)
+            if isinstance(message, bytes):
+                stream = stream.with_voice(checked_profile(stream.recognizer, message))
+                message = await self._receive(socket, sample_type)
+            while message is not None:
+                if isinstance(message, bytes):
+                    raise Refusal(400, "bad_message", "a voice comes once, before the samples")
+                await self._send(socket, await self._in_thread(stream.feed, message))
                 if stream.seconds > self.limits.stream_seconds:
                     raise Refusal(413, "too_long", f"a stream may last {self.limits.stream_seconds:g} s; begin another")
+                message = await self._receive(socket, sample_type)
             await self._send(socket, await self._in_thread(stream.finish))
-            await socket.send_text(json.dumps({"type": END, "seconds": round(stream.seconds, 3)}))
+            await socket.send_text(json.dumps(_end_message(stream)))
             await socket.close()
         except TimeoutError:
             refusal = Refusal(408, "idle", f"nothing came for {self.limits.idle_seconds:g} s")
@@ -125,11 +136,11 @@ class Streams:
         except WebSocketDisconnect:
             return
 
-    async def _receive(self, socket: WebSocket, sample_type: SampleType) -> NDArray[Any] | None:
-        """The samples of the next message (T,), or None if the client has ended the stream.
+    async def _receive(self, socket: WebSocket, sample_type: SampleType) -> NDArray[Any] | bytes | None:
+        """The samples of the next message (T,), the JSON of a profile, or None if the client has ended the stream.
 
         Raises:
-            Refusal: A message that is neither whole samples (422) nor the end (400).
+            Refusal: A message that is neither whole samples (422) nor a text of those that clients send (400).
             TimeoutError: No message came in time.
             WebSocketDisconnect: The client has gone.
         """
@@ -138,8 +149,7 @@ class Streams:
             raise WebSocketDisconnect
         data = message.get("bytes")
         if data is None:
-            _check_end(message.get("text") or "")
-            return None
+            return _profile_of(message.get("text") or "")
         if len(data) % sample_type.itemsize:
             size = sample_type.itemsize
             raise Refusal(422, "not_audio", f"a frame of {len(data)} bytes holds no whole samples of {size}")
@@ -175,10 +185,14 @@ def _open_stream(
         raise Refusal(400, "bad_value", f"unknown format {kind[:80]!r} ({one_of(FORMATS)})")
     rate = _number(query.get("rate", "16000"), "rate", *RATES)
     hop = _number(query.get("hop", str(STREAM_HOP)), "hop", *HOPS)
+    flag = query.get("adapt", "false")
+    if flag not in FLAGS:
+        raise Refusal(400, "bad_value", f"adapt {flag[:80]!r} is not valid ({one_of(FLAGS)})")
     if rate != int(rate):
         raise Refusal(400, "bad_value", f"rate {rate:g} is no whole number of hertz")
     try:
-        stream = StreamingRecognizer(recognizer.for_stream(hop), checked_rate(int(rate)), engine=engine)
+        known = recognizer.for_stream(hop), checked_rate(int(rate))
+        stream = StreamingRecognizer(*known, engine=engine, adapt=FLAGS[flag])
     except EmofocusError as error:
         raise Refusal(400, "bad_value", str(error)) from error
     return stream, FORMATS[kind]
@@ -199,18 +213,35 @@ def _number(text: str, name: str, least: float, most: float) -> float:
     return value
 
 
-def _check_end(text: str) -> None:
-    """Check that a text message ends the stream, the only purpose that text has.
+def _end_message(stream: StreamingRecognizer) -> dict[str, Any]:
+    """The service's last message: the seconds of audio, and the voice's profile of a stream that adapts."""
+    message: dict[str, Any] = {"type": END, "seconds": round(stream.seconds, 3)}
+    if stream.adapts:
+        message[VOICE] = None if stream.profile is None else json.loads(stream.profile.to_json())
+    return message
+
+
+def _profile_of(text: str) -> bytes | None:
+    """JSON of the profile that a text message holds; None for the message that ends the stream.
 
     Raises:
         Refusal: Another message (400).
     """
     try:
         message = json.loads(text)
+        kind = message.get("type") if isinstance(message, dict) else None
+        if kind == VOICE:
+            return json.dumps(message.get(VOICE)).encode()
     except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict) or message.get("type") != END:
-        raise Refusal(400, "bad_message", f'text may only be {{"type": "{END}"}}; samples come in binary frames')
+        kind = None
+    if kind != END:
+        raise Refusal(
+            400,
+            "bad_message",
+            f'text may only be {{"type": "{END}"}}, and at first {{"type": "{VOICE}", "{VOICE}": …}}; samples come in '
+            "binary frames",
+        )
+    return None
 
 
 async def _close(socket: WebSocket, code: int, refusal: Refusal) -> None:
