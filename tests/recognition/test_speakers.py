@@ -16,6 +16,7 @@ from emofocus import Recognizer, audio
 from emofocus.cli.main import app
 from emofocus.errors import ConfigError
 from emofocus.recognition import speakers
+from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.speakers import VoiceGroups
 from helpers.adaptable import adaptable_model, talk
 
@@ -218,3 +219,17 @@ def test_a_model_without_statistics_of_voices_says_why(clips: Path) -> None:
         pytest.skip("the shipped model can be adapted")
     result = predict(clips / "anna", "--by-folder")
     assert "cannot be adapted to a voice" in str(result.exception)
+
+
+def test_workers_of_a_cluster_get_the_profile_and_not_its_path(model: Path, clips: Path, tmp_path: Path) -> None:
+    """Other machines once were to read the profile from a path of this one."""
+    pytest.importorskip("ray", reason="needs emofocus[cluster]")
+    from emofocus.cluster.coordinator import PortableModel
+
+    voice = tmp_path / "anna.json"
+    mine = Recognizer.from_pretrained(model).adapt(clips / "anna" / "0.wav")
+    mine.profile.save(voice)
+    portable = PortableModel.read(str(model), RecognitionOptions(threads=1, voice=str(voice)))
+    voice.unlink()
+    clip = clips / "ben" / "3.wav"
+    assert portable.load()(clip).scores == pytest.approx(mine(clip).scores, abs=1e-5)

@@ -5,10 +5,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from emofocus.cluster.connection import Requester
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer, model_folder
+from emofocus.recognition.voice import VoiceProfile
+
+PROFILE = "voice.json"
+"""Name of the profile of a voice among the files that workers get."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,7 @@ class PortableModel:
     """A model in a form that is sent to workers, which therefore need no copy of their own.
 
     Attributes:
-        files: Content of the graph of one precision and of `config.json`, by name.
+        files: Content of the graph of one precision, of `config.json`, and of the profile of a voice, by name.
         options: Options with which workers load it.
     """
 
@@ -33,9 +39,12 @@ class PortableModel:
 
         Raises:
             ModelError: The model does not exist, or a file of it is missing.
+            ConfigError: The profile of the voice cannot be read.
         """
         folder = model_folder(source)
         files = {name: (folder / name).read_bytes() for name in (PRECISION_FILES[options.precision], "config.json")}
+        if options.voice is not None:
+            files[PROFILE] = VoiceProfile.load(Path(options.voice)).to_json().encode()
         return cls(files, options)
 
     def load(self) -> Recognizer:
@@ -43,7 +52,8 @@ class PortableModel:
         with tempfile.TemporaryDirectory(prefix="emofocus-") as folder:
             for name, content in self.files.items():
                 Path(folder, name).write_bytes(content)
-            return Recognizer.load(folder, self.options)
+            voice = str(Path(folder, PROFILE)) if PROFILE in self.files else None
+            return Recognizer.load(folder, replace(self.options, voice=voice))
 
 
 @dataclass(frozen=True)
