@@ -58,8 +58,9 @@ class Alignment:
     lengths: Numbers
 
     def at(self, peaks: Numbers) -> Array:
-        """Measures for peaks at given positions: (S,) → (measures, S, h + 1)."""
-        return self.values[:, np.arange(len(peaks)), :, peaks].transpose(1, 0, 2)
+        """Measures for peaks at given positions: (…, S) → (…, measures, S, h + 1)."""
+        found = self.values[:, np.arange(peaks.shape[-1]), :, peaks]  # (…, S, measures, h + 1)
+        return found.swapaxes(-3, -2)
 
     @classmethod
     def joined(cls, parts: Sequence["Alignment"]) -> "Alignment":
@@ -142,12 +143,12 @@ def turned_peaks(
     Returns:
         Position of the peak of each segment, for each shift (turns, S).
     """
-    peaks = []
-    for shift in generator.integers(1, max(2, speech.stop - speech.start), size=turns):
-        turned = amplitude.copy()
-        turned[speech] = np.roll(amplitude[speech], shift)
-        peaks.append(peaks_of(turned, starts, frames, step))
-    return np.stack(peaks)
+    length = max(2, speech.stop - speech.start)
+    shifts = generator.integers(1, length, size=turns)
+    sources = (np.arange(speech.stop - speech.start) - shifts[:, None]) % (speech.stop - speech.start)
+    turned = np.repeat(amplitude[None], turns, axis=0)  # (turns, n)
+    turned[:, speech] = amplitude[speech][sources]
+    return peaks_of(turned, starts, frames, step)
 
 
 def segments_span(starts: Numbers, frames: int, count: int) -> slice:

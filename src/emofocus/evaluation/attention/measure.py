@@ -176,7 +176,7 @@ def _measure_utterance(
 def _utterance_row(item: UtteranceAttention) -> MeasureRow:
     """Measures of all heads together, means over segments; the null is also a mean over shifts."""
     true = item.alignment.at(item.peaks)[:, :, -1].mean(axis=1)
-    null = np.mean([item.alignment.at(peaks)[:, :, -1].mean(axis=1) for peaks in item.turned], axis=0)
+    null = item.alignment.at(item.turned)[:, :, :, -1].mean(axis=(0, 2), dtype=np.float64)
     return {"segments": len(item.peaks)} | _named(true, null)
 
 
@@ -189,11 +189,8 @@ def _heads(measured: Sequence[UtteranceAttention]) -> Iterable[MeasureRow]:
     """Measures of each head, means over the part's segments, with the share of shifts that reach them."""
     segments = sum(len(item.peaks) for item in measured)
     true = sum(item.alignment.at(item.peaks).sum(axis=1) for item in measured) / segments  # (measures, h + 1)
-    turns = [
-        sum(item.alignment.at(item.turned[turn]).sum(axis=1) for item in measured) / segments
-        for turn in range(len(measured[0].turned))
-    ]
-    null = np.stack(turns)  # (turns, measures, h + 1)
+    turned = sum(item.alignment.at(item.turned).sum(axis=2) for item in measured)
+    null = np.asarray(turned) / segments  # (turns, measures, h + 1)
     reached = (1 + (null >= true).sum(axis=0)) / (1 + len(null))
     gates = (
         None

@@ -216,16 +216,17 @@ def head_shares(weights: Array, gates: Array | None) -> Array:
 
 
 def peaks_of(amplitude: Array, starts: NDArray[np.int64], frames: int, step: int) -> NDArray[np.int64]:
-    """Position of the largest amplitude in the maps of each segment (S,).
+    """Position of the largest amplitude in the maps of each segment (…, S).
 
     Args:
-        amplitude: Amplitude of each frame of an utterance (n,).
+        amplitude: Amplitude of each frame of an utterance (…, n).
         starts: First frame of each segment (S,).
         frames: Number of frames of a segment; the segment of a short utterance ends with it.
         step: Number of frames of a position.
     """
-    padded = np.concatenate([amplitude, np.full(frames, -1, amplitude.dtype)])
-    return np.asarray(padded[starts[:, None] + np.arange(frames)].argmax(axis=1) // step, np.int64)
+    padding = np.full((*amplitude.shape[:-1], frames), -1, amplitude.dtype)
+    padded = np.concatenate([amplitude, padding], axis=-1)
+    return np.asarray(padded[..., starts[:, None] + np.arange(frames)].argmax(axis=-1) // step, np.int64)
 
 
 def over_time(received: Array, firsts: NDArray[np.int64], frames: int, step: int, count: int) -> Array:
