@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx.utils import extract_model
@@ -36,7 +37,7 @@ def smallest(model: Path) -> Path:
     return int8 if pretrained and int8.is_file() else model / "model.onnx"
 
 
-def page_settings(config: ModelConfig) -> dict[str, int | float]:
+def page_settings(config: ModelConfig) -> dict[str, Any]:
     """Rules of the package that the page follows in its own language.
 
     Samples from a frame's position to its middle, and to the last one that it is made of; frames of a live segment, and
@@ -59,7 +60,6 @@ def write(model: Path, public: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config["frames_a_step"] = int(metadata["frames_a_step"])  # onnxruntime-web shows no metadata
     config["page"] = page_settings(load_model_config(model / "config.json"))
-    (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for name, (inputs, outputs) in HALVES.items():
         path = public / "model" / name
         extract_model(str(graph_path), str(path), inputs, outputs)
@@ -68,8 +68,12 @@ def write(model: Path, public: Path) -> None:
         del graph.graph.initializer[:]
         graph.graph.initializer.extend(kept)
         onnx.save(graph, path)
-    for clip in (ROOT / "examples").glob("*.wav"):
-        shutil.copy(clip, public / "examples" / clip.name)
+    sizes = {path.name: path.stat().st_size for path in sorted((public / "model").glob("*.onnx"))}
+    config["page"]["bytes"] = sizes  # loading is shown, and compressed answers do not say their sizes
+    (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
+    for pattern in ("*.wav", "examples.json"):
+        for path in (ROOT / "examples").glob(pattern):
+            shutil.copy(path, public / "examples" / path.name)
 
 
 if __name__ == "__main__":

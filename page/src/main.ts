@@ -1,267 +1,280 @@
-/** The page: a voice in, what was heard out. */
+/** The page: a voice in; what was heard, how sure, and when it changed, out. */
 
 import "./style.css";
-import { decode, Microphone, wav } from "./audio";
-import { BrowserEngine } from "./browser";
-import { Charts, colour, LiveChart } from "./charts";
-import { ServerEngine } from "./server";
-import { RATE, type Clip, type Engine, type Live, type LiveEvent, type Recognition } from "./types";
+import { open } from "./audio/decode";
+import { Envelope } from "./audio/envelope";
+import { $, clock, h } from "./dom";
+import { BrowserEngine } from "./engine/browser";
+import { ServerEngine } from "./engine/server";
+import type { Heard } from "./heard";
+import { Trouble } from "./trouble";
+import { RATE, type Clip, type Engine, type Live } from "./types";
+import { Capture, showMicrophones } from "./views/capture";
+import { FileList, type Item } from "./views/fileList";
+import { LiveView } from "./views/liveView";
+import { ResultView } from "./views/result";
 
-const EXAMPLES = ["plain", "slow-and-low", "fast-and-high"];
-const LONGEST_SECONDS = 120;
-
-const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
-
-const browser = new BrowserEngine(new URL("model/", location.href).href);
-const server = new ServerEngine();
+const base = new URL("model/", location.href).href;
+const browser = new BrowserEngine(base);
+const server = new ServerEngine(base);
+const served = document.documentElement.dataset.served === "yes";
+const config = fetch("model/config.json").then((answer) => answer.json());
+const result = new ResultView(
+  () => (served ? new URL(".", location.href).href : null),
+  (heard) => enqueue([{ name: heard.name, file: heard.file! }], "recording"),
+);
+const files = new FileList((item) => (item.heard ? show(item.heard) : complain(item.trouble!, item)));
 let engine: Engine = browser;
-let charts: Charts | null = null;
-let shown: { clip: Clip; found: Recognition } | null = null;
-let task = 0;
+let working: AbortController | null = null;
+
+// What is said.
 
 function say(words: string): void {
   $("status").textContent = words;
 }
 
-function complain(reason: unknown): void {
+/** An error takes the place of the old answer, and says what to do. */
+function complain(reason: unknown, item?: Item): void {
+  const trouble = Trouble.of(reason);
   say("");
-  $("error").textContent = reason instanceof Error ? reason.message : String(reason);
+  result.hide();
+  const parts: (Node | string)[] = [h("b", {}, item ? `${item.name}: ${trouble.message}` : trouble.message), ` ${trouble.advice}`];
+  if (trouble.code === "unreadable" && item && engine === browser && served) {
+    const elsewhere = h("button", { type: "button", class: "quiet", click: () => void sendElsewhere(item) }, "Send it to the service, which reads more formats");
+    parts.push(h("div", { class: "row" }, elsewhere));
+  }
+  if (trouble.detail && trouble.code === "unknown") parts.push(h("small", {}, ` (${trouble.detail})`));
+  $("error").replaceChildren(...parts);
 }
 
-async function recognize(name: string, file: Blob): Promise<void> {
-  const mine = ++task;
-  $("error").textContent = "";
-  say(`Listening to ${name} …`);
-  try {
-    const sound = await decode(file);
-    const { samples } = sound;
-    if (engine === browser && samples.length > LONGEST_SECONDS * RATE) {
-      throw new Error(`this lasts ${Math.round(samples.length / RATE)} s; the page takes ${LONGEST_SECONDS} s`);
-    }
-    const clip = { name, file, ...sound };
-    const began = performance.now();
-    const found = await engine.recognize(clip);
-    if (mine !== task) return; // another clip was chosen meanwhile
-    show(clip, found);
-    say(`Recognized ${name} in ${((performance.now() - began) / 1000).toFixed(2)} s ${engine.where}.`);
-  } catch (reason) {
-    if (mine === task) complain(reason);
+function show(heard: Heard): void {
+  $("error").replaceChildren();
+  result.show(heard);
+}
+
+// Files, one after the other.
+
+function enqueue(given: { name: string; file: Blob }[], kind: Heard["kind"]): void {
+  if (!given.length) return;
+  const items = given.map(({ name, file }): Item => ({ name, file, kind, state: "waiting", share: 0, heard: null, trouble: null }));
+  $("error").replaceChildren();
+  files.add(items);
+  void run();
+}
+
+async function run(): Promise<void> {
+  if (working) return;
+  for (let item = next(); item; item = next()) {
+    working = new AbortController();
+    await recognize(item, working.signal);
+    working = null;
   }
 }
 
-function show(clip: Clip, found: Recognition): void {
-  shown = { clip, found };
-  $("result").hidden = false;
-  const share = Math.round(100 * found.scores[found.label]);
-  const answer = document.createElement("strong");
-  answer.textContent = found.label;
-  $("answer").replaceChildren(`${clip.name}: `, answer, ` ${share} %${found.confident ? "" : ", but unsure"}`);
-  $("notes").textContent = found.warnings.length ? `Mind: ${found.warnings.join("; ")}.` : "";
-  table($("scores"), found.scores, found.label);
-  const player = $<HTMLAudioElement>("player");
-  URL.revokeObjectURL(player.src);
-  player.src = URL.createObjectURL(clip.file);
-  charts?.close();
-  charts = new Charts($("charts"), clip, found);
+function next(): Item | undefined {
+  return files.items.find((item) => item.state === "waiting");
 }
 
-/** Scores as a table of words, bars and numbers. */
-function table(place: HTMLElement, scores: Record<string, number>, best: string | null): void {
-  const rows = Object.entries(scores).map(([label, score], i) => {
-    const row = document.createElement("tr");
-    row.className = label === best ? "best" : "";
-    const head = document.createElement("th");
-    head.scope = "row";
-    head.textContent = label;
-    const bar = document.createElement("td");
-    bar.append(barOf(score, colour(`--c${i % 8}`)));
-    const number = document.createElement("td");
-    number.className = "number";
-    number.textContent = `${(100 * score).toFixed(score < 0.1 ? 1 : 0)} %`;
-    row.append(head, bar, number);
-    return row;
+async function recognize(item: Item, signal: AbortSignal): Promise<void> {
+  item.state = "running";
+  files.draw();
+  say(`Listening to ${item.name} …`);
+  const began = performance.now();
+  const slow = setTimeout(() => ($("work").hidden = false), 300); // quick ones need no bar
+  try {
+    item.heard = await hear(item, engine, signal);
+    item.state = "done";
+    show(item.heard);
+    say(`Recognized ${item.name} in ${((performance.now() - began) / 1000).toFixed(2)} s.`);
+  } catch (reason) {
+    item.state = "failed";
+    item.trouble = Trouble.of(reason);
+    if (item.trouble.code === "canceled") for (const each of files.items) if (each.state === "waiting") [each.state, each.trouble] = ["failed", item.trouble];
+    complain(item.trouble, item);
+  } finally {
+    clearTimeout(slow);
+    $("work").hidden = true;
+    progress(null);
+    files.draw();
+  }
+}
+
+async function hear(item: Item, with_: Engine, signal: AbortSignal): Promise<Heard> {
+  const envelope = new Envelope();
+  const sound = await open(item.file).catch((reason) => {
+    if (with_ === server && Trouble.of(reason).code === "unreadable") return null; // the service may read it
+    throw reason;
   });
-  const whole = document.createElement("table");
-  whole.className = "scores";
-  const caption = whole.createCaption();
-  caption.textContent = "Probability of each emotion";
-  whole.append(...rows);
-  place.replaceChildren(whole);
+  const clip: Clip = { name: item.name, file: item.file, sound };
+  let heard = 0;
+  const report = (samples: number) => {
+    heard += samples / RATE;
+    item.share = sound?.seconds ? Math.min(1, heard / sound.seconds) : 0;
+    progress(item.share, heard, sound?.seconds ?? null);
+    files.draw();
+  };
+  const found = await with_.recognize(clip, { signal, report, see: (samples) => envelope.feed(samples) });
+  signal.throwIfAborted();
+  const speech = found.listening?.speech ?? (found.timeline ?? []).map(() => true);
+  const shape = sound || !found.listening?.amplitude ? envelope : Envelope.of(found.listening.amplitude, found.duration);
+  return { name: item.name, kind: item.kind, file: item.file, found, envelope: shape, speech, made: item.kind !== "file" };
 }
 
-function barOf(share: number, fill: string): HTMLElement {
-  const bar = document.createElement("div");
-  bar.className = "bar";
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 100 10");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
-  const rect = svg.appendChild(document.createElementNS(svg.namespaceURI, "rect"));
-  rect.setAttribute("width", String(100 * share));
-  rect.setAttribute("height", "10");
-  rect.setAttribute("fill", fill);
-  bar.append(svg);
-  return bar;
+/** The person says so: the file leaves this machine. */
+async function sendElsewhere(item: Item): Promise<void> {
+  $<HTMLInputElement>("server").checked = true;
+  choose();
+  [item.state, item.trouble] = ["waiting", null];
+  await run();
 }
 
-// Files, by choice, by drop, and shipped ones.
+function progress(share: number | null, heard = 0, whole: number | null = null): void {
+  const bar = $<HTMLProgressElement>("progress");
+  if (share) bar.value = share;
+  else bar.removeAttribute("value");
+  $("progress-label").textContent = whole ? `Listening: ${clock(heard)} of ${clock(whole)}` : "Listening";
+}
+
+$("cancel").addEventListener("click", () => working?.abort(new Trouble("canceled")));
+
+function chosen(list: FileListLike | null | undefined): void {
+  enqueue(Array.from(list ?? [], (file) => ({ name: file.name, file })), "file");
+}
+type FileListLike = ArrayLike<File>;
 
 $<HTMLInputElement>("file").addEventListener("change", (event) => {
   const input = event.target as HTMLInputElement;
-  if (input.files?.[0]) void recognize(input.files[0].name, input.files[0]);
+  chosen(input.files);
   input.value = ""; // so that the same file can be chosen again
 });
 
-const drop = $("drop");
 for (const kind of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(kind, (event) => {
+  document.addEventListener(kind, (event) => {
     event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
-    const file = kind === "drop" ? (event as DragEvent).dataTransfer?.files[0] : undefined;
-    if (file) void recognize(file.name, file);
+    $("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") chosen((event as DragEvent).dataTransfer?.files);
   });
 }
 
-for (const name of EXAMPLES) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "quiet";
-  button.textContent = name.replaceAll("-", " ");
-  button.addEventListener("click", async () => {
-    try {
-      const answer = await fetch(`examples/${name}.wav`);
-      if (!answer.ok) throw new Error(`the example cannot be had (${answer.status})`);
-      await recognize(button.textContent!, await answer.blob());
-    } catch (reason) {
-      complain(reason);
-    }
-  });
-  $("examples").append(button);
+// Recording and live speech.
+
+function capturing(on: boolean): void {
+  for (const id of ["record", "live"]) $<HTMLButtonElement>(id).disabled = on;
 }
 
-// Recording.
-
-let recording: { microphone: Microphone; parts: Float32Array[] } | null = null;
-
-function press(button: HTMLElement, pressed: boolean, words: string): void {
-  button.setAttribute("aria-pressed", String(pressed));
-  button.textContent = words;
-}
+const ENDS = { full: "The longest time is reached: it stopped, and kept what was said.", lost: "The microphone was unplugged: what was said until then is kept." };
 
 $("record").addEventListener("click", async () => {
-  const button = $<HTMLButtonElement>("record");
-  button.disabled = true;
+  capturing(true);
+  $("error").replaceChildren();
   try {
-    if (recording) {
-      const { microphone, parts } = recording;
-      recording = null;
-      await microphone.close();
-      press(button, false, "Record");
-      $<HTMLButtonElement>("live").disabled = false;
-      const samples = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-      parts.reduce((place, part) => (samples.set(part, place), place + part.length), 0);
-      await recognize("your recording", wav(samples));
-    } else {
-      const parts: Float32Array[] = [];
-      $("error").textContent = "";
-      recording = { microphone: await Microphone.open((samples) => parts.push(samples)), parts };
-      press(button, true, "Stop recording");
-      $<HTMLButtonElement>("live").disabled = true;
-      say("Recording: speak, then stop.");
-    }
+    await Capture.start({
+      title: "Recording",
+      hint: "Speak a sentence or two. Nothing is sent anywhere while you record.",
+      done: (sound, why) => {
+        capturing(false);
+        enqueue([{ name: `recording ${stamp()}`, file: sound }], "recording");
+        if (why !== "stopped") say(ENDS[why]);
+      },
+      discarded: () => {
+        capturing(false);
+        say("The recording was discarded.");
+      },
+    });
   } catch (reason) {
+    capturing(false);
     complain(reason);
-  } finally {
-    button.disabled = false;
   }
 });
-
-// Live.
-
-let listening: { microphone: Microphone; live: Live; chart: LiveChart | null } | null = null;
-
-function hear(event: LiveEvent): void {
-  if (!listening) return;
-  listening.chart ??= new LiveChart($("live-chart"), Object.keys(event.scores));
-  listening.chart.add(event);
-  $("live-emotion").textContent = event.emotion === null ? "no speech" : event.emotion + (event.confident ? "" : "?");
-  table($("live-scores"), event.scores, event.emotion);
-}
-
-async function stopListening(): Promise<void> {
-  if (!listening) return;
-  const { microphone, live } = listening;
-  const ending = listening;
-  await microphone.close();
-  if (listening !== ending) return;
-  await live.stop();
-  ending.chart?.close();
-  listening = null;
-  press($("live"), false, "Listen live");
-  $<HTMLButtonElement>("record").disabled = false;
-}
 
 $("live").addEventListener("click", async () => {
-  const button = $<HTMLButtonElement>("live");
-  button.disabled = true;
-  $("error").textContent = "";
+  capturing(true);
+  $("error").replaceChildren();
+  result.hide();
+  say("Getting ready …");
+  let live: Live | null = null;
+  let capture: Capture | null = null;
+  let failed: unknown = null;
   try {
-    if (listening) {
-      await stopListening();
-      say("");
-    } else {
-      say("Getting ready …");
-      let failed = false;
-      const live = await engine.listen(RATE, hear, (reason) => {
-        if (failed) return;
-        failed = true;
-        complain(reason);
-        void stopListening();
-      });
-      const microphone = await Microphone.open((samples) => live.feed(samples));
-      listening = { microphone, live, chart: null };
-      $("live-panel").hidden = false;
-      $("live-emotion").textContent = "nothing yet";
-      press(button, true, "Stop listening");
-      $<HTMLButtonElement>("record").disabled = true;
-      say(`Listening ${engine.where}.`);
-    }
+    const { model, threshold } = await config;
+    const view = new LiveView(`live ${stamp()}`, model, threshold);
+    live = await engine.listen((event) => view.hear(event), (reason) => {
+      failed ??= reason;
+      capture?.end("stopped");
+    }); // prettier-ignore
+    capture = await Capture.start({
+      title: "Listening live",
+      hint: "Speak. What is heard appears below while you do, and stays when you stop.",
+      feed: (samples) => {
+        view.feed(samples);
+        live!.feed(samples);
+      },
+      done: (sound, why) => void ended(view, live!, sound, why === "stopped" ? failed : new Trouble("lost"), why),
+      discarded: () => {
+        capturing(false);
+        void live!.stop();
+        result.hide();
+        say("What was heard was discarded.");
+      },
+    });
+    say(engine === browser ? "Listening in this browser." : `Listening on the service at ${location.host}.`);
   } catch (reason) {
+    void live?.stop();
+    capturing(false);
     complain(reason);
-  } finally {
-    button.disabled = false;
   }
 });
 
-// Playback moves the cursor, and a click in a chart moves playback.
-
-const player = $<HTMLAudioElement>("player");
-function follow(): void {
-  charts?.cursor(player.currentTime);
-  if (!player.paused && !player.ended) requestAnimationFrame(follow);
-}
-player.addEventListener("play", follow);
-player.addEventListener("seeked", follow);
-$("charts").addEventListener("seek", (event) => {
-  player.currentTime = (event as CustomEvent<number>).detail;
-});
-
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  if (shown) show(shown.clip, shown.found);
-});
-
-/** Where the model of this page comes from, and how often it is right. */
-function about({ model, license, training }: any): string {
-  if (!training.corpus) return `The model of this page is ${model} (${license}).`;
-  const right = `right in ${Math.round(100 * training.wa)} % of its ${training.test} test utterances`;
-  return `The model of this page, ${model} (${license}), was trained on ${training.corpus} and is ${right}: ${training.note}.`;
+async function ended(view: LiveView, live: Live, sound: Blob, trouble: unknown, why: "stopped" | "full" | "lost"): Promise<void> {
+  say("Finishing …");
+  await live.stop();
+  capturing(false);
+  if (view.empty) return complain(trouble ?? new Trouble("too_short"));
+  const heard = view.finish(sound);
+  files.add([{ name: heard.name, file: sound, kind: "live", state: "done", share: 1, heard, trouble: null }]);
+  show(heard);
+  if (why !== "stopped") say(ENDS[why]);
+  else if (trouble) say(`${Trouble.of(trouble).message} What was heard until then is kept.`);
+  else say("Stopped. What was heard is kept below.");
 }
 
-// Which engine.
+function stamp(): string {
+  return new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" }).replaceAll(":", ".");
+}
+
+navigator.mediaDevices?.addEventListener("devicechange", () => void showMicrophones());
+void showMicrophones();
+
+// Examples, each with what a person expects.
+
+async function examples(): Promise<void> {
+  const answer = await fetch("examples/examples.json");
+  if (!answer.ok) return;
+  for (const { file, title, expected } of await answer.json()) {
+    const button = h("button", { type: "button", class: "example" }, h("b", {}, title), h("span", {}, expected));
+    button.addEventListener("click", async () => {
+      try {
+        const clip = await fetch(`examples/${file}`);
+        if (!clip.ok) throw new Trouble("no_model");
+        enqueue([{ name: title, file: await clip.blob() }], "file");
+      } catch (reason) {
+        complain(reason);
+      }
+    });
+    $("examples").append(h("li", {}, button));
+  }
+  $("examples-box").hidden = false;
+}
+void examples().catch(() => undefined);
+
+// Which engine, and what it does with a voice.
 
 function choose(): void {
   engine = $<HTMLInputElement>("server").checked ? server : browser;
-  $("where").textContent = engine.where;
+  $("where").textContent =
+    engine === browser
+      ? "Your voice never leaves this machine: the model runs in this browser."
+      : `Your voice is sent to ${location.host}, which recognizes it and neither stores nor logs it.`;
   $("token-label").hidden = engine !== server || $("token-label").dataset.needed !== "yes";
 }
 
@@ -270,15 +283,37 @@ $<HTMLInputElement>("token").addEventListener("input", (event) => {
   server.token = (event.target as HTMLInputElement).value.trim();
 });
 choose();
-browser.prepare();
-void fetch("model/config.json")
-  .then((answer) => answer.json())
-  .then((config) => ($("about").textContent = about(config)));
+
+// Loading, and keeping a copy for when there is no network.
+
+browser.loaded = (share) => ($<HTMLProgressElement>("loaded").value = share);
+void browser.prepare().then(
+  () => {
+    $("loading").hidden = true;
+    if ("serviceWorker" in navigator && import.meta.env.PROD) void navigator.serviceWorker.register("sw.js").catch(() => undefined);
+  },
+  (reason) => {
+    $("loading").hidden = true;
+    if (engine === browser) complain(reason);
+  },
+);
+
+/** Where the model of this page comes from, and how often it is right. */
+function about({ model, license, training }: any): string {
+  if (!training.corpus) return `The model of this page is ${model} (${license}).`;
+  const right = `right in ${Math.round(100 * training.wa)} % of its ${training.test} test recordings, of speakers it never heard`;
+  return `The model of this page, ${model} (${license}), learnt from ${training.corpus} and is ${right}; of people who do not act it is right less often.`;
+}
+void config.then((found) => ($("about").textContent = about(found))).catch(() => undefined);
+
 // For scripts and for tests: the engines, without the page.
-Object.assign(window, { emofocus: { browser, server, decode } });
-if (document.documentElement.dataset.served === "yes") {
-  void ServerEngine.there().then((there) => {
-    $("engines").hidden = there === "no";
-    $("token-label").dataset.needed = there === "token" ? "yes" : "no";
-  });
+Object.assign(window, { emofocus: { browser, server, open } });
+if (served) {
+  $("calls").hidden = false;
+  if (navigator.onLine) {
+    void ServerEngine.there().then((there) => {
+      $("engines").hidden = there === "no";
+      $("token-label").dataset.needed = there === "token" ? "yes" : "no";
+    });
+  }
 }

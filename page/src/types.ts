@@ -1,4 +1,4 @@
-/** What is known of a clip: the same, whichever engine heard it (the service's `Recognition`). */
+/** What is known of a recording: the same, whichever engine heard it (the service's `Recognition`). */
 
 export interface Segment {
   start: number;
@@ -12,9 +12,13 @@ export interface Listening {
   attention: (number | null)[];
   loudest: number;
   segments: number[];
+  /** Whether a segment is loud enough to count. */
+  speech: boolean[];
   centre: number[][] | null;
   scope: number[][] | null;
   gates: number[][] | null;
+  /** Largest sample of each frame; from the service alone. */
+  amplitude?: number[];
 }
 
 export interface Recognition {
@@ -40,12 +44,35 @@ export interface LiveEvent {
   scores: Record<string, number>;
 }
 
+/** Samples at 16 kHz, one channel, block by block. */
+export interface Sound {
+  blocks(): AsyncIterable<Float32Array>;
+  /** Seconds, as far as the file says before it is read. */
+  seconds: number | null;
+  /** What is unusual about the file; complete when all blocks are read. */
+  notices: string[];
+}
+
+/** A recording as it was given. */
+export interface Clip {
+  name: string;
+  file: Blob;
+  /** Its sound; null where this browser cannot read the file. */
+  sound: Sound | null;
+}
+
+/** How far it is, and whether it goes on. */
+export interface Watch {
+  signal: AbortSignal;
+  report(seconds: number): void;
+  /** Takes samples that are on their way to the engine. */
+  see(samples: Float32Array): void;
+}
+
 /** Something that recognizes. */
 export interface Engine {
-  /** Words for the reader: where audio goes. */
-  readonly where: string;
-  recognize(clip: Clip): Promise<Recognition>;
-  listen(rate: number, hear: (event: LiveEvent) => void, fail: (reason: Error) => void): Promise<Live>;
+  recognize(clip: Clip, watch: Watch): Promise<Recognition>;
+  listen(hear: (event: LiveEvent) => void, fail: (reason: unknown) => void): Promise<Live>;
 }
 
 /** Live speech on its way. */
@@ -54,16 +81,8 @@ export interface Live {
   stop(): Promise<void>;
 }
 
-/** One channel's samples at 16 kHz, and what is unusual about the recording that they come from. */
-export interface Sound {
-  samples: Float32Array;
-  notices: string[];
-}
-
-/** A clip as it was given, and its sound. */
-export interface Clip extends Sound {
-  name: string;
-  file: Blob;
-}
-
 export const RATE = 16_000;
+
+/** Shortest sound, in samples, and least swing, that can be recognized: as in the package. */
+export const LEAST_SAMPLES = 400;
+export const LEAST_SWING = 1e-4;

@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
 from emofocus.recognition.streaming import StreamingRecognizer
+from emofocus.segments import softmax
 from emofocus.serving.app import RETRY_DELAY
 from emofocus.serving.auth import RateLimiter
 from emofocus.serving.client import Client, ServiceError
@@ -97,6 +98,24 @@ def test_it_tells_where_the_model_listened(client: httpx.Client, recognizer: Rec
     np.testing.assert_allclose(np.array(told["attention"], float), found.attention, atol=1e-3)
     assert np.asarray(told["centre"]).shape == found.centre.shape == np.asarray(told["gates"]).shape
     assert told["loudest"] == pytest.approx(found.loudest, abs=1e-3)
+
+
+def test_parts_of_a_recording_have_the_outputs_of_the_whole(client: httpx.Client, recognizer: Recognizer) -> None:
+    body = wav(5.0)
+    told = client.post("/v1/segments", content=body, headers=WAV).json()
+    found = recognizer.explain(io.BytesIO(body))
+    logits = np.array(told["logits"], np.float32)
+    assert softmax(logits, recognizer.config.temperature) == pytest.approx(
+        found.prediction.timeline.probabilities, abs=1e-3
+    )
+    assert len(told["level"]) == len(found.frames)
+    np.testing.assert_allclose(np.array(told["received"], float), found.received, atol=1e-3)
+    np.testing.assert_allclose(told["gates"], found.gates, atol=1e-3)
+    assert np.shape(told["centre"]) == np.shape(told["scope"]) == found.centre.shape
+    # A part may be silent; it may not be longer than a minute, nor hold nothing.
+    assert client.post("/v1/segments", content=wav(3.0, level=0.0), headers=WAV).status_code == 200
+    assert code_of(client.post("/v1/segments", content=wav(61.0), headers=WAV)) == (413, "too_long")
+    assert code_of(client.post("/v1/segments", content=wav(0.01), headers=WAV)) == (422, "nothing_to_recognize")
 
 
 def test_clients_share_batches_and_get_their_own_answers(service: Service, recognizer: Recognizer) -> None:

@@ -1,39 +1,60 @@
 /** The engine in the browser: a worker that holds the model. */
 
-import type { Clip, Engine, Live, LiveEvent, Recognition } from "./types";
+import { Trouble, type Code } from "../trouble";
+import type { Clip, Engine, Live, LiveEvent, Recognition, Watch } from "../types";
 
 type Waiting = { resolve: (result: any) => void; reject: (reason: Error) => void };
 
 export class BrowserEngine implements Engine {
-  readonly where = "in this browser: your voice never leaves this machine";
   private readonly worker = new Worker(new URL("./engine.worker.ts", import.meta.url), { type: "module" });
   private readonly waiting = new Map<number, Waiting>();
   private count = 0;
+  private before: Promise<unknown> = Promise.resolve();
+
+  /** Takes the share of the model that is loaded. */
+  loaded: (share: number) => void = () => undefined;
 
   constructor(private readonly base: string) {
     this.worker.onmessage = ({ data }) => {
+      if (data.share !== undefined) return this.loaded(data.share);
       const waiting = this.waiting.get(data.id)!;
       this.waiting.delete(data.id);
-      if (data.reason === undefined) waiting.resolve(data.result);
-      else waiting.reject(new Error(data.reason));
+      if (data.trouble === undefined) waiting.resolve(data.result);
+      else waiting.reject(new Trouble(data.trouble.code as Code, data.trouble.detail));
     };
     this.worker.onerror = (event) => {
-      for (const waiting of this.waiting.values()) waiting.reject(new Error(event.message || "the model cannot be loaded"));
+      for (const waiting of this.waiting.values()) waiting.reject(new Trouble("no_model", event.message));
       this.waiting.clear();
     };
   }
 
-  /** Load the model before it is needed; whoever needs it is told if that fails. */
-  prepare(): void {
-    this.ask({ kind: "prepare", base: this.base }).catch(() => undefined);
+  /** Load the model before it is needed. */
+  async prepare(): Promise<void> {
+    await this.ask({ kind: "prepare", base: this.base });
   }
 
-  recognize(clip: Clip): Promise<Recognition> {
-    const { samples, notices } = clip;
-    return this.ask({ kind: "recognize", base: this.base, sound: { samples, notices } });
+  /** One recording at a time: the worker holds one. */
+  recognize(clip: Clip, watch: Watch): Promise<Recognition> {
+    const mine = this.before.then(() => this.hear(clip, watch));
+    this.before = mine.catch(() => undefined);
+    return mine;
   }
 
-  async listen(_rate: number, hear: (event: LiveEvent) => void, fail: (reason: Error) => void): Promise<Live> {
+  private async hear({ sound }: Clip, watch: Watch): Promise<Recognition> {
+    if (!sound) throw new Trouble("unreadable");
+    watch.signal.throwIfAborted();
+    await this.ask({ kind: "begin", base: this.base });
+    for await (const samples of sound.blocks()) {
+      watch.signal.throwIfAborted();
+      watch.see(samples);
+      const count = samples.length;
+      await this.ask({ kind: "block", samples });
+      watch.report(count);
+    }
+    return this.ask({ kind: "end", notices: sound.notices });
+  }
+
+  async listen(hear: (event: LiveEvent) => void, fail: (reason: unknown) => void): Promise<Live> {
     await this.ask({ kind: "listen", base: this.base });
     const take = (events: LiveEvent[]) => events.forEach(hear);
     return {

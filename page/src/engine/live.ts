@@ -3,7 +3,7 @@
 import * as ort from "onnxruntime-web/wasm";
 import { named, softmax } from "./segments";
 import type { Settings } from "./settings";
-import { RATE, type LiveEvent } from "./types";
+import { RATE, type LiveEvent } from "../types";
 import { EnergyVoice, Smoother } from "./voice";
 
 const MIDDLE_SECONDS = 0.15;

@@ -1,11 +1,9 @@
-/** What the graph gives of one clip: S segments, n frames, h heads, m positions. */
+/** What the model says of a stretch of samples: S segments of m positions, n frames, h heads, C labels. */
 export interface Outputs {
-  logits: Float32Array; // (S, C)
-  level: Float32Array; // (n,)
-  attention: Float32Array | null; // (S, h, m, m)
-  centre: Float32Array | null; // (S, h, m)
-  scope: Float32Array | null; // (S, h, m)
-  gates: Float32Array | null; // (S, h)
-  heads: number;
-  positions: number;
+  logits: number[][]; // S rows of C
+  level: ArrayLike<number>; // n
+  received: number[][] | null; // S rows of m
+  centre: number[][] | null; // S rows of h
+  scope: number[][] | null; // S rows of h
+  gates: number[][] | null; // S rows of h
 }

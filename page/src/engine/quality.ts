@@ -1,6 +1,7 @@
 /** What is wrong with a recording: the rules, numbers and words of `emofocus.audio.quality`. */
 
-import { RATE } from "./types";
+import { Trouble } from "../trouble";
+import { LEAST_SAMPLES, LEAST_SWING, RATE } from "../types";
 
 const SOFT_DB = -45;
 const CLIPPED_SHARE = 1e-3;
@@ -15,42 +16,87 @@ const LEAST_FRAMES = 50;
 const SPECTRUM = 1024;
 const LOOKS = 64;
 
-/** Warnings of a waveform at 16 kHz and the level of each of its frames in dB; whether features are without an offset. */
-export function qualityOf(samples: Float32Array, level: Float32Array, offsetRemoved: boolean): string[] {
-  const found: string[] = [];
-  const offset = offsetRemoved ? 0 : offsetOf(samples);
-  if (offset !== 0) found.push(`offset: the mean of the samples is ${(100 * offset).toFixed(2)}% of full scale, which changes answers`);
-  let most = 0;
-  for (const sample of samples) most = Math.max(most, Math.abs(sample));
-  const peak = 20 * Math.log10(Math.max(most, 1e-9));
-  if (peak < SOFT_DB) found.push(`soft: its largest sample is at ${peak.toFixed(0)} dB full scale`);
-  const share = clipped(samples, most) / Math.max(1, samples.length);
-  if (share > CLIPPED_SHARE) found.push(`clipped: ${(100 * share).toFixed(1)}% of the samples are cut off at the largest value`);
-  const band = treble(samples);
-  if (band !== null && band < NARROW_DB) {
-    found.push("narrow: nothing above 6 kHz, as on a telephone or after strong compression");
-  }
-  if (level.length >= LEAST_FRAMES && offset === 0) {
-    const ordered = Float32Array.from(level).sort();
-    const apart = quantile(ordered, 0.95) - quantile(ordered, 0.1);
-    if (apart < NOISY_DB) found.push(`noisy: ${apart.toFixed(0)} dB between loud and soft moments; noise, or no pause`);
-    const near = ordered.filter((value) => value >= ordered[ordered.length - 1] - 40).length / ordered.length;
-    if (near < SPARSE_SHARE) found.push(`sparse: ${Math.round(100 * near)}% of it is near its loudest`);
-  }
-  return found;
-}
+/** Watches a recording block by block: `Quality` of the package. */
+export class Quality {
+  samples = 0;
+  /** Number of the sample that is the largest. */
+  loudest = 0;
+  lowest = Infinity;
+  highest = -Infinity;
+  private peak = 0; // as far as runs at it are counted
+  private peakSoFar = 0;
+  private clipped = 0;
+  private sum = 0;
+  private squares = 0;
+  private whole = 0;
+  private high = 0;
 
-/** Mean of the samples; 0 where it may be chance. */
-function offsetOf(samples: Float32Array): number {
-  let [sum, squares] = [0, 0];
-  for (const sample of samples) {
-    sum += sample;
-    squares += sample * sample;
+  feed(block: Float32Array): void {
+    if (!block.length) return;
+    let most = 0;
+    for (let t = 0; t < block.length; t++) {
+      const sample = block[t];
+      const size = Math.abs(sample);
+      if (size > most) most = size;
+      if (size > this.peakSoFar) [this.peakSoFar, this.loudest] = [size, this.samples + t];
+      this.lowest = Math.min(this.lowest, sample);
+      this.highest = Math.max(this.highest, sample);
+      this.sum += sample;
+      this.squares += sample * sample;
+    }
+    if (most > 1.001 * this.peak) [this.peak, this.clipped] = [most, 0]; // earlier runs were not at the largest of all
+    if (most >= 0.999 * this.peak) this.clipped += clipped(block, this.peak);
+    this.samples += block.length;
+    this.listenToTreble(block);
   }
-  const count = Math.max(1, samples.length);
-  const mean = sum / count;
-  const error = Math.sqrt(Math.max(squares / count - mean * mean, 0) / count);
-  return Math.abs(mean) > Math.max(OFFSET_SHARE, OFFSET_ERRORS * error) ? mean : 0;
+
+  /** Half of the distance from the lowest to the highest sample. */
+  get swing(): number {
+    return (this.highest - this.lowest) / 2;
+  }
+
+  /** Warnings, with the level of each frame in dB; whether features are without an offset. */
+  warnings(level: ArrayLike<number>, offsetRemoved: boolean): string[] {
+    const found: string[] = [];
+    const offset = offsetRemoved ? 0 : this.offset();
+    if (offset !== 0) found.push(`offset: the mean of the samples is ${(100 * offset).toFixed(2)}% of full scale, which changes answers`);
+    const peak = 20 * Math.log10(Math.max(this.peak, 1e-9));
+    if (peak < SOFT_DB) found.push(`soft: its largest sample is at ${peak.toFixed(0)} dB full scale`);
+    const share = this.clipped / Math.max(1, this.samples);
+    if (share > CLIPPED_SHARE) found.push(`clipped: ${(100 * share).toFixed(1)}% of the samples are cut off at the largest value`);
+    const band = this.whole > 0 ? 10 * Math.log10(Math.max(this.high / this.whole, 1e-12)) : null;
+    if (band !== null && band < NARROW_DB) {
+      found.push("narrow: nothing above 6 kHz, as on a telephone or after strong compression");
+    }
+    if (level.length >= LEAST_FRAMES && offset === 0) {
+      const ordered = Float32Array.from(level).sort();
+      const apart = quantile(ordered, 0.95) - quantile(ordered, 0.1);
+      if (apart < NOISY_DB) found.push(`noisy: ${apart.toFixed(0)} dB between loud and soft moments; noise, or no pause`);
+      const near = ordered.filter((value) => value >= ordered[ordered.length - 1] - 40).length / ordered.length;
+      if (near < SPARSE_SHARE) found.push(`sparse: ${Math.round(100 * near)}% of it is near its loudest`);
+    }
+    return found;
+  }
+
+  /** Mean of the samples; 0 where it may be chance. */
+  private offset(): number {
+    const mean = this.sum / this.samples;
+    const error = Math.sqrt(Math.max(this.squares / this.samples - mean * mean, 0) / this.samples);
+    return Math.abs(mean) > Math.max(OFFSET_SHARE, OFFSET_ERRORS * error) ? mean : 0;
+  }
+
+  /** Add the power of the block, and that of its treble. */
+  private listenToTreble(block: Float32Array): void {
+    if (block.length < SPECTRUM) return;
+    const starts = new Set(Array.from({ length: LOOKS }, (_, i) => Math.trunc((i * (block.length - SPECTRUM)) / (LOOKS - 1))));
+    const first = Math.round((NARROW_HERTZ / RATE) * SPECTRUM);
+    for (const start of starts) {
+      powerOf(block.subarray(start, start + SPECTRUM)).forEach((power, bin) => {
+        this.whole += power;
+        if (bin >= first) this.high += power;
+      });
+    }
+  }
 }
 
 /** Samples that stand in runs at the largest value. */
@@ -76,21 +122,6 @@ function quantile(ordered: Float32Array, share: number): number {
   return ordered[below] + (place - below) * (ordered[above] - ordered[below]);
 }
 
-/** Power of the treble over all power in dB; null of silence and of less than a transform. */
-function treble(samples: Float32Array): number | null {
-  if (samples.length < SPECTRUM) return null;
-  const starts = new Set(Array.from({ length: LOOKS }, (_, i) => Math.trunc((i * (samples.length - SPECTRUM)) / (LOOKS - 1))));
-  const first = Math.round((NARROW_HERTZ / RATE) * SPECTRUM);
-  let [whole, high] = [0, 0];
-  for (const start of starts) {
-    powerOf(samples.subarray(start, start + SPECTRUM)).forEach((power, bin) => {
-      whole += power;
-      if (bin >= first) high += power;
-    });
-  }
-  return whole > 0 ? 10 * Math.log10(Math.max(high / whole, 1e-12)) : null;
-}
-
 /** Power of the bins 0 … N / 2 under a Hann window: Cooley and Tukey, radix two. */
 function powerOf(samples: Float32Array): Float64Array {
   const size = samples.length;
@@ -111,4 +142,10 @@ function powerOf(samples: Float32Array): Float64Array {
     }
   }
   return Float64Array.from({ length: size / 2 + 1 }, (_, bin) => real[bin] ** 2 + imaginary[bin] ** 2);
+}
+
+/** Refuse a recording that holds nothing. */
+export function checkedQuality(quality: Quality): void {
+  if (quality.samples < LEAST_SAMPLES) throw new Trouble("too_short");
+  if (quality.swing < LEAST_SWING) throw new Trouble("silent");
 }

@@ -7,9 +7,11 @@ export function segmentCount(frames: number, settings: Settings): number {
 }
 
 /** Which segments hold speech: at least half of their frames are near the loudest one. */
-export function activeSegments(level: Float32Array, settings: Settings): boolean[] {
+export function activeSegments(level: ArrayLike<number>, settings: Settings): boolean[] {
   const { frames, hop, top_db } = settings.segment;
-  const least = level.reduce((a, b) => Math.max(a, b), -Infinity) - top_db;
+  let loudest = -Infinity;
+  for (let i = 0; i < level.length; i++) loudest = Math.max(loudest, level[i]);
+  const least = loudest - top_db;
   const shares: number[] = [];
   for (let i = 0; i < segmentCount(level.length, settings); i++) {
     const start = i * hop;
@@ -18,7 +20,7 @@ export function activeSegments(level: Float32Array, settings: Settings): boolean
     for (let k = start; k < end; k++) loud += level[k] >= least ? 1 : 0;
     shares.push(loud / (end - start));
   }
-  const wanted = Math.min(0.5, Math.max(...shares));
+  const wanted = Math.min(0.5, shares.reduce((a, b) => Math.max(a, b), 0));
   return shares.map((share) => share >= wanted);
 }
 

@@ -19,6 +19,8 @@ export interface Settings {
   step: number;
   temperature: number;
   threshold: number;
+  /** File of the page's model → bytes of it, so that loading can be shown. */
+  bytes: Record<string, number>;
 }
 
 export function settingsOf(config: any): Settings {
@@ -41,5 +43,6 @@ export function settingsOf(config: any): Settings {
     step: config.frames_a_step,
     temperature: config.temperature,
     threshold: config.threshold,
+    bytes: config.page.bytes ?? {},
   };
 }

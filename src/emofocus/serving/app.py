@@ -16,17 +16,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from emofocus.audio.loading import SAMPLING_RATE, AudioArray
+from emofocus.audio.loading import MINIMUM_SAMPLES, SAMPLING_RATE, AudioArray
 from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError, ModelError
+from emofocus.recognition.engine import EngineOutput
+from emofocus.recognition.explanation.explainer import received
 from emofocus.recognition.explanation.explanation import Explanation
 from emofocus.recognition.recognizer import Recognizer
+from emofocus.recognition.scoring import run_checked
 from emofocus.serving.auth import AccessControl
 from emofocus.serving.clip_batching import ClipBatcher
 from emofocus.serving.decoder_pool import DecoderPool
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.metrics import Metrics
-from emofocus.serving.schemas import Failure, Listening, ModelInfo, Models, Recognition, State
+from emofocus.serving.schemas import Failure, Listening, ModelInfo, Models, Recognition, Segments, State
 from emofocus.serving.uploads import read_upload
 from emofocus.serving.voices import adapted
 from emofocus.serving.web_page import add_page
@@ -264,6 +267,31 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
         segments = fields.pop("timeline")
         return Recognition(model=name, timeline=segments if timeline else None, listening=listening, **fields)
 
+    @app.post("/v1/segments", tags=["recognition"], responses=_refusals(), openapi_extra=_body_schema())
+    async def segments(
+        request: Request,
+        model: Annotated[
+            str | None, Query(description="A name of /v1/models; the first by default.", max_length=64)
+        ] = None,
+    ) -> Segments:
+        """Outputs of one part of a long recording, of at most a minute; whoever asks puts the parts together.
+
+        A form may hold a profile of the voice that speaks in its field `voice`.
+        """
+        service.access.admit(request)
+        _, recognizer = service.find_model(model)
+        service.batcher.admit()
+        upload = await read_upload(request, service.limits)
+        recognizer = adapted(recognizer, upload.voice)
+        waveform, _ = await service.decoders.decode(upload.file)
+        if len(waveform) > EXPLAIN_SECONDS * SAMPLING_RATE:
+            raise Refusal(413, "too_long", f"a part has at most {EXPLAIN_SECONDS:g} s")
+        if len(waveform) < MINIMUM_SAMPLES:
+            raise Refusal(422, "nothing_to_recognize", f"a part has at least {MINIMUM_SAMPLES} samples at 16 kHz")
+        output = await service.batcher.run(waveform, _run_part, recognizer, waveform)
+        service.metrics.audio.labels("part").inc(len(waveform) / SAMPLING_RATE)
+        return _segments(output)
+
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         try:
@@ -312,9 +340,30 @@ def _listening(explanation: Explanation) -> Listening:
         amplitude=_plain(explanation.amplitude),
         loudest=round(explanation.loudest, 3),
         segments=_plain(explanation.coordinates()["segment"]),
+        speech=explanation.prediction.timeline.speech.tolist(),
         centre=_plain(explanation.centre),
         scope=_plain(explanation.scope),
         gates=_plain(explanation.gates),
+    )
+
+
+def _run_part(recognizer: Recognizer, waveform: Waveform) -> EngineOutput:
+    """All outputs of one part of a recording, which may be silent."""
+    lengths, scorer = np.array([len(waveform)], np.int64), recognizer.scorer
+    return run_checked(scorer.engine, scorer.config, waveform[None], lengths, True, scorer.voice)
+
+
+def _segments(output: EngineOutput) -> Segments:
+    attention, gates = output.attention, output.gates
+    return Segments(
+        logits=_plain(output.logits[0]),
+        level=_plain(output.level[0]),
+        received=None
+        if attention is None
+        else _plain(received(attention[0], None if gates is None else gates[0], attention.shape[3])),
+        centre=None if output.centre is None else _plain(output.centre[0].mean(axis=2)),
+        scope=None if output.scope is None else _plain(output.scope[0].mean(axis=2)),
+        gates=None if gates is None else _plain(gates[0]),
     )
 
 

@@ -24,6 +24,7 @@ class Listening(BaseModel):
     amplitude: list[float] = Field(description="Largest sample of each frame.")
     loudest: float = Field(description="Time of the largest sample of all, seconds.")
     segments: list[float] = Field(description="Middle of each segment, seconds.")
+    speech: list[bool] = Field(description="Whether each segment is loud enough to count.")
     centre: list[list[float]] | None = Field(description="Center of each head's focus, seconds; one row per segment.")
     scope: list[list[float]] | None = Field(description="Width of each head's focus, seconds; one row per segment.")
     gates: list[list[float]] | None = Field(description="Weight of each head; one row per segment.")
@@ -40,6 +41,19 @@ class Recognition(BaseModel):
     warnings: list[str] = Field(description="Faults of the recording.")
     timeline: list[Segment] | None = Field(None, description="The segments, if `timeline` was requested.")
     listening: Listening | None = Field(None, description="The attention, if `explain` was requested.")
+
+
+class Segments(BaseModel):
+    """Outputs of all segments and frames of a part of a recording, before they are put together."""
+
+    logits: list[list[float]] = Field(description="Score of each emotion before softmax; one row per segment.")
+    level: list[float] = Field(description="Level of each frame, dB full scale.")
+    received: list[list[float | None]] | None = Field(
+        description="Attention to each position, relative to equal attention for all; one row per segment."
+    )
+    centre: list[list[float]] | None = Field(description="Center of each head's focus, in positions from 1.")
+    scope: list[list[float]] | None = Field(description="Width of each head's focus, in positions.")
+    gates: list[list[float]] | None = Field(description="Weight of each head; one row per segment.")
 
 
 class ModelInfo(BaseModel):

@@ -1,8 +1,10 @@
 """The web page: files that `make page` builds and that any host can serve."""
 
+import mimetypes
 from pathlib import Path
 
 from fastapi import FastAPI, Response
+from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -46,6 +48,9 @@ CALLS_NOT_BUILT = "<!doctype html><title>emofocus</title><p>This page is not bui
 CALLS_POLICY = f"{CONTENT_POLICY}; style-src 'self' 'unsafe-inline'"
 """Swagger UI styles its elements itself."""
 
+PACKED = ".gz"
+"""Suffix of compressed copies of the page's files."""
+
 IMMUTABLE, REVALIDATE = "public, max-age=31536000, immutable", "no-cache"
 """Values of Cache-Control."""
 
@@ -76,13 +81,24 @@ def add_page(app: FastAPI, folder: Path = FOLDER) -> None:
 
 
 class _Files(StaticFiles):
-    """Static files. Names below ``assets`` contain a hash of the content, so browsers may keep them."""
+    """Static files, compressed where the page's build left a compressed copy beside them.
+
+    Names below ``assets`` contain a hash of the content, so browsers may keep them.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer with one file."""
-        response = await super().get_response(path, scope)
+        packed = f"{path}{PACKED}"
+        there = not path.endswith(PACKED) and self.lookup_path(packed)[1] is not None
+        taken = there and "gzip" in Headers(scope=scope).get("Accept-Encoding", "")
+        response = await super().get_response(packed if taken else path, scope)
         if response.status_code < 400:
             response.headers.update(_headers(IMMUTABLE if path.startswith("assets") else REVALIDATE))
+            if there:
+                response.headers["Vary"] = "Accept-Encoding"
+        if taken and response.status_code < 300:
+            kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            response.headers.update({"Content-Encoding": "gzip", "Content-Type": kind})
         return response
 
 
