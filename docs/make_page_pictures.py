@@ -2,30 +2,89 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "images" / "gallery"
-SIZES = [(1280, 900), (390, 844)]
+SIZES = [(1280, 800), (768, 1024), (360, 740)]
+VOICE = ROOT / "examples" / "slow-and-low.wav"
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *(
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={VOICE}",
+    ),
+]
+
+
+def first_screen(page: Any) -> None:
+    """The page as it is met."""
+    page.wait_for_function("() => document.getElementById('loading').hidden")
+
+
+def result(page: Any) -> None:
+    """An example, with a moment pointed at and the folded part open."""
+    page.locator("#examples button").nth(1).click()
+    page.locator("#result").wait_for()
+    page.locator("details.listened summary").click()
+    page.locator(".timeline").hover(position={"x": 150, "y": 80})
+
+
+def several(page: Any) -> None:
+    """Several files, one of which is no audio."""
+    bad = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no audio"}
+    clips = [
+        {"name": clip.name, "mimeType": "audio/wav", "buffer": clip.read_bytes()}
+        for clip in sorted((ROOT / "examples").glob("*.wav"))
+    ]
+    page.set_input_files("#file", [*clips, bad])
+    page.wait_for_function("() => !document.querySelector('#list .file:disabled')")
+
+
+def recording(page: Any) -> None:
+    """A microphone that is on."""
+    page.locator("#record").click()
+    page.wait_for_function("() => document.getElementById('clock').innerText === '0:02'")
+
+
+def live(page: Any) -> None:
+    """Live speech, while it is spoken."""
+    page.locator("#live").click()
+    page.locator("#live-emotion").wait_for()
+    page.wait_for_timeout(6_000)
+
+
+FLOWS: dict[str, Callable[[Any], None]] = {
+    "start": first_screen,
+    "result": result,
+    "files": several,
+    "recording": recording,
+    "live": live,
+}
 
 
 def main() -> None:
-    """One picture for each width, in light and dark, of an example that plays."""
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    """Draw each flow in each size, in light and dark; other flows than the result at the largest and smallest alone."""
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for width, height in SIZES:
             for scheme in ("light", "dark"):
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-                page = context.new_page()
-                page.goto(sys.argv[1])
-                page.get_by_role("button", name="slow and low").click()
-                page.get_by_role("status").filter(has_text="Recognized slow and low").wait_for()
-                page.evaluate("() => { document.getElementById('player').currentTime = 1.2; }")
-                page.wait_for_timeout(500)
-                page.screenshot(path=OUT / f"page-{scheme}-{width}.png", full_page=True)
-                context.close()
+                for name, act in FLOWS.items():
+                    context = browser.new_context(
+                        viewport={"width": width, "height": height}, color_scheme=scheme, permissions=["microphone"]
+                    )
+                    page = context.new_page()
+                    page.set_default_timeout(120_000)
+                    page.goto(sys.argv[1])
+                    act(page)
+                    page.wait_for_timeout(500)
+                    page.screenshot(path=OUT / f"page-{name}-{scheme}-{width}.png", full_page=True)
+                    context.close()
         browser.close()
 
 

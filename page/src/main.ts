@@ -56,7 +56,7 @@ function show(heard: Heard): void {
 
 function enqueue(given: { name: string; file: Blob }[], kind: Heard["kind"]): void {
   if (!given.length) return;
-  const items = given.map(({ name, file }): Item => ({ name, file, kind, state: "waiting", share: 0, heard: null, trouble: null }));
+  const items = given.map(({ name, file }): Item => ({ name, file, kind, alone: given.length === 1, state: "waiting", share: 0, heard: null, trouble: null }));
   $("error").replaceChildren();
   files.add(items);
   void run();
@@ -90,7 +90,9 @@ async function recognize(item: Item, signal: AbortSignal): Promise<void> {
     item.state = "failed";
     item.trouble = Trouble.of(reason);
     if (item.trouble.code === "canceled") for (const each of files.items) if (each.state === "waiting") [each.state, each.trouble] = ["failed", item.trouble];
-    complain(item.trouble, item);
+    const others = files.items.some((each) => each.state === "done");
+    if (item.alone || !others || item.trouble.code === "canceled") complain(item.trouble, item);
+    else say(`${item.name}: ${item.trouble.message}`);
   } finally {
     clearTimeout(slow);
     $("work").hidden = true;
@@ -231,7 +233,7 @@ async function ended(view: LiveView, live: Live, sound: Blob, trouble: unknown, 
   capturing(false);
   if (view.empty) return complain(trouble ?? new Trouble("too_short"));
   const heard = view.finish(sound);
-  files.add([{ name: heard.name, file: sound, kind: "live", state: "done", share: 1, heard, trouble: null }]);
+  files.add([{ name: heard.name, file: sound, kind: "live", alone: true, state: "done", share: 1, heard, trouble: null }]);
   show(heard);
   if (why !== "stopped") say(ENDS[why]);
   else if (trouble) say(`${Trouble.of(trouble).message} What was heard until then is kept.`);

@@ -207,7 +207,8 @@ def test_the_browser_mixes_channels_as_python_does(browser: Any, service: Servic
 DECODED = """async (text) => {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const found = [];
-    for await (const samples of (await window.emofocus.open(new Blob([bytes]))).blocks()) found.push(...samples);
+    const sound = await window.emofocus.open(new Blob([bytes]));
+    for await (const samples of sound.blocks()) for (const sample of samples) found.push(sample);
     return found.filter((_, place) => place % 100 === 0);
 }"""
 
@@ -308,13 +309,16 @@ def test_a_recording_is_made_and_heard(visit: Visit) -> None:
     assert page.evaluate("document.getElementById('meter').value") > -60
     assert "fake" in page.inner_text("#microphone").lower()  # the choice of microphones
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(1500)
-    page.get_by_role("button", name="Go on").click()
     page.wait_for_timeout(300)
+    before = page.inner_text("#clock")
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#clock") == before
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_function("before => document.getElementById('clock').innerText !== before", arg=before)
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("status").filter(has_text="Recognized recording").wait_for()
     with wave.open(io.BytesIO(visit.saved("Sound (WAV)"))) as sound:
-        assert 2.0 <= sound.getnframes() / 16_000 < 3.5  # without the pause
+        assert sound.getnframes() >= 2 * 16_000
 
 
 @pytest.mark.slow
@@ -538,14 +542,18 @@ def test_it_can_be_used_with_the_keyboard_and_read_aloud(visit: Visit) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [360, 768, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_screen(service: Service, browser: Any, width: int, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    visit = Visit(context.new_page()).open(service.url)
+def test_nothing_is_wider_than_the_screen(visit: Visit) -> None:
     visit.hear(CLIP)
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+    visit.page.locator("details.listened summary").click()
+    visit.page.locator("details.keep summary").click()
+    for width in (360, 768, 1280):
+        visit.page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            visit.page.emulate_media(color_scheme=scheme)
+            assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    visit.page.emulate_media(media="print")
+    assert visit.page.locator("#answer").is_visible()
+    assert not visit.page.locator(".start").is_visible()
 
 
 def test_the_pages_own_script_is_small() -> None:

@@ -1,6 +1,7 @@
 /** The engine in the browser: a worker that holds the model. */
 
 import { Trouble, type Code } from "../trouble";
+import { joined } from "./blocks";
 import type { Clip, Engine, Live, LiveEvent, Recognition, Watch } from "../types";
 
 type Waiting = { resolve: (result: any) => void; reject: (reason: Error) => void };
@@ -57,9 +58,25 @@ export class BrowserEngine implements Engine {
   async listen(hear: (event: LiveEvent) => void, fail: (reason: unknown) => void): Promise<Live> {
     await this.ask({ kind: "listen", base: this.base });
     const take = (events: LiveEvent[]) => events.forEach(hear);
+    let [waiting, sending]: [Float32Array[], Promise<void> | null] = [[], null];
+    // While the model is at work, samples wait and then go together: a slow machine falls behind less.
+    const send = async () => {
+      while (waiting.length) {
+        const samples = joined(waiting, waiting.reduce((sum, part) => sum + part.length, 0)); // prettier-ignore
+        waiting = [];
+        await this.ask({ kind: "feed", samples }).then(take, fail);
+      }
+      sending = null;
+    };
     return {
-      feed: (samples) => void this.ask({ kind: "feed", samples }).then(take, fail),
-      stop: () => this.ask({ kind: "finish" }).then(take, fail),
+      feed: (samples) => {
+        waiting.push(samples);
+        sending ??= send();
+      },
+      stop: async () => {
+        await sending;
+        await this.ask({ kind: "finish" }).then(take, fail);
+      },
     };
   }
 

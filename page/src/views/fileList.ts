@@ -9,6 +9,8 @@ export interface Item {
   name: string;
   file: Blob;
   kind: Heard["kind"];
+  /** Whether it was given by itself: then its trouble takes the place of the old answer. */
+  alone: boolean;
   state: "waiting" | "running" | "done" | "failed";
   share: number;
   heard: Heard | null;
@@ -46,5 +48,5 @@ function stateOf({ state, share, heard, trouble }: Item): string {
   if (state === "failed") return trouble!.message;
   if (!heard) return "waiting";
   const { scores, label, confident } = heard.found;
-  return `${label} ${percent(scores[label])}, ${sureness(scores[label], confident).word}`;
+  return `${label} ${percent(scores[label])} · ${sureness(scores[label], confident).short}`;
 }

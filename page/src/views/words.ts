@@ -5,6 +5,7 @@ import { clock } from "../dom";
 
 export interface Sureness {
   word: string;
+  short: string;
   sentence: string;
 }
 
@@ -15,10 +16,10 @@ export function sureness(score: number, confident: boolean): Sureness {
     tenth === 10
       ? "Of ten answers with this number, nearly all are right, in speech like that it learnt from."
       : `Of ten answers with this number, about ${NUMBERS[tenth]} ${tenth === 1 ? "is" : "are"} right, in speech like that it learnt from.`;
-  if (confident) return { word: "sure", sentence };
-  if (score >= 0.6) return { word: "likely, but not sure", sentence };
-  if (score >= 0.4) return { word: "unsure: a guess", sentence };
-  return { word: "no clear answer", sentence };
+  if (confident) return { word: "sure", short: "sure", sentence };
+  if (score >= 0.6) return { word: "likely, but not sure", short: "not sure", sentence };
+  if (score >= 0.4) return { word: "unsure: a guess", short: "a guess", sentence };
+  return { word: "no clear answer", short: "no clear answer", sentence };
 }
 
 const NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
