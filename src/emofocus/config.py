@@ -94,6 +94,18 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
         return self.name in ENCODERS
 
     @property
+    def description(self) -> str:
+        """What a frame holds and whether it keeps a DC offset of the recording, in words for people."""
+        if self.pretrained:
+            return f"frames of a pretrained encoder ({self.name})"
+        if self.name == "waveform":
+            return "the waveform"
+        plain = f"{self.coefficients} MFCCs" if self.name == "mfcc" else f"{self.mels} log-mel bands"
+        parts = [plain, *self.also, *(["a pitchgram"] if self.pitch_bins else [])]
+        words = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+        return f"{words} (DC offset {'removed' if self.remove_offset is True else 'kept'})"
+
+    @property
     def reach(self) -> int:
         """Samples around its centre that a frame's features are made of, deltas aside."""
         return max(self.window, PITCH_WINDOW) if "prosody" in self.also else self.window

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofocus import Recognizer, StreamingRecognizer
-from emofocus.config import FeatureSettings, ModelConfig
+from emofocus.config import FeatureSettings, ModelConfig, load_recipe
 from emofocus.errors import ConfigError
 from emofocus.features.front_end import FrontEnd
 from helpers.untrained import LABELS, saved, untrained
@@ -82,3 +82,21 @@ def test_engines_agree_on_a_recording_with_an_offset(model: Path) -> None:
     np.testing.assert_allclose([event.scores for event in events], whole.probabilities, atol=1e-5)
     plain = recognizer({"array": voice(12.0), "sampling_rate": 16_000}).timeline
     np.testing.assert_allclose(whole.probabilities[2:-2], plain.probabilities[2:-2], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (SETTINGS["mfcc"], "40 MFCCs (DC offset removed)"),
+        (FeatureSettings(name="log-mel", mels=64, pitch_bins=56), "64 log-mel bands and a pitchgram (DC offset kept)"),
+        (FeatureSettings(also=("chroma", "mel"), remove_offset=False), "40 MFCCs, chroma and mel (DC offset kept)"),
+        (FeatureSettings(name="waveform"), "the waveform"),
+        (FeatureSettings(name="whisper"), "frames of a pretrained encoder (whisper)"),
+    ],
+)
+def test_features_in_words_say_whether_they_keep_an_offset(settings: FeatureSettings, words: str) -> None:
+    assert settings.description == words
+
+
+def test_the_recipe_of_the_shipped_model_removes_offsets() -> None:
+    assert load_recipe("emofocus")[1].features.remove_offset is True

@@ -9,7 +9,7 @@ import soundfile
 from click.testing import CliRunner
 
 from emofocus.cli.main import app
-from emofocus.config import Recipe
+from emofocus.config import FeatureSettings, Recipe
 from emofocus.corpora import read_corpus
 from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech
@@ -192,10 +192,19 @@ def test_train_into_a_folder_without_a_record_is_refused(
 
 # Cross-validation
 
+KEEPING, REMOVING = FeatureSettings(), FeatureSettings(remove_offset=True)
 
-def cross_validated(root: Path, cache: Cache, out: Path, seed: int = 0, precision: str = "32-true") -> dict:
+
+def cross_validated(
+    root: Path,
+    cache: Cache,
+    out: Path,
+    seed: int = 0,
+    precision: str = "32-true",
+    features: FeatureSettings = KEEPING,
+) -> dict:
     corpus = read_corpus("emodb", root)
-    recipe = Recipe(epochs=1, batch_size=32)
+    recipe = Recipe(epochs=1, batch_size=32, features=features)
     experiment = Experiment(corpus, "toy", "tiny", recipe, make_folds(corpus, "random", seed, count=3), seed)
     fabric = make_fabric(FabricOptions(devices=1, threads=1))
     return plain(cross_validate(experiment, out, fabric, CachedSpeech(corpus, cache), precision=precision))
@@ -249,6 +258,34 @@ def test_crossval_goes_on_with_a_run_of_an_older_version(
     assert "folds of an older version" in capsys.readouterr().err
     assert summary == json.loads((validated[0] / "summary.json").read_text())
     assert (out / "provenance.json").read_bytes() == (validated[0] / "provenance.json").read_bytes()
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "of an older version"])
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [(KEEPING, REMOVING, "is absent, not True"), (REMOVING, KEEPING, "is True, not absent")],
+    ids=["kept before", "removed before"],
+)
+def test_crossval_does_not_go_on_with_folds_of_a_recipe_that_treated_offsets_otherwise(
+    shared_small_corpus: Path,
+    tmp_path: Path,
+    before: FeatureSettings,
+    after: FeatureSettings,
+    difference: str,
+    recorded: bool,
+) -> None:
+    """A recipe keeps its name when it begins to remove DC offsets. What is unset is not written."""
+    cache, out = Cache(tmp_path / "cache"), tmp_path / "run"
+    cross_validated(shared_small_corpus, cache, out, features=before)
+    if not recorded:
+        (out / "provenance.json").unlink()
+    written = bytes_below(out)
+    with pytest.raises(
+        ConfigError, match=rf"run holds another run \(recipe_settings.features.remove_offset {difference}"
+    ):
+        cross_validated(shared_small_corpus, cache, out, features=after)
+    assert bytes_below(out) == written
+    cache.close()
 
 
 # Files of features

@@ -47,6 +47,17 @@ def test_a_difference_deep_inside_is_named_with_both_values() -> None:
         refuse_other_work("out", there, wanted)
 
 
+def test_an_unset_setting_differs_from_one_that_the_output_had() -> None:
+    """Unset settings are not written: work with the old features went on with what the new ones had begun."""
+    there = {"settings": {"features": {"mels": 64, "remove_offset": True}}, "folds": [0]}
+    wanted = {"settings": {"features": {"mels": 64}}}
+    assert list(differences(there, wanted)) == ["settings.features.remove_offset is True, not absent"]
+    assert list(differences(wanted, there | {"folds": []})) == [
+        "settings.features.remove_offset is absent, not True",
+        "folds is absent, not []",
+    ]
+
+
 def test_a_long_value_does_not_fill_the_line() -> None:
     (found,) = differences({"classes": ["angry"] * 100}, {"classes": []})
     assert len(found) < 100

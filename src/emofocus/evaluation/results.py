@@ -14,6 +14,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from emofocus.config import FeatureSettings
 from emofocus.errors import EmofocusError, one_of
 from emofocus.metrics.calibration import CalibrationFigures, measure_calibration
 from emofocus.metrics.statistics import FIGURES, Array, Numbers, Predictions, confusion, figures
@@ -39,6 +40,10 @@ HEAD = ("corpus", "classes", "model", "recipe", "recipe_settings", "parameters",
 
 ADAPTED = "+voice"
 """Mark in the name of a protocol whose networks were adapted to unlabelled speech of the test speakers."""
+
+
+OFFSET_REMOVED = "+offset-removed"
+"""Mark after the name of a recipe whose features remove a DC offset; recipes without it keep it."""
 
 
 class ResultError(EmofocusError):
@@ -80,9 +85,20 @@ class RunResult:
 
     @property
     def key(self) -> ResultKey:
-        """Corpus, protocol, model and recipe, which results of several seeds share."""
+        """Corpus, protocol, model and recipe, which results of several seeds share.
+
+        Recipes were changed to remove a DC offset and kept their names, so that the name alone does not tell.
+        """
         summary = self.summary
-        return ResultKey(summary.corpus, summary.protocol.name, summary.model, summary.recipe)
+        removed = any(features.remove_offset is True for features in _features(summary.recipe_settings))
+        recipe = summary.recipe + OFFSET_REMOVED * removed
+        return ResultKey(summary.corpus, summary.protocol.name, summary.model, recipe)
+
+    @property
+    def front_end(self) -> str:
+        """Features in words; of an ensemble, those of each member that differ."""
+        settings = _features(self.summary.recipe_settings)
+        return "; ".join(dict.fromkeys(item.description for item in settings))
 
     @property
     def seed(self) -> int:
@@ -144,6 +160,13 @@ class RunResult:
         """Confusion matrix of some utterances, or of all: (C, C)."""
         items = self.predictions
         return confusion(items.labels[chosen], items.predictions[chosen], len(items.classes))
+
+
+def _features(recipe: Mapping[str, Any]) -> list[FeatureSettings]:
+    """Features of a recipe's settings, or of those of each member of an ensemble."""
+    members: list[Mapping[str, Any]] = [value for value in recipe.values() if isinstance(value, dict)]
+    found = [member["features"] for member in members if "features" in member] or [recipe.get("features", {})]
+    return [msgspec.convert(features, FeatureSettings) for features in found]
 
 
 def read_results(root: Path) -> list[RunResult]:

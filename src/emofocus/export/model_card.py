@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from emofocus.config import FeatureSettings, ModelConfig
+from emofocus.config import ModelConfig
 from emofocus.metrics.calibration import LEAST_COVERAGE, TARGET_ACCURACY
 from emofocus.version import __version__
 
@@ -79,17 +79,11 @@ def model_card(config: ModelConfig, graph_bytes: int, others: Mapping[str, str] 
         calibration=_calibration(config),
         chance=1 / len(config.labels),
         size="; ".join(f"`{file}`: {size}" for file, size in sizes.items()),
-        features=_features(config.features),
+        features=config.features.description,
         seconds=config.segment.frames * frame,
         hop=config.segment.hop * frame,
         version=__version__,
     )
-
-
-def _features(settings: FeatureSettings) -> str:
-    mfcc = settings.name == "mfcc"
-    plain = f"{settings.coefficients} MFCCs" if mfcc else f"{settings.mels} log-mel bands"
-    return f"{plain} and a pitchgram" if settings.pitch_bins else plain
 
 
 def _license_note(license: str) -> str:

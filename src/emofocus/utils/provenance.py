@@ -66,14 +66,17 @@ def refuse_other_work(output: object, there: Record, wanted: Record, remedy: str
 
 
 def differences(there: Record, wanted: Record, prefix: str = "") -> Iterator[str]:
-    """Spell each difference as ``seed is 0, not 1``; what only ``there`` has is no difference.
+    """Spell each difference as ``seed is 0, not 1``.
 
-    Both sides are compared as JSON has them, so that a tuple equals a list.
+    Both sides are compared as JSON has them, so that a tuple equals a list. What only ``there`` has is a difference
+    inside a nested mapping, because settings that are unset are not written. At the top it is none.
     """
     for name, value in json.loads(json.dumps(dict(wanted))).items():
         before = there.get(name)
         if isinstance(value, dict) and isinstance(before, Mapping):
             yield from differences(before, value, f"{prefix}{name}.")
+            for lost in sorted(before.keys() - value.keys()):
+                yield f"{prefix}{name}.{lost} is {_shown(lost, before)}, not {ABSENT}"
         elif before != value:
             yield f"{prefix}{name} is {_shown(name, there)}, not {_shown(name, {name: value})}"
 

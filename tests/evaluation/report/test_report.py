@@ -329,6 +329,20 @@ def test_seeds_of_one_recipe_with_other_settings_are_refused(results: Path) -> N
         group_results(read_results(results))
 
 
+def test_a_recipe_that_began_to_remove_offsets_has_a_row_of_its_own(results: Path, tmp_path: Path) -> None:
+    """Its name stayed: its seeds were averaged with those that kept the offsets."""
+    path = results / "made" / "speaker" / "mhsa-faca-tiny" / "seed1" / "summary.json"
+    kept, removed = ({"epochs": 2, "features": features} for features in ({}, {"remove_offset": True}))
+    change(path, lambda summary: summary.update(recipe_settings=removed))
+    change(path.parents[1] / "seed0" / "summary.json", lambda summary: summary.update(recipe_settings=kept))
+    text = text_of(results, tmp_path)
+    for recipe in ("tiny", "tiny+offset-removed"):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `mhsa-faca`, `{recipe}` | WA ")]
+        assert "1 seed" in row
+    assert "Front end: 40 MFCCs (DC offset kept)." in text
+    assert "Front end: 40 MFCCs (DC offset removed)." in text
+
+
 def test_without_matplotlib_the_command_says_how_to_get_it(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from emofocus.evaluation.report.entries import Entry, group_results
 from emofocus.evaluation.report.figures import draw_all
 from emofocus.evaluation.report.formatting import NOT_MEASURED
 from emofocus.evaluation.report.literature import PAPER
-from emofocus.evaluation.results import ResultError, RunResult, read_results
+from emofocus.evaluation.results import OFFSET_REMOVED, ResultError, RunResult, read_results
 from emofocus.metrics.statistics import FEWEST_SPEAKERS, RESAMPLES
 from emofocus.utils.atomic import write_text
 from emofocus.utils.file_formats import suffix_of
@@ -31,6 +31,8 @@ figure is computed anew from the `predictions.csv` of its result, and the comman
   speakers; the training is not repeated.
 - **optimistic**: speakers of the test part are heard in training (protocols `random`, `emobox5`). Such figures do
   not say how well a new speaker is recognised. Those without this word do.
+- **{OFFSET_REMOVED}** after the name of a recipe: its features remove a DC offset of the recording. Those of all
+  others keep it, or are a pretrained encoder's. Each result names its front end.
 - Whatever is called *{NOT_MEASURED}* has no result in `results/`.
 """
 

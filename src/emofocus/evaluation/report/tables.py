@@ -189,7 +189,8 @@ def details(entry: Entry) -> Iterator[str]:
     yield (
         f"{summary.parameters:,} parameters; seed{plural} {names}; {summary.protocol.folds} folds; "
         f"{len(entry.first.folds)} test utterances of {speakers} speakers. Selection: "
-        f"{summary.protocol.selection}. The split: {summary.protocol.note}.{unfinished}\n"
+        f"{summary.protocol.selection}. The split: {summary.protocol.note}. Front end: {entry.first.front_end}."
+        f"{unfinished}\n"
     )
     yield _pooled(entry)
     yield _by_fold(entry)
