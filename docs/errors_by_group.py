@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 RUNS = {
     "RAVDESS, `actors5`, `compact-faca`": "ravdess/actors5/compact-faca-emofocus/seed0",
-    "RAVDESS, fold 0 of `actors5`, `compact-faca` as shipped": "ravdess/actors5/compact-faca-emofocus+offset-removed/seed0",
+    "RAVDESS, `actors5` fold 0, `compact-faca` (shipped)": "ravdess/actors5/compact-faca-emofocus+offset-removed/seed0",
     "RAVDESS, `emobox6`, `compact-faca`": "ravdess/emobox6/compact-faca-emofocus/seed0",
     "RAVDESS, `actors5`, `encoder-faca`": "ravdess/actors5/encoder-faca-encoder/seed0",
     "RAVDESS, `emobox6`, `encoder-faca`": "ravdess/emobox6/encoder-faca-encoder/seed0",
