@@ -95,7 +95,7 @@ class FeatureSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def description(self) -> str:
-        """What a frame holds and whether it keeps a DC offset of the recording, in words for people."""
+        """Features in words, and whether they keep a DC offset of the recording."""
         if self.pretrained:
             return f"frames of a pretrained encoder ({self.name})"
         if self.name == "waveform":

