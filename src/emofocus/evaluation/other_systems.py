@@ -63,7 +63,7 @@ class KnownAccuracy:
 
 @dataclass(frozen=True)
 class OtherSystem:
-    """What a user may pick instead: an encoder without its classifier, or features. Weights are random.
+    """System that a user may pick instead: an encoder without its classifier, or features. Weights are random.
 
     Attributes:
         name: Name in the literature.
