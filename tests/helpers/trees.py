@@ -3,6 +3,8 @@
 ``FILES[name]()`` are the files of a corpus with their owner's labels, ``TREES[name](root)`` writes them all.
 """
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
-from emofocus.corpora.readers import emodb, emovo, iemocap, nemo, ravdess, savee, urdu
+from emofocus.corpora.readers import (
+    emodb,
+    emovo,
+    emozionalmente,
+    esd,
+    iemocap,
+    meld,
+    mesd,
+    msp_podcast,
+    nemo,
+    ravdess,
+    savee,
+    subesco,
+    urdu,
+)
 from emofocus.corpora.readers.cremad import EMOTIONS as CREMA_D_EMOTIONS
 from emofocus.corpora.readers.cremad import SENTENCES as CREMA_D_SENTENCES
 
@@ -134,6 +150,137 @@ def urdu_files() -> Files:
         speaker = speakers[number % len(speakers)]
         files[f"{label}/{speaker}_F{number // len(speakers) + 1}_{letter}0{number + 1}.wav"] = label
     return files
+
+
+def esd_files() -> Files:
+    """Of each emotion, the first twenty sentences evaluate and the next thirty test."""
+    files = {}
+    order = ("Neutral", "Angry", "Happy", "Sad", "Surprise")
+    for speaker, (place, label), sentence in product(
+        sorted(esd.WOMEN + esd.MEN), enumerate(order), range(1, esd.SENTENCES + 1)
+    ):
+        part = "evaluation" if sentence <= 20 else "test" if sentence <= 50 else "train"
+        files[f"{speaker}/{label}/{part}/{speaker}_{place * esd.SENTENCES + sentence:06}.wav"] = label
+    return files
+
+
+def subesco_files() -> Files:
+    names = ("OISHI", "MONIKA", "TITHI", "RUPA", "MITHU", "SHOPON", "RIPON", "JOY", "TANIM", "AKASH")
+    files = {}
+    for sex, (number, name), sentence, label, take in product(
+        "FM", enumerate(names, start=1), range(1, 11), subesco.EMOTIONS, range(1, 6)
+    ):
+        files[f"{sex}_{number:02}_{name}_S_{sentence}_{label}_{take}.wav"] = label
+    return files
+
+
+def mesd_files() -> Files:
+    words = ["abajo", "adios", "antes", "de_nada", *(f"palabra{number}" for number in range(20))]
+    return {
+        f"{label}_{voice}_{words_of}_{word if words_of == 'A' else f'{word}_{label.lower()}'}.wav": label
+        for label, voice, words_of, word in product(mesd.EMOTIONS, "FMC", "AB", words)
+    }
+
+
+# Corpora whose labels are in a table, which is written from the names of its files
+
+
+def meld_files() -> Files:
+    """As many utterances of each label as the owner has; a dialog has ten."""
+    labels = [label for label, number in meld.COUNTS.items() for _ in range(number)]
+    labels = np.random.default_rng(0).permutation(labels).tolist()
+    sizes = {"train_splits": 9988, "dev_splits_complete": 1108, "output_repeated_splits_test": 2610}
+    names = [
+        file
+        for folder, size in sizes.items()
+        for file in islice((f for f in _clips(folder) if f not in MELD_WITHOUT_SOUND), size)
+    ]
+    return dict(zip(names, labels, strict=True))
+
+
+MELD_WITHOUT_SOUND = ("train_splits/dia125_utt3.wav", "dev_splits_complete/dia110_utt7.wav")
+
+
+def _clips(folder: str) -> Iterator[str]:
+    return (f"{folder}/dia{n // 10}_utt{n % 10}.wav" for n in count())
+
+
+def meld_tree(root: Path, **options: object) -> Path:
+    """With the two rows without sound, of which one has a damaged clip, clips without a row, and damaged quotes."""
+    friends = ("Joey", "Rachel", "Ross", "Monica", "Phoebe", "Chandler", "All", "Ross and Joey")
+    rows: dict[str, list[tuple[object, ...]]] = {part: [] for part in meld.FOLDERS.values()}
+    files = meld_files()
+    for number, (file, label) in enumerate({**files, **dict.fromkeys(MELD_WITHOUT_SOUND, "neutral")}.items()):
+        dialog, utterance = PurePosixPath(file).stem.removeprefix("dia").split("_utt")
+        words = f"It\x92s line {number}, isn’t it?"
+        row = (number + 1, words, friends[number % 8], label, "neutral", dialog, utterance, 4, 7, "0:01", "0:02")
+        rows[meld.FOLDERS[PurePosixPath(file).parent.name]].append(row)
+    head = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    for part, lines in rows.items():
+        write_table(root / f"{part}_sent_emo.csv", head, lines)
+    strays = ["output_repeated_splits_test/final_videos_testdia5_utt1.wav", "dev_splits_complete/dia200_utt0.wav"]
+    plant(root, [*strays, MELD_WITHOUT_SOUND[0]])
+    return plant(root, files, **options)  # type: ignore[arg-type]
+
+
+def emozionalmente_files() -> Files:
+    labels = list(emozionalmente.EMOTIONS)
+    return {f"audio/{1_570_000_000 + 37 * n}.wav": labels[n % len(labels)] for n in range(6902)}
+
+
+def emozionalmente_tree(root: Path, **options: object) -> Path:
+    """431 actors, of whom 300 are women, and people who only listened."""
+    files = emozionalmente_files()
+    names = [PurePosixPath(file).name for file in files]
+    actors = [f"user{n // 7 % 431}" for n in range(len(names))]
+    rows = [
+        (name, actor, f"Frase {n % 18}, detta.", label)
+        for n, (name, actor, label) in enumerate(zip(names, actors, files.values(), strict=True))
+    ]
+    write_table(root / "metadata/samples.csv", "file_name,actor,sentence,emotion_expressed", rows)
+    users = [(f"user{n}", "female" if n < 300 else "male", 20 + n % 50, "italian") for n in range(938)]
+    write_table(root / "metadata/users.csv", "username,gender,age,mother_tongue", users)
+    for part, chosen in {"train": range(274), "dev": range(274, 343), "test": range(343, 431)}.items():
+        own = {f"user{n}" for n in chosen}
+        lines = [row for row in rows if row[1] in own]
+        write_table(root / f"metadata/split/{part}.csv", "file_name,actor,sentence,emotion_expressed", lines)
+    return plant(root, files, **options)  # type: ignore[arg-type]
+
+
+PODCAST_PARTS = {"Train": 300, "Development": 100, "Test1": 100, "Test2": 60}
+
+
+def msp_podcast_files() -> Files:
+    letters = msp_podcast.LETTERS
+    total = sum(PODCAST_PARTS.values())
+    return {f"Audios/MSP-PODCAST_{n // 20:04}_{n % 20:04}.wav": letters[n % len(letters)] for n in range(total)}
+
+
+def msp_podcast_rows() -> list[tuple[str, ...]]:
+    """Rows of the table of labels; ten of the training part have unknown speakers."""
+    parts = [part for part, size in PODCAST_PARTS.items() for _ in range(size)]
+    rows = []
+    for n, ((file, letter), part) in enumerate(zip(msp_podcast_files().items(), parts, strict=True)):
+        speaker = 100 * list(PODCAST_PARTS).index(part) + n // 10 % 5
+        known = (str(speaker), "Female" if speaker % 2 else "Male") if n >= 10 else ("Unknown", "Unknown")
+        rows.append((PurePosixPath(file).name, letter, "4.2", "3.777778", "4.0", *known, part))
+    return rows
+
+
+def msp_podcast_tree(root: Path, **options: object) -> Path:
+    """A made-up release, with the audio of a part whose labels are hidden."""
+    head = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
+    write_table(root / "Labels/labels_consensus.csv", head, msp_podcast_rows())
+    plant(root, [f"Audios/MSP-PODCAST_test3_{n:04}.wav" for n in range(5)])
+    return plant(root, msp_podcast_files(), **options)  # type: ignore[arg-type]
+
+
+def write_table(path: Path, head: str, rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV table in UTF-8, as owners of corpora do."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(f"{head}\r\n{text.getvalue()}".encode())
 
 
 # IEMOCAP, whose labels are not in the names
@@ -296,11 +443,20 @@ FILES: dict[str, Callable[[], Files]] = {
     "emovo": emovo_files,
     "nemo": nemo_files,
     "urdu": urdu_files,
+    "esd": esd_files,
+    "meld": meld_files,
+    "msp-podcast": msp_podcast_files,
+    "emozionalmente": emozionalmente_files,
+    "subesco": subesco_files,
+    "mesd": mesd_files,
 }
 
 TREES: dict[str, Callable[..., Path]] = {
     **{name: partial(_tree, files) for name, files in FILES.items()},
     "iemocap": iemocap_tree,
     "crema-d": crema_d_tree,
+    "meld": meld_tree,
+    "msp-podcast": msp_podcast_tree,
+    "emozionalmente": emozionalmente_tree,
 }
 """Builders: ``TREES[name](root, audio=False, seconds=0.15, suffix=".wav")`` → root."""

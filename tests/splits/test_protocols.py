@@ -26,6 +26,11 @@ CLASSES = ("neutral", "happy", "sad")
 OF_SEVERAL = ("loco", "unseen")
 """Protocols of several corpora (`test_multi_corpus_protocols.py`)."""
 
+OF_OWNERS = ("owner", "owner-shared")
+"""Protocols of corpora that their owners divide (`test_owner_protocols.py`)."""
+
+SHARED = ("random", "random10", "emobox5")
+
 PAIR = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
 
 
@@ -96,7 +101,7 @@ def test_speaker_folds_share_no_speaker(protocol: str, speakers: int, seed: int)
 
 
 @pytest.mark.parametrize(
-    "protocol", [name for name in PROTOCOLS if name not in (*OF_SEVERAL, "session", "random", "random10", "emobox5")]
+    "protocol", [name for name in PROTOCOLS if name not in (*OF_SEVERAL, *OF_OWNERS, "session", *SHARED)]
 )
 def test_every_protocol_of_ravdess_passes_its_audit(protocol: str) -> None:
     corpus = ravdess_like()
@@ -253,7 +258,7 @@ def test_seeds_deal_differently() -> None:
 def test_wav_and_flac_copies_get_the_same_folds() -> None:
     wav, flac = ravdess_like(), ravdess_like(".flac")
     for protocol in PROTOCOLS:
-        if protocol not in (*OF_SEVERAL, "session", "emobox5"):
+        if protocol not in (*OF_SEVERAL, *OF_OWNERS, "session", "emobox5"):
             assert make_folds(wav, protocol, 0).digest(wav) == make_folds(flac, protocol, 0).digest(flac)
 
 
@@ -299,7 +304,7 @@ def test_every_protocol_that_the_real_corpora_allow_passes_or_is_random(name: st
             folds: Folds = make_folds(corpus, protocol, seed=0)
         except SplitError:
             others = {"emodb": ("actors5", "emobox6"), "ravdess": ("emobox5",)}[name]
-            assert protocol in (*OF_SEVERAL, "session", *others)
+            assert protocol in (*OF_SEVERAL, *OF_OWNERS, "session", *others)
             continue
         assert audit(corpus.table, folds).passed == (not PROTOCOLS[protocol].speakers_shared)
 

@@ -36,9 +36,10 @@ def list_() -> None:
     for name, reader in CORPORA.items():
         expected, classes = reader.expected, len(set(reader.labels.values()))
         obtained = "download" if name in OFFERS else "request"
-        counts = (str(n) for n in (expected.utterances, expected.speakers, classes))
+        counts = ("?" if n is None else str(n) for n in (expected.utterances, expected.speakers, classes))
         table.add_row(name, reader.title, *counts, reader.language, reader.license, obtained)
     _console().print(table)
+    click.echo("?: its owner does not say, or says another number with each release.")
     click.echo("emofocus corpora download NAME gets a corpus, or says where to request it.")
     click.echo("Any other corpus is read from a manifest (CSV or JSONL).")
 

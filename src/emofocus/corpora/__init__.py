@@ -24,10 +24,16 @@ from emofocus.corpora.multi_corpus import KEPT, joined, refuse_repeated
 from emofocus.corpora.readers.cremad import CREMA_D
 from emofocus.corpora.readers.emodb import EMODB
 from emofocus.corpora.readers.emovo import EMOVO
+from emofocus.corpora.readers.emozionalmente import EMOZIONALMENTE
+from emofocus.corpora.readers.esd import ESD
 from emofocus.corpora.readers.iemocap import IEMOCAP
+from emofocus.corpora.readers.meld import MELD
+from emofocus.corpora.readers.mesd import MESD
+from emofocus.corpora.readers.msp_podcast import MSP_PODCAST
 from emofocus.corpora.readers.nemo import NEMO
 from emofocus.corpora.readers.ravdess import RAVDESS, RAVDESS_SONG
 from emofocus.corpora.readers.savee import SAVEE
+from emofocus.corpora.readers.subesco import SUBESCO
 from emofocus.corpora.readers.tess import TESS
 from emofocus.corpora.readers.urdu import URDU
 from emofocus.errors import CorpusError, one_of
@@ -45,6 +51,12 @@ CORPORA: dict[str, Reader] = {
     "emovo": EMOVO,
     "nemo": NEMO,
     "urdu": URDU,
+    "esd": ESD,
+    "meld": MELD,
+    "msp-podcast": MSP_PODCAST,
+    "emozionalmente": EMOZIONALMENTE,
+    "subesco": SUBESCO,
+    "mesd": MESD,
 }
 
 MANIFEST = "manifest.csv"

@@ -69,7 +69,7 @@ def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, 
         folder: Folder for ``db.yaml`` and the table; an existing database is replaced. Audio is not copied.
         name: Name of the database.
         license: SPDX name, or words.
-        language: ISO 639 code for the header.
+        language: ISO 639 code for the header; several with spaces.
 
     Raises:
         CorpusError: Two utterances have the same file and times, or the language is unknown.
@@ -77,7 +77,7 @@ def write_audformat(table: pl.DataFrame, folder: Path, name: str, license: str, 
     """
     audformat = _library()
     try:
-        database = audformat.Database(name, usage="other", license=license, languages=[language] if language else None)
+        database = audformat.Database(name, usage="other", license=license, languages=language.split() or None)
         _fill(audformat, database, table)
     except ValueError as error:
         raise CorpusError(f"{folder}: audformat cannot hold this: {error}") from error

@@ -186,7 +186,7 @@ def count(table: pl.DataFrame, reader: Reader | None = None) -> Counts:
     )
 
 
-def _compared(numbers: Mapping[str, int], expected: Mapping[str, int] | None) -> dict[str, Count]:
+def _compared(numbers: Mapping[str, int], expected: Mapping[str, int | None] | None) -> dict[str, Count]:
     """Counts of each label; expected labels come first in their order."""
     if expected is None:
         return {label: Count(n) for label, n in numbers.items()}

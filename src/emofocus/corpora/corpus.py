@@ -35,6 +35,7 @@ class Utterance:
         source: Key of the original, if this is a copy, an altered copy or a cut.
         embedding: File of a speaker embedding (`emofocus.data.speaker_embeddings`), below the root.
         corpus: Name of the corpus, in a table of several corpora; empty in a table of one.
+        partition: Part in which the owner put it: ``train``, ``valid``, ``test``, or ``test1`` and so on of several.
     """
 
     file: str
@@ -51,6 +52,7 @@ class Utterance:
     source: str = ""
     embedding: str = ""
     corpus: str = ""
+    partition: str = ""
 
 
 SCHEMA = pl.Schema(
@@ -177,22 +179,25 @@ class Expected:
     """Content of a complete corpus, for `emofocus corpora check`.
 
     Attributes:
-        labels: Number of utterances of each of the owner's labels.
-        speakers: Number of speakers.
+        labels: Number of utterances of each of the owner's labels; None where its owner does not say.
+        speakers: Number of speakers that its files tell apart; None where its owner does not say.
         keys: Function that yields the keys of all utterances; it yields none if names follow no rule.
         sessions: Number of utterances of each session and class, for a corpus with sessions. Publications count
             classes, such as happy and excited together, so these are not the owner's labels.
+        total: Number of utterances, where those of the labels are not known.
     """
 
-    labels: Mapping[str, int]
-    speakers: int
+    labels: Mapping[str, int | None]
+    speakers: int | None
     keys: Callable[[], Iterable[str]] = tuple
     sessions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    total: int | None = None
 
     @property
-    def utterances(self) -> int:
-        """Number of utterances."""
-        return sum(self.labels.values())
+    def utterances(self) -> int | None:
+        """Number of utterances; None where its owner does not say, or it grows with each release."""
+        known = [number for number in self.labels.values() if number is not None]
+        return self.total if len(known) < len(self.labels) else sum(known)
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,7 @@ class Reader:
 
     Attributes:
         title: Full name.
-        language: ISO 639 code.
+        language: ISO 639 code; several with spaces, of which each utterance then tells its own.
         license: SPDX name, or words.
         citation: Publication to cite.
         obtain: The owner's page, where the corpus is offered or requested.
@@ -256,7 +261,7 @@ class Reader:
                 f"{root / strange['file'][0]}: {strange['emotion'][0]!r} is no emotion of {self.title} "
                 f"({one_of(self.expected.labels)})"
             )
-        return table.with_columns(language=pl.lit(self.language))
+        return table.with_columns(language=pl.col("language").replace("", self.language))
 
 
 def differences(table: pl.DataFrame, reader: Reader) -> list[str]:
@@ -270,7 +275,7 @@ def differences(table: pl.DataFrame, reader: Reader) -> list[str]:
     labels = dict.fromkeys(expected.labels, 0) | dict(table["emotion"].value_counts().iter_rows())
     lines = [
         _difference(len(table), expected.utterances, "utterances"),
-        _difference(table["speaker"].n_unique(), expected.speakers, "speakers"),
+        _difference(len(set(table["speaker"]) - {""}), expected.speakers, "speakers"),
         *_session_differences(table, reader),
         *(_difference(n, expected.labels.get(label, 0), f"utterances labeled {label}") for label, n in labels.items()),
     ]
@@ -286,10 +291,10 @@ def _session_differences(table: pl.DataFrame, reader: Reader) -> Iterator[str]:
             yield _difference(present.get((session, name), 0), n, f"{name} utterances", f"Session {session} has ")
 
 
-def _difference(present: int, whole: int, unit: str, prefix: str = "") -> str:
-    if present == whole:
+def _difference(present: int, whole: int | None, unit: str, prefix: str = "") -> str:
+    if whole in (None, present):
         return ""
-    if prefix or present > whole:
+    if prefix or whole is None or present > whole:
         return f"{prefix}{present} {unit}, its owner says {whole}"
     return f"{present} of {whole} {unit}"
 

@@ -5,6 +5,7 @@ library.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emofocus.corpora import Corpus
+from emofocus.corpora.manifest import SPLITS
 from emofocus.errors import SplitError, one_of
 from emofocus.splits.emobox import EMODB_TEST
 from emofocus.splits.folds import Fold, Folds, Positions, refuse_kept
@@ -309,6 +311,52 @@ def _unseen(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
     return [_validated(corpus, ~kept, kept, seed)]
 
 
+def _owner(protocol: str, shared: bool) -> Callable[[Corpus, int | None, int], list[Fold]]:
+    """Folds of the owner's own parts: one for each test part, with the same training and validation parts."""
+
+    def deal(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
+        part = _parts_of_the_owner(corpus, protocol)
+        tests = sorted(name for name in set(part) if name.startswith("test"))
+        if count not in (None, len(tests)):
+            raise SplitError(f"protocol {protocol} has a fold for each of {len(tests)} test parts, not {count}")
+        if not shared:
+            _refuse_shared_speakers(corpus, part)
+        train, valid = np.flatnonzero(part == "train"), np.flatnonzero(part == "valid")
+        return [Fold(train, valid, np.flatnonzero(part == name)) for name in tests]
+
+    return deal
+
+
+def _parts_of_the_owner(corpus: Corpus, protocol: str) -> NDArray[np.str_]:
+    """Part of each utterance (U,): train, valid, test, or a test with a number."""
+    names = corpus.table["partition"].str.to_lowercase().str.strip_chars()
+    untold = int((names == "").sum())
+    if untold:
+        raise SplitError(
+            f"protocol {protocol} needs the owner's own part of every utterance, which {corpus.name} does not tell "
+            f"for {untold} of {len(corpus)}"
+        )
+    known = {name: SPLITS.get(name, name if re.fullmatch(r"test\d+", name) else "") for name in names.unique()}
+    strange = sorted(name for name, part in known.items() if not part)
+    if strange:
+        raise SplitError(f"{corpus.name}: {strange[0]!r} is no part of a split ({one_of((*SPLITS, 'test1'))})")
+    if not any(part.startswith("test") for part in known.values()):
+        raise SplitError(f"{corpus.name}: none of its owner's parts is a test part ({', '.join(sorted(known))})")
+    return names.replace_strict(known).to_numpy().astype(str)
+
+
+def _refuse_shared_speakers(corpus: Corpus, part: NDArray[np.str_]) -> None:
+    """Refuse parts of which two share a speaker, unless both are test parts; unknown speakers are passed by."""
+    part = np.where(np.char.startswith(part, "test"), "test", part)
+    table = corpus.table.select("speaker", part=pl.Series(part)).filter(pl.col("speaker") != "").unique()
+    shared = table.filter(pl.col("speaker").is_duplicated())["speaker"].unique().sort()
+    if len(shared):
+        raise SplitError(
+            f"the owner's parts of {corpus.name} share {len(shared)} speakers, for example {shared[0]!r}: "
+            "--protocol owner-shared takes them all the same, and its figures are optimistic"
+        )
+
+
 def _members(corpus: Corpus, protocol: str, count: int | None) -> tuple[str, ...]:
     """Names of several corpora."""
     names = corpus.members
@@ -397,6 +445,18 @@ PROTOCOLS: dict[str, Protocol] = {
         "is in two parts",
         False,
         _unseen,
+    ),
+    "owner": Protocol(
+        "the owner's own training, validation and test parts, a fold for each test part; no known speaker is in two of "
+        "the three",
+        False,
+        _owner("owner", shared=False),
+    ),
+    "owner-shared": Protocol(
+        "the owner's own training, validation and test parts, a fold for each test part; speakers are SHARED by the "
+        "parts, so numbers are optimistic",
+        True,
+        _owner("owner-shared", shared=True),
     ),
     "content": Protocol(
         "tests other sentences and other speakers than train; validation has the training sentences", False, _content
