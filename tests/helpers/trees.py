@@ -259,7 +259,7 @@ def msp_podcast_files() -> Files:
 def msp_podcast_rows() -> list[tuple[str, ...]]:
     """Rows of the table of labels; ten of the training part have unknown speakers."""
     parts = [part for part, size in PODCAST_PARTS.items() for _ in range(size)]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for n, ((file, letter), part) in enumerate(zip(msp_podcast_files().items(), parts, strict=True)):
         speaker = 100 * list(PODCAST_PARTS).index(part) + n // 10 % 5
         known = (str(speaker), "Female" if speaker % 2 else "Male") if n >= 10 else ("Unknown", "Unknown")
