@@ -6,6 +6,7 @@ Run: ``python page/model_files.py [MODEL_DIRECTORY]``; the shipped model by defa
 import json
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import onnx
 from onnx.utils import extract_model
 
 from emofocus.config import ModelConfig, load_model_config
-from emofocus.recognition.engine import PRECISION_FILES
+from emofocus.recognition.engine import PRECISION_FILES, Voice
 from emofocus.recognition.recognizer import STREAM_WINDOW
 from emofocus.recognition.streaming import STREAM_HOP
 
@@ -24,7 +25,7 @@ HALVES = {
     "live-classify.onnx": (["frames"], ["frame_logits"]),
 }
 """File → inputs and outputs: what `Engine.encode` and `Engine.classify` compute. onnxruntime-web runs all or
-nothing."""
+nothing, and takes no input with a default: a model that can be adapted gets a voice each time, nobody's at first."""
 
 ENCODER_HOP = 0.8
 """Seconds from event to event of a model on a pretrained encoder: a browser computes a window anew for each."""
@@ -55,25 +56,36 @@ def write(model: Path, public: Path) -> None:
         shutil.rmtree(public / folder, ignore_errors=True)
         (public / folder).mkdir(parents=True)
     graph_path = smallest(model)
+    graph = onnx.load(graph_path)
+    taken = {item.name for item in graph.graph.input} & set(Voice._fields)
+    defaults = {item.name: item.dims[0] for item in graph.graph.initializer if item.name in taken}
     shutil.copy(graph_path, public / "model" / "model.onnx")
-    metadata = {item.key: item.value for item in onnx.load(graph_path).metadata_props}
+    if defaults:
+        _write_without_defaults(graph, defaults, public / "model" / "model.onnx")
+    metadata = {item.key: item.value for item in graph.metadata_props}
     config = json.loads((model / "config.json").read_text())
     config["frames_a_step"] = int(metadata["frames_a_step"])  # onnxruntime-web shows no metadata
     config["page"] = page_settings(load_model_config(model / "config.json"))
+    config["page"]["voice_size"] = defaults.get("shift", 0)
     for name, (inputs, outputs) in HALVES.items():
         path = public / "model" / name
-        extract_model(str(graph_path), str(path), inputs, outputs)
-        graph = onnx.load(path)
-        kept = [item for item in graph.graph.initializer if item.name not in inputs]  # no defaults: all are given
-        del graph.graph.initializer[:]
-        graph.graph.initializer.extend(kept)
-        onnx.save(graph, path)
+        given = [*inputs, *(defaults if "frames" in inputs else ())]
+        extract_model(str(graph_path), str(path), given, outputs)
+        _write_without_defaults(onnx.load(path), given, path)
     sizes = {path.name: path.stat().st_size for path in sorted((public / "model").glob("*.onnx"))}
     config["page"]["bytes"] = sizes  # loading is shown, and compressed answers do not say their sizes
     (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for pattern in ("*.wav", "examples.json"):
         for path in (ROOT / "examples").glob(pattern):
             shutil.copy(path, public / "examples" / path.name)
+
+
+def _write_without_defaults(graph: onnx.ModelProto, inputs: Collection[str], path: Path) -> None:
+    """Write a graph whose inputs are all given."""
+    kept = [item for item in graph.graph.initializer if item.name not in inputs]
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+    onnx.save(graph, path)
 
 
 if __name__ == "__main__":

@@ -278,6 +278,7 @@ function choose(): void {
       ? "Your voice never leaves this machine: the model runs in this browser."
       : `Your voice is sent to ${location.host}, which recognizes it and neither stores nor logs it.`;
   $("token-label").hidden = engine !== server || $("token-label").dataset.needed !== "yes";
+  void config.then((found) => ($("voice").hidden = engine !== browser || !found.page.voice_size)).catch(() => undefined);
 }
 
 document.querySelectorAll("input[name=engine]").forEach((input) => input.addEventListener("change", choose));
@@ -285,6 +286,34 @@ $<HTMLInputElement>("token").addEventListener("input", (event) => {
   server.token = (event.target as HTMLInputElement).value.trim();
 });
 choose();
+
+// A voice that the model gets used to, in this browser alone.
+
+async function adapt(given: File[]): Promise<void> {
+  const watch = { signal: new AbortController().signal, report: () => undefined, see: () => undefined };
+  for (const file of given) {
+    say(`Getting used to the voice in ${file.name} …`);
+    try {
+      const { seconds } = await browser.adapt({ name: file.name, file, sound: await open(file) }, watch);
+      $("voice-note").textContent = `Adapted to ${Math.round(seconds)} s of speech. That is known in this page alone, and gone when you leave it.`;
+      $("voice-forget").hidden = false;
+      say(`Got used to the voice in ${file.name}.`);
+    } catch (reason) {
+      say(`${file.name}: ${Trouble.of(reason).message}`);
+    }
+  }
+}
+
+$<HTMLInputElement>("voice-files").addEventListener("change", (event) => {
+  const input = event.target as HTMLInputElement;
+  void adapt([...(input.files ?? [])]);
+  input.value = "";
+});
+$("voice-forget").addEventListener("click", async () => {
+  await browser.forget();
+  $("voice-forget").hidden = true;
+  $("voice-note").textContent = "The voice is forgotten.";
+});
 
 // Loading, and keeping a copy for when there is no network.
 

@@ -25,6 +25,7 @@ from emofocus import Recognizer, audio
 from emofocus.serving.limits import Limits
 from emofocus.serving.tokens import Tokens, add_token
 from emofocus.serving.web_page import FOLDER
+from helpers.adaptable import adaptable_model, talk
 from helpers.paths import EXAMPLES, ROOT
 from helpers.serving import Service, running
 from helpers.untrained import config_of, saved, untrained
@@ -273,6 +274,65 @@ def test_it_runs_another_model_than_the_shipped_one(browser: Any, tmp_path: Path
         _listen(visit, emotions=3)
         assert visit.errors() == []
         context.close()
+
+
+@pytest.mark.slow
+def test_a_voice_is_adapted_to_as_in_python(
+    browser: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Within a thousandth, by recordings of any length; and forgotten when it is asked for."""
+    voices = [tmp_path / "first.wav", tmp_path / "second.wav"]
+    for path, seconds, seed in zip(voices, (14.0, 3.0), (1, 3), strict=True):
+        soundfile.write(path, talk(seconds, seed), 16_000)
+    with adaptable_model(tmp_path_factory) as model:
+        recognizer = Recognizer.from_pretrained(model, threads=1)
+        shutil.copytree(FOLDER, tmp_path / "page")
+        write_model_files(model, tmp_path / "page")
+    mine = recognizer.adapt(voices)
+    expected = [each(CLIP).to_dict() for each in (recognizer, mine, recognizer)]
+    with plain_files(tmp_path / "page") as url:
+        context = browser.new_context(permissions=["microphone"])
+        visit = Visit(context.new_page()).open(url)
+        told = visit.page.evaluate(ADAPTED, [[list(path.read_bytes()) for path in voices], list(CLIP.read_bytes())])
+        for found, wanted in zip(told["found"], expected, strict=True):
+            assert found["scores"] == pytest.approx(wanted["scores"], abs=1e-3)
+            for segment, other in zip(found["timeline"], wanted["timeline"], strict=True):
+                assert segment["scores"] == pytest.approx(other["scores"], abs=1e-3)
+        assert told["profile"]["seconds"] == pytest.approx(mine.profile.seconds, abs=1e-3)
+        np.testing.assert_allclose(told["statistics"], mine.profile.statistics.ravel(), atol=1e-3)
+        visit.page.set_input_files("#voice-files", voices)
+        visit.page.get_by_text("Adapted to 17 s of speech").wait_for()
+        assert visit.hear(CLIP)[1] == pytest.approx(expected[1]["scores"], abs=5.1e-3)  # whole percents are shown
+        _listen(visit)
+        visit.page.get_by_role("button", name="Forget the voice").click()
+        assert visit.hear(CLIP)[1] == pytest.approx(expected[0]["scores"], abs=5.1e-3)
+        assert visit.errors() == []
+        context.close()
+
+
+ADAPTED = """async ([voices, bytes]) => {
+    const { browser, open } = window.emofocus;
+    const watch = { signal: new AbortController().signal, report: () => undefined, see: () => undefined };
+    const clip = async (bytes) => {
+        const file = new Blob([new Uint8Array(bytes)]);
+        return { name: "clip", file, sound: await open(file) };
+    };
+    const found = [await browser.recognize(await clip(bytes), watch)];
+    let profile = null;
+    for (const voice of voices) profile = await browser.adapt(await clip(voice), watch);
+    found.push(await browser.recognize(await clip(bytes), watch));
+    await browser.forget();
+    found.push(await browser.recognize(await clip(bytes), watch));
+    return { found, profile, statistics: Array.from(profile.statistics) };
+}"""
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_adapted_offers_no_voice(visit: Visit, recognizer: Recognizer) -> None:
+    if recognizer.engine.adaptable:
+        pytest.skip("the shipped model can be adapted")
+    visit.hear(CLIP)
+    assert not visit.page.locator("#voice").is_visible()
 
 
 @pytest.mark.slow

@@ -16,11 +16,12 @@ export interface Scored {
   centre: number[][] | null; // S rows of h: in positions 1 … m
   scope: number[][] | null; // S rows of h: in positions
   gates: number[][] | null; // S rows of h
+  voice: number[][] | null; // S rows of 2 · F, where a voice is measured
 }
 
-export const NOTHING = (): Scored => ({ logits: [], level: [], received: null, centre: null, scope: null, gates: null });
+export const NOTHING = (): Scored => ({ logits: [], level: [], received: null, centre: null, scope: null, gates: null, voice: null });
 
-const BY_SEGMENT = ["received", "centre", "scope", "gates"] as const;
+const BY_SEGMENT = ["received", "centre", "scope", "gates", "voice"] as const;
 
 /** Runs samples (T,) through the model: all segments and frames of them. */
 export type Run = (samples: Float32Array) => Promise<Outputs>;

@@ -2,6 +2,7 @@
 
 import { Trouble, type Code } from "../trouble";
 import { joined } from "./blocks";
+import type { Profile } from "./profile";
 import type { Clip, Engine, Live, LiveEvent, Recognition, Watch } from "../types";
 
 type Waiting = { resolve: (result: any) => void; reject: (reason: Error) => void };
@@ -41,10 +42,30 @@ export class BrowserEngine implements Engine {
     return mine;
   }
 
-  private async hear({ sound }: Clip, watch: Watch): Promise<Recognition> {
+  /** Get used to the voice in a recording, besides those before; its profile stays in the worker. */
+  adapt(clip: Clip, watch: Watch): Promise<Profile> {
+    const mine = this.before.then(async () => {
+      await this.feed(clip, watch, "measure");
+      return this.ask({ kind: "learn" });
+    });
+    this.before = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** Forget the voice. */
+  forget(): Promise<void> {
+    return this.ask({ kind: "forget" });
+  }
+
+  private async hear(clip: Clip, watch: Watch): Promise<Recognition> {
+    await this.feed(clip, watch, "begin");
+    return this.ask({ kind: "end", notices: clip.sound!.notices });
+  }
+
+  private async feed({ sound }: Clip, watch: Watch, kind: "begin" | "measure"): Promise<void> {
     if (!sound) throw new Trouble("unreadable");
     watch.signal.throwIfAborted();
-    await this.ask({ kind: "begin", base: this.base });
+    await this.ask({ kind, base: this.base });
     for await (const samples of sound.blocks()) {
       watch.signal.throwIfAborted();
       watch.see(samples);
@@ -52,7 +73,6 @@ export class BrowserEngine implements Engine {
       await this.ask({ kind: "block", samples });
       watch.report(count);
     }
-    return this.ask({ kind: "end", notices: sound.notices });
   }
 
   async listen(hear: (event: LiveEvent) => void, fail: (reason: unknown) => void): Promise<Live> {

@@ -3,14 +3,16 @@
 import * as ort from "onnxruntime-web/wasm";
 import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import { Trouble } from "../trouble";
-import type { LiveEvent, Recognition } from "../types";
+import { RATE, type LiveEvent, type Recognition } from "../types";
 import { answer } from "./answer";
 import { overPositions, received, rows } from "./attention";
 import { Blocks } from "./blocks";
 import { Downloads } from "./downloads";
 import { LiveSpeech } from "./live";
 import type { Outputs } from "./outputs";
+import { adaptationTo, joined, profileOf, type Profile } from "./profile";
 import { checkedQuality, Quality } from "./quality";
+import { activeSegments } from "./segments";
 import { settingsOf, type Settings } from "./settings";
 
 declare const WASM_BYTES: number;
@@ -29,6 +31,8 @@ interface Loaded {
 
 let loading: Promise<Loaded> | null = null;
 let live: LiveSpeech | null = null;
+/** The voice that the model is adapted to. It is here alone, and gone with the page. */
+let profile: Profile | null = null;
 let recording: { blocks: Blocks; quality: Quality; settings: Settings } | null = null;
 
 /** Sessions are opened when they are first needed, and kept. */
@@ -51,46 +55,66 @@ async function load(base: string): Promise<Loaded> {
   return { settings, session };
 }
 
-async function run(model: ort.InferenceSession, samples: Float32Array, classes: number): Promise<Outputs> {
+/** Inputs by which a model is adapted to the voice, or to nobody's; a model that can be adapted takes them each time. */
+function voiceInputs({ voice }: Settings): Record<string, ort.Tensor> {
+  if (!voice) return {};
+  const { shift, scale } = adaptationTo(profile, voice.size, voice.strength);
+  return { shift: new ort.Tensor("float32", shift, [voice.size]), scale: new ort.Tensor("float32", scale, [voice.size]) };
+}
+
+async function run(model: ort.InferenceSession, samples: Float32Array, settings: Settings, measured: boolean): Promise<Outputs> {
   const waveform = new ort.Tensor("float32", samples, [1, samples.length]);
   const lengths = new ort.Tensor("int64", BigInt64Array.of(BigInt(samples.length)), [1]);
-  const found = await model.run({ waveform, lengths }, OUTPUTS.filter((name) => model.outputNames.includes(name)));
+  const wanted = measured ? ["logits", "level", "voice"] : OUTPUTS.filter((name) => model.outputNames.includes(name));
+  const found = await model.run({ waveform, lengths, ...voiceInputs(settings) }, wanted);
   const values = (name: string) => (found[name]?.data as Float32Array | undefined) ?? null;
   const [, , heads, positions] = found.attention?.dims ?? [1, 0, 0, 0]; // (1, S, h, m, m)
   const [attention, gates, centre, scope] = [values("attention"), values("gates"), values("centre"), values("scope")];
+  const voice = values("voice");
   return {
-    logits: rows(values("logits")!, classes),
+    logits: rows(values("logits")!, settings.labels.length),
     level: values("level")!,
     received: attention && received(attention, gates, heads, positions),
     centre: centre && overPositions(centre, heads, positions),
     scope: scope && overPositions(scope, heads, positions),
     gates: gates && rows(gates, heads),
+    voice: voice && rows(voice, 2 * settings.voice!.size),
   };
 }
 
-async function begin({ settings, session }: Loaded): Promise<void> {
+async function begin({ settings, session }: Loaded, measured: boolean): Promise<void> {
   const model = await session("model.onnx");
-  const blocks = new Blocks(settings, (samples) => run(model, samples, settings.labels.length));
+  const blocks = new Blocks(settings, (samples) => run(model, samples, settings, measured));
   recording = { blocks, quality: new Quality(), settings };
 }
 
+/** The profile with the voice of the recording that has ended. */
+async function learned(): Promise<Profile> {
+  const { blocks, quality, settings } = recording!;
+  checkedQuality(quality);
+  await blocks.finish();
+  recording = null;
+  const { voice, level } = blocks.scored;
+  return joined(profile, profileOf(voice!, activeSegments(level, settings), level.length, settings.segment, settings.hop / RATE));
+}
+
 type Task =
-  | { id: number; kind: "prepare" | "begin" | "listen"; base: string }
+  | { id: number; kind: "prepare" | "begin" | "measure" | "listen"; base: string }
   | { id: number; kind: "block" | "feed"; samples: Float32Array }
   | { id: number; kind: "end"; notices: string[] }
-  | { id: number; kind: "finish" };
+  | { id: number; kind: "finish" | "learn" | "forget" };
 
-async function perform(task: Task): Promise<Recognition | LiveEvent[] | null> {
-  if (task.kind === "prepare" || task.kind === "begin" || task.kind === "listen") {
+async function perform(task: Task): Promise<Recognition | LiveEvent[] | Profile | null> {
+  if (task.kind === "prepare" || task.kind === "begin" || task.kind === "measure" || task.kind === "listen") {
     loading ??= load(task.base);
     const loaded = await loading.catch((reason) => {
       loading = null; // another try may find it
       throw reason;
     });
-    if (task.kind === "begin") await begin(loaded);
+    if (task.kind === "begin" || task.kind === "measure") await begin(loaded, task.kind === "measure");
     if (task.kind === "listen") {
       const [encode, classify] = await Promise.all([loaded.session("live-encode.onnx"), loaded.session("live-classify.onnx")]);
-      live = new LiveSpeech(loaded.settings, encode, classify);
+      live = new LiveSpeech(loaded.settings, encode, classify, voiceInputs(loaded.settings));
     }
     return null;
   }
@@ -99,6 +123,8 @@ async function perform(task: Task): Promise<Recognition | LiveEvent[] | null> {
     await recording!.blocks.feed(task.samples);
     return null;
   }
+  if (task.kind === "learn") return (profile = await learned());
+  if (task.kind === "forget") return (profile = null);
   if (task.kind === "end") {
     const { blocks, quality, settings } = recording!;
     checkedQuality(quality);

@@ -24,6 +24,7 @@ export class LiveSpeech {
     private readonly settings: Settings,
     private readonly encode: ort.InferenceSession,
     private readonly classify: ort.InferenceSession,
+    private readonly voiceInputs: Record<string, ort.Tensor>,
   ) {
     const second = settings.hop / RATE;
     this.hop = Math.max(1, Math.round(settings.live.hop / second));
@@ -94,6 +95,7 @@ export class LiveSpeech {
     part.forEach((frame, i) => rows.set(frame.encoded, i * width));
     const found = await this.classify.run({
       frames: new ort.Tensor("float32", rows, [1, part.length, width]),
+      ...this.voiceInputs,
     });
     const scores = softmax(found.frame_logits.data as Float32Array, temperature);
     const reach = Math.ceil((MIDDLE_SECONDS * RATE) / hop);

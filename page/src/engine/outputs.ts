@@ -6,4 +6,5 @@ export interface Outputs {
   centre: number[][] | null; // S rows of h
   scope: number[][] | null; // S rows of h
   gates: number[][] | null; // S rows of h
+  voice: number[][] | null; // S rows of 2 · F, where a voice is measured
 }

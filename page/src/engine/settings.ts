@@ -19,6 +19,8 @@ export interface Settings {
   step: number;
   temperature: number;
   threshold: number;
+  /** Features of a voice, and seconds of speech at which it counts half, of a model that can be adapted; null for others. */
+  voice: { size: number; strength: number } | null;
   /** File of the page's model → bytes of it, so that loading can be shown. */
   bytes: Record<string, number>;
 }
@@ -43,6 +45,7 @@ export function settingsOf(config: any): Settings {
     step: config.frames_a_step,
     temperature: config.temperature,
     threshold: config.threshold,
+    voice: config.page.voice_size ? { size: config.page.voice_size, strength: config.network.voice_seconds } : null,
     bytes: config.page.bytes ?? {},
   };
 }
