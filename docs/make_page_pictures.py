@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "images" / "gallery"
-SIZES = [(1280, 800), (768, 1024), (360, 740)]
+COLORS = 224  # of a picture, which is small then
+HEIGHTS = {1280: 800, 768: 1024, 360: 740}
 VOICE = ROOT / "examples" / "slow-and-low.wav"
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
@@ -68,23 +70,32 @@ FLOWS: dict[str, Callable[[Any], None]] = {
 }
 
 
+SHOWN = [
+    *(("start", 1280, "light"), ("start", 360, "light"), ("result", 1280, "light"), ("result", 1280, "dark")),
+    *(("result", 768, "light"), ("result", 360, "dark"), ("files", 1280, "light"), ("recording", 768, "dark")),
+    ("live", 768, "light"),
+]
+"""Flow, width and colors of each picture."""
+
+
 def main() -> None:
-    """Draw each flow in each size, in light and dark; other flows than the result at the largest and smallest alone."""
+    """Draw the pictures, or those whose names follow the address."""
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        for width, height in SIZES:
-            for scheme in ("light", "dark"):
-                for name, act in FLOWS.items():
-                    context = browser.new_context(
-                        viewport={"width": width, "height": height}, color_scheme=scheme, permissions=["microphone"]
-                    )
-                    page = context.new_page()
-                    page.set_default_timeout(120_000)
-                    page.goto(sys.argv[1])
-                    act(page)
-                    page.wait_for_timeout(500)
-                    page.screenshot(path=OUT / f"page-{name}-{scheme}-{width}.png", full_page=True)
-                    context.close()
+        for name, width, scheme in SHOWN:
+            if sys.argv[2:] and name not in sys.argv[2:]:
+                continue
+            size = {"width": width, "height": HEIGHTS[width]}
+            context = browser.new_context(viewport=size, color_scheme=scheme, permissions=["microphone"])
+            page = context.new_page()
+            page.set_default_timeout(120_000)
+            page.goto(sys.argv[1])
+            FLOWS[name](page)
+            page.wait_for_timeout(500)
+            path = OUT / f"page-{name}-{scheme}-{width}.png"
+            page.screenshot(path=path, full_page=True)
+            Image.open(path).convert("RGB").quantize(COLORS).save(path, optimize=True)
+            context.close()
         browser.close()
 
 

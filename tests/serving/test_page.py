@@ -609,7 +609,7 @@ def test_it_can_be_used_with_the_keyboard_and_read_aloud(visit: Visit) -> None:
     assert page.get_by_role("table").first.is_visible()
     unnamed = (
         "[...document.querySelectorAll('button, input, select, meter, progress')]"
-        ".filter(e => !(e.labels?.length || e.innerText || e.ariaLabel)).length"
+        ".filter(e => !(e.labels?.length || e.textContent.trim() || e.ariaLabel)).length"
     )
     assert page.evaluate(unnamed) == 0
 

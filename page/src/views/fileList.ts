@@ -1,6 +1,6 @@
 /** Several files, one after the other: each with its state, its answer, or what went wrong. */
 
-import { $, colour, h } from "../dom";
+import { $, h } from "../dom";
 import type { Heard } from "../heard";
 import type { Trouble } from "../trouble";
 import { percent, sureness } from "./words";
@@ -37,7 +37,7 @@ export class FileList {
     const ready = item.state === "done" || item.state === "failed";
     const button = h("button", { type: "button", class: "file", disabled: !ready, click: () => this.open(item) });
     const swatch = h("i", { class: "swatch" });
-    if (item.heard) swatch.style.background = colour(Object.keys(item.heard.found.scores).indexOf(item.heard.found.label));
+    if (item.heard) swatch.style.background = `var(--c${Object.keys(item.heard.found.scores).indexOf(item.heard.found.label) % 8})`;
     button.append(swatch, h("span", { class: "name" }, item.name), h("span", { class: "state" }, stateOf(item)));
     return h("li", {}, button);
   }

@@ -24,7 +24,7 @@ export class ResultView {
     private readonly address: () => string | null,
     private readonly again: (heard: Heard) => void,
   ) {
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.shown && this.show(this.shown));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     addEventListener("beforeprint", () => document.querySelectorAll("#result details").forEach((each) => each.setAttribute("open", "")));
   }
 
@@ -53,6 +53,12 @@ export class ResultView {
     $("result").hidden = false;
     const { top } = $("result").getBoundingClientRect();
     if (top > innerHeight * 0.5 || top < 0) $("result").scrollIntoView({ block: "start" });
+  }
+
+  /** In the colors of the present scheme. */
+  private redraw(): void {
+    this.timeline?.update();
+    if (this.timeline) this.listened?.show(this.timeline.view);
   }
 
   private clear(): void {

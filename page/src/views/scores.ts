@@ -1,6 +1,6 @@
 /** Probabilities as a table of words, bars and numbers, the likeliest first. */
 
-import { colour, h } from "../dom";
+import { h } from "../dom";
 import { sorted } from "../heard";
 import { percent } from "./words";
 
@@ -12,7 +12,7 @@ export function scoresTable(scores: Record<string, number>, best: string | null)
   for (const [label, score] of sorted(scores)) {
     const fill = h("div", { class: "fill" });
     fill.style.width = `${100 * score}%`;
-    fill.style.background = colour(labels.indexOf(label));
+    fill.style.background = `var(--c${labels.indexOf(label) % 8})`;
     body.append(
       h(
         "tr",
