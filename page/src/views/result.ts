@@ -37,7 +37,7 @@ export class ResultView {
     this.clear();
     this.shown = heard;
     const list = spans(heard);
-    this.timeline = new Timeline(heard, { seek: (second) => this.play(second), moved: (view) => this.listened?.show(view), toggle: () => this.toggle() });
+    this.timeline = new Timeline(heard, { seek: (second) => this.play(second), place: (second) => this.audio && (this.audio.currentTime = second), moved: (view) => this.listened?.show(view), toggle: () => this.toggle() });
     this.listened = new Listened(heard);
     this.listened.root.addEventListener("toggle", () => this.listened?.show(this.timeline!.view));
     $("result").replaceChildren(

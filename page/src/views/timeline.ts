@@ -15,6 +15,8 @@ export type View = [number, number];
 export interface TimelineOptions {
   /** A second was chosen, to be played from there. */
   seek: (second: number) => void;
+  /** The cursor was moved by keys: what plays, or will, is there. */
+  place?: (second: number) => void;
   /** The view has moved. */
   moved?: (view: View) => void;
   /** Space was pressed. */
@@ -157,14 +159,20 @@ export class Timeline {
     this.options.seek(at);
   }
 
+  private step(second: number): void {
+    const at = Math.max(0, Math.min(second, this.heard.found.duration));
+    this.cursor(at);
+    this.options.place?.(at);
+  }
+
   private key(event: KeyboardEvent): void {
     const step = Math.max(0.1, (this.view[1] - this.view[0]) / 50);
     const now = this.now ?? 0;
     const actions: Record<string, () => void> = {
-      ArrowLeft: () => this.cursor(Math.max(0, now - step)),
-      ArrowRight: () => this.cursor(Math.min(this.heard.found.duration, now + step)),
-      Home: () => this.cursor(0),
-      End: () => this.cursor(this.heard.found.duration),
+      ArrowLeft: () => this.step(now - step),
+      ArrowRight: () => this.step(now + step),
+      Home: () => this.step(0),
+      End: () => this.step(this.heard.found.duration),
       Enter: () => this.go(now),
       " ": () => this.options.toggle?.(),
       "+": () => this.zoom(0.5),
