@@ -555,6 +555,21 @@ def test_it_says_how_it_listened_and_what_that_does_not_show(visit: Visit) -> No
 
 
 @pytest.mark.slow
+def test_words_say_what_was_heard_how_sure_when_it_changed_and_what_the_picture_means(visit: Visit) -> None:
+    """The four questions of somebody who knows nothing of attention, each answered without a look at the picture."""
+    label, scores = visit.hear(CLIP)
+    answer = visit.page.inner_text("#result .answer")
+    assert label in answer.lower()
+    assert f"{round(100 * scores[label])} %" in answer
+    assert any(words in answer for words in ("sure", "a guess", "no clear answer"))
+    assert "Of ten answers with this number" in answer
+    assert "It did not change" in answer or "It changed" in answer
+    picture = visit.page.locator(".timeline").get_attribute("aria-label")
+    assert all(words in str(picture) for words in ("emotion over time", "less sure", "the sound", "attention"))
+    assert "attention" in str(visit.page.locator("details.listened").text_content())
+
+
+@pytest.mark.slow
 def test_reload_works_without_a_network(browser: Any, service: Service) -> None:
     context = browser.new_context()
     visit = Visit(context.new_page()).open(service.url)

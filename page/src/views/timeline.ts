@@ -10,6 +10,11 @@ const AXIS = 22;
 const OVERVIEW = 10;
 const LEAST_SECONDS = 0.5; // of a view
 
+/** The captions of the picture, for those who hear the page. */
+const LABEL =
+  "Moment of the recording. The picture shows the emotion over time, paler where it is less sure; the sound; and attention, stronger where " +
+  "the model took more from a moment.";
+
 export type View = [number, number];
 
 export interface TimelineOptions {
@@ -37,7 +42,7 @@ export class Timeline {
     private readonly heard: Heard,
     private readonly options: TimelineOptions,
   ) {
-    this.root = h("div", { class: "timeline", tabindex: "0", role: "slider", "aria-label": "Moment of the recording" }, this.canvas);
+    this.root = h("div", { class: "timeline", tabindex: "0", role: "slider", "aria-label": LABEL }, this.canvas);
     this.view = [0, Math.max(heard.found.duration, LEAST_SECONDS)];
     this.root.addEventListener("pointermove", (event) => this.move(this.second(event), true));
     this.root.addEventListener("pointerleave", () => this.describe(this.now));
