@@ -114,7 +114,7 @@ const HONEST = () =>
     { class: "honest" },
     h("b", {}, "What this does not show: "),
     "attention says where the numbers came from. It does not say why the answer is what it is, nor where a person would hear the emotion. We " +
-      "measured that on our networks: attention falls on the loudest moment hardly more often than chance, and it looks the same behind right " +
-      "answers as behind wrong ones.",
+      "measured that: attention on the loudest moment does not go with right answers, and other methods find the moments that matter to an " +
+      "answer better.",
   );
 
