@@ -67,7 +67,7 @@ class OtherSystem:
 
     Attributes:
         name: Name in the literature.
-        kind: What runs it, and in which precision.
+        kind: Runtime, and its precision.
         size: Megabytes of its weights; None if it has none.
         hear: Function that takes a clip (T,), and computes what a classifier needs of it.
         ua: Published UA in percent, if there is one.

@@ -89,7 +89,8 @@ class _Files(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer with one file."""
         packed = f"{path}{PACKED}"
-        there = not path.endswith(PACKED) and self.lookup_path(packed)[1] is not None
+        named = "\0" not in path and not path.endswith(PACKED)  # no file's name holds a zero: 404, by Starlette
+        there = named and self.lookup_path(packed)[1] is not None
         taken = there and "gzip" in Headers(scope=scope).get("Accept-Encoding", "")
         response = await super().get_response(packed if taken else path, scope)
         if response.status_code < 400:
