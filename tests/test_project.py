@@ -266,3 +266,9 @@ def test_a_decision_on_a_text_is_found(code: str) -> None:
 def test_a_text_that_is_only_shown_is_no_decision() -> None:
     code = "reason = str(error).splitlines()[0]\nlines = [f'! {text}' for text in prediction.warnings]"
     assert not decides_on_a_message(ast.parse(code))
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """Pytest imports them by their names: of two files `test_voices.py`, one was not run."""
+    names = sorted(path.name for path in ROOT.glob("tests/**/test_*.py"))
+    assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]
