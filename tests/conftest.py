@@ -33,6 +33,15 @@ Tone = Callable[..., np.ndarray]
 Encode = Callable[..., Path]
 
 
+@pytest.fixture(scope="module")
+def adaptable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Directory of a model that can be adapted to voices."""
+    from helpers.adaptable import adaptable_model  # which needs torch
+
+    with adaptable_model(tmp_path_factory) as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder with the corpora."""

@@ -1,6 +1,5 @@
 """Streams that adapt as they go: what they answer, from which speech, and which profile is left."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from emofocus.errors import ConfigError
 from emofocus.recognition.streaming import Event, StreamingRecognizer
 from emofocus.recognition.voice import VoiceProfile
 from emofocus.serving.stream_batching import SharedEngine
-from helpers.adaptable import FRAMES, HOP, SIZE, adaptable_model, talk
+from helpers.adaptable import FRAMES, HOP, SIZE, talk
 from helpers.properties import cases
 
 RATE = audio.SAMPLING_RATE
@@ -29,14 +28,8 @@ STREAM_HOP = 0.56
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with adaptable_model(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def recognizer(model: Path) -> Recognizer:
-    return Recognizer.from_pretrained(model, threads=1).for_stream(STREAM_HOP)
+def recognizer(adaptable: Path) -> Recognizer:
+    return Recognizer.from_pretrained(adaptable, threads=1).for_stream(STREAM_HOP)
 
 
 def some_profile(recognizer: Recognizer) -> VoiceProfile:
@@ -164,10 +157,10 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["stream", *map(str, arguments)])
 
 
-def test_the_command_saves_the_profile_at_the_end(model: Path, recognizer: Recognizer, tmp_path: Path) -> None:
+def test_the_command_saves_the_profile_at_the_end(adaptable: Path, recognizer: Recognizer, tmp_path: Path) -> None:
     clip, voice = tmp_path / "clip.wav", tmp_path / "voice.json"
     soundfile.write(clip, talk(6.0, 1), RATE, subtype="FLOAT")
-    common = clip, "--model", model, "--fast", "--hop", STREAM_HOP, "--format", "jsonl", "--adapt"
+    common = clip, "--model", adaptable, "--fast", "--hop", STREAM_HOP, "--format", "jsonl", "--adapt"
     result = run(*common, "--save-voice", voice)
     assert result.exit_code == 0, result.output
     assert f"{voice}: 6 s of speech in 1 recordings" in result.output
@@ -180,14 +173,14 @@ def test_the_command_saves_the_profile_at_the_end(model: Path, recognizer: Recog
     assert again.stdout != result.stdout
 
 
-def test_silence_saves_no_profile(model: Path, tmp_path: Path) -> None:
+def test_silence_saves_no_profile(adaptable: Path, tmp_path: Path) -> None:
     clip, voice = tmp_path / "silence.wav", tmp_path / "voice.json"
     soundfile.write(clip, np.zeros(4 * RATE, np.float32), RATE)
-    result = run(clip, "--model", model, "--fast", "--adapt", "--save-voice", voice)
+    result = run(clip, "--model", adaptable, "--fast", "--adapt", "--save-voice", voice)
     assert "not written, because no speech was heard" in result.output
     assert not voice.exists()
 
 
-def test_a_profile_that_nothing_learns_is_refused(model: Path, tmp_path: Path) -> None:
-    result = run(tmp_path / "clip.wav", "--model", model, "--save-voice", tmp_path / "voice.json")
+def test_a_profile_that_nothing_learns_is_refused(adaptable: Path, tmp_path: Path) -> None:
+    result = run(tmp_path / "clip.wav", "--model", adaptable, "--save-voice", tmp_path / "voice.json")
     assert "--save-voice needs --adapt" in str(result.exception)

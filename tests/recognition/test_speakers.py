@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from emofocus.errors import ConfigError
 from emofocus.recognition import speakers
 from emofocus.recognition.options import RecognitionOptions
 from emofocus.recognition.speakers import VoiceGroups
-from helpers.adaptable import adaptable_model, talk
+from helpers.adaptable import talk
 
 RATE = audio.SAMPLING_RATE
 VOICES = {"anna": (0, 1, 2), "ben": (3, 4), "": (5,)}
@@ -26,14 +25,8 @@ VOICES = {"anna": (0, 1, 2), "ben": (3, 4), "": (5,)}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with adaptable_model(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def recognizer(model: Path) -> Recognizer:
-    return Recognizer.from_pretrained(model, threads=1)
+def recognizer(adaptable: Path) -> Recognizer:
+    return Recognizer.from_pretrained(adaptable, threads=1)
 
 
 @pytest.fixture
@@ -80,18 +73,18 @@ def assert_adapted(found: dict[str, dict[str, float]], recognizer: Recognizer, c
 
 @pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl"])
 def test_each_speaker_of_a_list_is_recognized_as_if_adapted_to_by_hand(
-    name: str, model: Path, recognizer: Recognizer, clips: Path, tmp_path: Path
+    name: str, adaptable: Path, recognizer: Recognizer, clips: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
-    result = predict(clips / name, "--by-speaker", "speaker", "--model", model, "--out", out)
+    result = predict(clips / name, "--by-speaker", "speaker", "--model", adaptable, "--out", out)
     assert result.exit_code == 0, result.output
     assert_adapted(answers(out), recognizer, clips)
     assert f"{out}: 6 done, 1 of no known voice" in result.output
 
 
-def test_each_folder_is_a_voice(model: Path, recognizer: Recognizer, clips: Path, tmp_path: Path) -> None:
+def test_each_folder_is_a_voice(adaptable: Path, recognizer: Recognizer, clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    result = predict(clips, "--by-folder", "--model", model, "--out", out)
+    result = predict(clips, "--by-folder", "--model", adaptable, "--out", out)
     assert result.exit_code == 0, result.output
     found = answers(out)
     for name in ("anna", "ben"):
@@ -100,15 +93,15 @@ def test_each_folder_is_a_voice(model: Path, recognizer: Recognizer, clips: Path
     assert f"{out}: 6 done\n" in result.output
 
 
-def test_the_number_of_workers_changes_no_bit(model: Path, clips: Path) -> None:
-    common = clips / "clips.csv", "--by-speaker", "speaker", "--model", model, "--format", "jsonl"
+def test_the_number_of_workers_changes_no_bit(adaptable: Path, clips: Path) -> None:
+    common = clips / "clips.csv", "--by-speaker", "speaker", "--model", adaptable, "--format", "jsonl"
     one, three = (predict(*common, "--workers", workers).stdout for workers in (1, 3))
     assert one == three
 
 
-def test_an_interrupted_run_goes_on_with_the_same_bytes(model: Path, clips: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_with_the_same_bytes(adaptable: Path, clips: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
-    common = clips / "clips.csv", "--by-speaker", "speaker", "--model", model, "--out"
+    common = clips / "clips.csv", "--by-speaker", "speaker", "--model", adaptable, "--out"
     predict(*common, whole)
     predict(*common, part)
     lines = part.read_text().splitlines(keepends=True)
@@ -118,9 +111,9 @@ def test_an_interrupted_run_goes_on_with_the_same_bytes(model: Path, clips: Path
     assert part.read_bytes() == whole.read_bytes()
 
 
-def test_results_of_other_voices_are_not_gone_on_with(model: Path, clips: Path, tmp_path: Path) -> None:
+def test_results_of_other_voices_are_not_gone_on_with(adaptable: Path, clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    common = clips / "clips.csv", "--model", model, "--out", out
+    common = clips / "clips.csv", "--model", adaptable, "--out", out
     assert predict(*common, "--by-speaker", "speaker").exit_code == 0
     for others in ([], ["--by-folder"]):
         result = predict(*common, *others)
@@ -130,32 +123,32 @@ def test_results_of_other_voices_are_not_gone_on_with(model: Path, clips: Path, 
     assert "holds another run (voices is" in str(predict(*common, "--by-speaker", "speaker").exception)
 
 
-def test_results_with_a_profile_are_not_gone_on_with_without_it(model: Path, clips: Path, tmp_path: Path) -> None:
+def test_results_with_a_profile_are_not_gone_on_with_without_it(adaptable: Path, clips: Path, tmp_path: Path) -> None:
     """A run without a profile once added its rows to those with one: what a record has more did not count."""
     voice, out = tmp_path / "anna.json", tmp_path / "out.csv"
-    Recognizer.from_pretrained(model).adapt(clips / "anna" / "0.wav").profile.save(voice)
-    common = clips / "ben", "--model", model, "--out", out
+    Recognizer.from_pretrained(adaptable).adapt(clips / "anna" / "0.wav").profile.save(voice)
+    common = clips / "ben", "--model", adaptable, "--out", out
     assert predict(*common, "--voice", voice).exit_code == 0
     assert "voice is" in str(predict(*common).exception)
 
 
 def test_a_clip_that_cannot_be_heard_costs_its_own_row_alone(
-    model: Path, recognizer: Recognizer, clips: Path, tmp_path: Path
+    adaptable: Path, recognizer: Recognizer, clips: Path, tmp_path: Path
 ) -> None:
     with (clips / "clips.csv").open("a") as stream:
         stream.write("absent.wav,anna\nbroken.wav,ben\n,anna\n")
     (clips / "broken.wav").write_bytes(b"RIFF")
     out = tmp_path / "out.jsonl"
-    result = predict(clips / "clips.csv", "--by-speaker", "speaker", "--model", model, "--out", out)
+    result = predict(clips / "clips.csv", "--by-speaker", "speaker", "--model", adaptable, "--out", out)
     assert result.exit_code == 1
     assert "3 failed" in result.output
     assert result.output.count("absent.wav") == 1
     assert_adapted(answers(out), recognizer, clips)
 
 
-def test_timelines_are_adapted_too(model: Path, recognizer: Recognizer, clips: Path, tmp_path: Path) -> None:
+def test_timelines_are_adapted_too(adaptable: Path, recognizer: Recognizer, clips: Path, tmp_path: Path) -> None:
     plain, adapted = tmp_path / "plain", tmp_path / "adapted"
-    common = clips / "clips.csv", "--timeline", "--model", model, "--format", "json", "--out"
+    common = clips / "clips.csv", "--timeline", "--model", adaptable, "--format", "json", "--out"
     assert predict(*common, plain).exit_code == 0
     result = predict(*common, adapted, "--by-speaker", "speaker")
     assert "6 done, 1 of no known voice" in result.output
@@ -191,7 +184,7 @@ def test_memory_grows_by_voices_and_not_by_clips(
     assert most <= len(VOICES) + 4
 
 
-def test_what_cannot_work_is_refused_in_a_line(model: Path, clips: Path, recognizer: Recognizer) -> None:
+def test_what_cannot_work_is_refused_in_a_line(adaptable: Path, clips: Path, recognizer: Recognizer) -> None:
     list_, folder = clips / "clips.csv", clips / "anna"
     voice = clips / "voice.json"
     recognizer.adapt(folder / "0.wav").profile.save(voice)
@@ -207,7 +200,7 @@ def test_what_cannot_work_is_refused_in_a_line(model: Path, clips: Path, recogni
         ((folder, "--by-folder", "--ray", "local", "--out", clips / "o"), "--ray cannot hear voices"),
     ]
     for arguments, message in refused:
-        result = predict(*arguments, "--model", model)
+        result = predict(*arguments, "--model", adaptable)
         assert isinstance(result.exception, ConfigError), (arguments, result.output)
         assert "\n" not in str(result.exception)
         with pytest.raises(ConfigError, match=message):
@@ -221,15 +214,15 @@ def test_a_model_without_statistics_of_voices_says_why(clips: Path) -> None:
     assert "cannot be adapted to a voice" in str(result.exception)
 
 
-def test_workers_of_a_cluster_get_the_profile_and_not_its_path(model: Path, clips: Path, tmp_path: Path) -> None:
+def test_workers_of_a_cluster_get_the_profile_and_not_its_path(adaptable: Path, clips: Path, tmp_path: Path) -> None:
     """Other machines once were to read the profile from a path of this one."""
     pytest.importorskip("ray", reason="needs emofocus[cluster]")
     from emofocus.cluster.coordinator import PortableModel
 
     voice = tmp_path / "anna.json"
-    mine = Recognizer.from_pretrained(model).adapt(clips / "anna" / "0.wav")
+    mine = Recognizer.from_pretrained(adaptable).adapt(clips / "anna" / "0.wav")
     mine.profile.save(voice)
-    portable = PortableModel.read(str(model), RecognitionOptions(threads=1, voice=str(voice)))
+    portable = PortableModel.read(str(adaptable), RecognitionOptions(threads=1, voice=str(voice)))
     voice.unlink()
     clip = clips / "ben" / "3.wav"
     assert portable.load()(clip).scores == pytest.approx(mine(clip).scores, abs=1e-5)

@@ -21,21 +21,15 @@ from emofocus.recognition.streaming import StreamingRecognizer
 from emofocus.recognition.voice import LARGEST_LOG_DEVIATION, LARGEST_MEAN, VoiceProfile
 from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.voices import PROFILE_BYTES
-from helpers.adaptable import SIZE, adaptable_model, talk
+from helpers.adaptable import SIZE, talk
 from helpers.serving import Service, running
 
 RATE = audio.SAMPLING_RATE
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with adaptable_model(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def recognizer(model: Path) -> Recognizer:
-    return Recognizer.from_pretrained(model, threads=1)
+def recognizer(adaptable: Path) -> Recognizer:
+    return Recognizer.from_pretrained(adaptable, threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ varied     a microphone, then noise, babble, a room or neither, then a line or a
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import overload
 
 import numpy as np
 
@@ -109,12 +108,6 @@ class Others(Sequence[Waveform]):
         """Number of clips."""
         return len(self._positions)
 
-    @overload
-    def __getitem__(self, index: int) -> Waveform: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Others": ...
-    def __getitem__(self, index: int | slice) -> "Waveform | Others":
+    def __getitem__(self, index: int) -> Waveform:  # type: ignore[override]
         """Samples of one clip."""
-        if isinstance(index, slice):
-            return Others(self._decode, self._positions[index])
         return self._decode(self._positions[index])

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from emofocus.audio.loading import MINIMUM_SAMPLES, SAMPLING_RATE, AudioArray
+from emofocus.audio.notices import Notice
 from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError, ModelError
 from emofocus.recognition.engine import EngineOutput
@@ -235,13 +236,33 @@ def _add_operation_routes(app: FastAPI, service: Service, activity: Activity) ->
         return Models(models=[_model_info(name, recognizer) for name, recognizer in service.models.items()])
 
 
+ModelName = Annotated[str | None, Query(description="A name of /v1/models; the first by default.", max_length=64)]
+
+
+class _Received(NamedTuple):
+    """Model, recognizer, samples (T,) and notices of a request with a clip."""
+
+    model: str
+    recognizer: Recognizer
+    waveform: Waveform
+    notices: tuple[Notice, ...]
+
+
+async def _receive(service: Service, request: Request, model: str | None) -> _Received:
+    """Admit a request, and decode its clip; the recognizer is adapted to the voice that the request names."""
+    service.access.admit(request)
+    name, recognizer = service.find_model(model)
+    service.batcher.admit()
+    upload = await read_upload(request, service.limits)
+    recognizer = adapted(recognizer, upload.voice)
+    return _Received(name, recognizer, *await service.decoders.decode(upload.file))
+
+
 def _add_recognition_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/recognize", tags=["recognition"], responses=_refusals(), openapi_extra=_body_schema())
     async def recognize(
         request: Request,
-        model: Annotated[
-            str | None, Query(description="A name of /v1/models; the first by default.", max_length=64)
-        ] = None,
+        model: ModelName = None,
         timeline: Annotated[bool, Query(description="Return the segments too.")] = False,
         explain: Annotated[bool, Query(description="Return the model's attention too.")] = False,
     ) -> Recognition:
@@ -250,12 +271,7 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
         A form may hold a profile of the voice that speaks in its field `voice`. It is used for this answer, and kept
         nowhere.
         """
-        service.access.admit(request)
-        name, recognizer = service.find_model(model)
-        service.batcher.admit()
-        upload = await read_upload(request, service.limits)
-        recognizer = adapted(recognizer, upload.voice)
-        waveform, notices = await service.decoders.decode(upload.file)
+        name, recognizer, waveform, notices = await _receive(service, request, model)
         listening = None
         if explain:
             explanation = await _explain(service, recognizer, waveform)
@@ -270,20 +286,13 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/segments", tags=["recognition"], responses=_refusals(), openapi_extra=_body_schema())
     async def segments(
         request: Request,
-        model: Annotated[
-            str | None, Query(description="A name of /v1/models; the first by default.", max_length=64)
-        ] = None,
+        model: ModelName = None,
     ) -> Segments:
         """Outputs of one part of a long recording, of at most a minute; whoever asks puts the parts together.
 
         A form may hold a profile of the voice that speaks in its field `voice`.
         """
-        service.access.admit(request)
-        _, recognizer = service.find_model(model)
-        service.batcher.admit()
-        upload = await read_upload(request, service.limits)
-        recognizer = adapted(recognizer, upload.voice)
-        waveform, _ = await service.decoders.decode(upload.file)
+        _, recognizer, waveform, _ = await _receive(service, request, model)
         if len(waveform) > EXPLAIN_SECONDS * SAMPLING_RATE:
             raise Refusal(413, "too_long", f"a part has at most {EXPLAIN_SECONDS:g} s")
         if len(waveform) < MINIMUM_SAMPLES:
