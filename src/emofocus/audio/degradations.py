@@ -41,6 +41,11 @@ def gain(decibels: float) -> Distortion:
     return lambda waveform, _: np.asarray((waveform * 10 ** (decibels / 20)).clip(-1, 1), np.float32)
 
 
+def offset(percent: float) -> Distortion:
+    """Add a constant, in percent of full scale; samples beyond full scale are clipped."""
+    return lambda waveform, _: np.asarray((waveform + percent / 100).clip(-1, 1), np.float32)
+
+
 def through_rate(rate: int, quality: str = "HQ") -> Distortion:
     """Resample to another rate and back, with soxr."""
 
@@ -143,7 +148,8 @@ def coded(codec: str, bits: int, container: str) -> Distortion:
         rate = CODEC_RATES[codec]
         samples = waveform if rate == SAMPLING_RATE else soxr.resample(waveform, SAMPLING_RATE, rate)
         rates, parts = _coded(samples, codec, bits, container)
-        return audio.load({"array": np.concatenate(parts), "sampling_rate": rates[0]})
+        decoded = audio.load({"array": np.concatenate(parts), "sampling_rate": rates[0]})
+        return _as_long(decoded, waveform)  # some codecs end a few samples earlier or later
 
     return distort
 
@@ -254,6 +260,11 @@ DISTORTIONS: dict[str, Distortion] = {
     "20 dB softer": gain(-20),
     "40 dB softer": gain(-40),
     "20 dB louder, cut off": gain(20),
+    "offset of 0.03 %": offset(0.03),
+    "offset of 0.3 %": offset(0.3),
+    "offset of 1 %": offset(1),
+    "offset of 5 %": offset(5),
+    "offset of 20 %": offset(20),
     "8 kHz and back": through_rate(8_000),
     "44.1 kHz and back": through_rate(44_100),
     "44.1 kHz and back, soxr's quick way": through_rate(44_100, "QQ"),
