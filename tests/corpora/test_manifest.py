@@ -234,7 +234,7 @@ def test_json_values_that_are_numbers_or_null(tmp_path: Path) -> None:
 HEAD = "file,emotion,speaker"
 VALID = (
     "valid: file, emotion, speaker, key, start, end, session, text, gender, language, style, source, "
-    "embedding, partition, split, fold"
+    "embedding, partition, channel, split, fold"
 )
 
 

@@ -178,7 +178,8 @@ def corpora_options() -> list[Callable[[Command], Command]]:
         click.option(
             "--corpus",
             multiple=True,
-            help="A corpus (emofocus corpora list), or a manifest; several, to train on all of them.",
+            help="A corpus (emofocus corpora list), a manifest, or a folder with a folder for each class; several, to "
+            "train on all of them.",
         ),
         click.option(
             "--root",
@@ -201,7 +202,11 @@ def corpora_options() -> list[Callable[[Command], Command]]:
 
 def corpus_option(required: bool = False) -> Callable[[Command], Command]:
     """The option `--corpus`."""
-    return click.option("--corpus", required=required, help="A corpus (emofocus corpora list), or a manifest.")
+    return click.option(
+        "--corpus",
+        required=required,
+        help="A corpus (emofocus corpora list), a manifest, or a folder with a folder for each class.",
+    )
 
 
 def root_option() -> Callable[[Command], Command]:

@@ -1,4 +1,4 @@
-"""Corpora: a reader for each public corpus, manifests for all others, and one table of utterances."""
+"""Corpora: a reader for each public corpus, manifests and folders for all others, and one table of utterances."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from emofocus.corpora.class_folders import read_class_folders
 from emofocus.corpora.corpus import Corpus, Reader, Utterance, differences
 from emofocus.corpora.labels import (
     LabelMap,
@@ -19,7 +20,7 @@ from emofocus.corpora.labels import (
     presets_of_labels,
     unknown_lines,
 )
-from emofocus.corpora.manifest import is_manifest, read_manifest
+from emofocus.corpora.manifest import NO_COLUMNS, is_manifest, read_manifest
 from emofocus.corpora.multi_corpus import KEPT, joined, refuse_repeated
 from emofocus.corpora.readers.cremad import CREMA_D
 from emofocus.corpora.readers.emodb import EMODB
@@ -37,6 +38,7 @@ from emofocus.corpora.readers.subesco import SUBESCO
 from emofocus.corpora.readers.tess import TESS
 from emofocus.corpora.readers.urdu import URDU
 from emofocus.errors import CorpusError, one_of
+from emofocus.utils.folder_tree import is_folder
 from emofocus.utils.progress import log_line
 from emofocus.utils.table_text import near
 
@@ -62,7 +64,7 @@ CORPORA: dict[str, Reader] = {
 MANIFEST = "manifest.csv"
 """Name of a manifest that lies in the folder of its corpus."""
 
-FILTERS = ("speaker", "session", "gender", "language", "style", "text")
+FILTERS = ("speaker", "session", "gender", "language", "style", "text", "channel")
 """Columns that the option `--only` accepts."""
 
 __all__ = [
@@ -161,28 +163,41 @@ def roots_of(short: Mapping[str, str], roots: Sequence[str]) -> dict[str, Path]:
 
 def short_name(name: str) -> str:
     """Name of a corpus in results."""
+    path = Path(name)
+    if is_folder_of_data(name):
+        return path.absolute().name
     if not is_manifest(name):
         return name
-    path = Path(name)
     return path.absolute().parent.name if path.name == MANIFEST else path.stem
 
 
+def is_folder_of_data(name: str) -> bool:
+    """Whether a name is a folder with a manifest or with a folder for each class, not a corpus or a database."""
+    return name not in CORPORA and not is_manifest(name) and is_folder(Path(name))
+
+
 def read_corpus(
-    name: str, root: str | Path | None = None, labels: str | None = None, only: Iterable[str] = ()
+    name: str,
+    root: str | Path | None = None,
+    labels: str | None = None,
+    only: Iterable[str] = (),
+    columns: Mapping[str, str] = NO_COLUMNS,
 ) -> Corpus:
-    """Read a corpus from its owner's layout, or from a manifest.
+    """Read a corpus from its owner's layout, from a manifest, or from a folder with a folder for each class.
 
     Args:
-        name: Name in `CORPORA`, path of a CSV or JSONL manifest, or folder of an audformat database. Any other name
-            is that of a corpus in whose folder there is a `manifest.csv`.
+        name: Name in `CORPORA`, path of a CSV or JSONL manifest, folder of an audformat database, or folder with a
+            `manifest.csv` or with a folder for each class. Any other name is that of a corpus in whose folder, the
+            ``root``, there is a `manifest.csv`.
         root: Folder of the corpus; for a manifest, the folder of its paths, by default the manifest's own.
         labels: Name of a preset, or ``"happy=hap,exc sad=sad"``; the corpus' usual classes by default.
         only: Filters such as ``style=improvised``; utterances must pass all of them.
+        columns: Our column → its name in the manifest, for columns of other names.
 
     Raises:
         CorpusError: The corpus is unknown, the folder does not hold it, or a filter keeps nothing.
     """
-    source = read_labeled(name, root, labels, only)
+    source = read_labeled(name, root, labels, only, columns)
     _log_differences(source.name, source.differences)
     kept, left_out = apply_labels(source.table, source.labels)
     license = source.reader.license if source.reader else "unknown"
@@ -190,7 +205,11 @@ def read_corpus(
 
 
 def read_labeled(
-    name: str, root: str | Path | None = None, labels: str | None = None, only: Iterable[str] = ()
+    name: str,
+    root: str | Path | None = None,
+    labels: str | None = None,
+    only: Iterable[str] = (),
+    columns: Mapping[str, str] = NO_COLUMNS,
 ) -> LabeledTable:
     """Read the utterances of a corpus or manifest, and name on stderr the class of each label, and labels without one.
 
@@ -199,16 +218,23 @@ def read_labeled(
         root: As in `read_corpus`.
         labels: As in `read_corpus`.
         only: As in `read_corpus`.
+        columns: As in `read_corpus`.
 
     Raises:
         CorpusError: As `read_corpus`.
     """
     if is_manifest(name):
-        source = _read_manifest(Path(name), root, labels, only)
+        source = _read_manifest(Path(name), root, labels, only, columns)
     elif name not in CORPORA and root is not None and (Path(root) / MANIFEST).is_file():
-        source = replace(_read_manifest(Path(root) / MANIFEST, root, labels, only), name=name)
+        source = replace(_read_manifest(Path(root) / MANIFEST, root, labels, only, columns), name=name)
+    elif is_folder_of_data(name) and (Path(name) / MANIFEST).is_file():
+        manifest = _read_manifest(Path(name) / MANIFEST, root, labels, only, columns)
+        source = replace(manifest, name=short_name(name))
     else:
-        source = _read(name, root, labels, only)
+        if columns:
+            raise CorpusError(f"--columns: {name} is no manifest, whose columns may have other names")
+        folder = is_folder_of_data(name)
+        source = _read_class_folders(Path(name), labels, only) if folder else _read(name, root, labels, only)
     counts = counts_of(source.table)
     lines = [*lines_of(counts, source.labels)]
     if source.reader is None and labels in (None, "default"):
@@ -226,7 +252,10 @@ def reader_of(name: str) -> Reader:
         CorpusError: The corpus is unknown.
     """
     if name not in CORPORA:
-        others = f"or a manifest that ends in .csv or .jsonl, or any name with a --root that holds a {MANIFEST}"
+        others = (
+            "or a manifest that ends in .csv or .jsonl, a folder with a folder for each class, "
+            f"or any name with a --root that holds a {MANIFEST}"
+        )
         raise CorpusError(f"unknown corpus {name!r} ({one_of(CORPORA)}; {others})")
     return CORPORA[name]
 
@@ -241,13 +270,26 @@ def _read(name: str, root: str | Path | None, labels: str | None, only: Iterable
     return LabeledTable(name, Path(root), filtered(whole, only), mapping, reader, differences(whole, reader))
 
 
-def _read_manifest(path: Path, root: str | Path | None, labels: str | None, only: Iterable[str]) -> LabeledTable:
+def _read_manifest(
+    path: Path, root: str | Path | None, labels: str | None, only: Iterable[str], columns: Mapping[str, str]
+) -> LabeledTable:
     root = Path(root) if root is not None else path if path.is_dir() else path.parent
-    table = filtered(read_manifest(path, check_files=root, speaker_of=speaker_by_name), only)
+    table = read_manifest(path, check_files=root, speaker_of=speaker_by_name, columns=columns)
+    return _labeled(path.stem, path.name, root, filtered(table, only), labels)
+
+
+def _read_class_folders(path: Path, labels: str | None, only: Iterable[str]) -> LabeledTable:
+    table = filtered(read_class_folders(path, speaker_by_name), only)
+    name = short_name(str(path))
+    return _labeled(name, name, path, table, labels)
+
+
+def _labeled(name: str, source: str, root: Path, table: pl.DataFrame, labels: str | None) -> LabeledTable:
+    """Table of no known corpus, with the classes of its labels; ``source`` is its name in messages."""
     counts = counts_of(table)
     mapping = label_map(labels, presets_of_labels(counts))
-    _refuse_unknown_labels(path.name, mapping, counts)
-    return LabeledTable(path.stem, root, table, mapping)
+    _refuse_unknown_labels(source, mapping, counts)
+    return LabeledTable(name, root, table, mapping)
 
 
 def speaker_by_name(file: str) -> str:

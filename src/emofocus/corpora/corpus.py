@@ -36,6 +36,7 @@ class Utterance:
         embedding: File of a speaker embedding (`emofocus.data.speaker_embeddings`), below the root.
         corpus: Name of the corpus, in a table of several corpora; empty in a table of one.
         partition: Part in which the owner put it: ``train``, ``valid``, ``test``, or ``test1`` and so on of several.
+        channel: Way of the recording, in the corpus' own terms (``studio``, ``telephone``).
     """
 
     file: str
@@ -53,6 +54,7 @@ class Utterance:
     embedding: str = ""
     corpus: str = ""
     partition: str = ""
+    channel: str = ""
 
 
 SCHEMA = pl.Schema(

@@ -12,9 +12,10 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -47,14 +48,17 @@ OTHER_NAMES = {
 }
 """Our column → its names in other projects, which count where ours is absent."""
 
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+"""Columns of a manifest all of whose names are known."""
+
 INDEX = ("", "index", "level_0")
 """Names of the index that pandas writes; ``Unnamed: 0`` and the like are, too."""
 
-_UNNEEDED = ("age", "country", "duration", "dataset", "type", "sample_rate", "num_frame", "task", "length", "channel")
+_UNNEEDED = ("age", "country", "duration", "dataset", "type", "sample_rate", "num_frame", "task", "length")
 """Columns of nkululeko and EmoBox that are not read, and need no word."""
 
 _UNKNOWN_TEXTS = ("nan", "NaN", "NaT", "<NA>")  # as pandas spells a value that is not there
-_TIDIED = ("emotion", "speaker", "session", "gender", "language", "style")  # columns of names
+_TIDIED = ("emotion", "speaker", "session", "gender", "language", "style", "channel")  # columns of names
 _SHOWN_LINES = 5
 _OBJECT = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
 
@@ -64,8 +68,34 @@ def is_manifest(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) or is_database(Path(name))
 
 
+def columns_of(text: str | None) -> dict[str, str]:
+    """Parse the option `--columns`, such as ``file=path,emotion=label``: our column → its name in a manifest.
+
+    Raises:
+        CorpusError: An entry is not of that form, or names no column of a manifest, or one twice.
+    """
+    columns: dict[str, str] = {}
+    for item in (text or "").split(","):
+        ours, equals, theirs = (part.strip() for part in item.partition("="))
+        if not item.strip():
+            continue
+        if not (ours and equals and theirs):
+            raise CorpusError(f"--columns {item.strip()}: is not of the form file=path,emotion=label")
+        if ours not in COLUMNS:
+            raise CorpusError(
+                f"--columns {item.strip()}: no such column {ours!r}{near(ours, COLUMNS)} ({one_of(COLUMNS)})"
+            )
+        if ours in columns:
+            raise CorpusError(f"--columns: the column {ours!r} is given twice")
+        columns[ours] = theirs
+    return columns
+
+
 def read_manifest(
-    path: Path, check_files: Path | None = None, speaker_of: Callable[[str], str] | None = None
+    path: Path,
+    check_files: Path | None = None,
+    speaker_of: Callable[[str], str] | None = None,
+    columns: Mapping[str, str] = NO_COLUMNS,
 ) -> pl.DataFrame:
     """Read a manifest, whose kind follows from its suffix and columns.
 
@@ -76,6 +106,7 @@ def read_manifest(
         path: A CSV or JSONL file, or the folder of an audformat database.
         check_files: Folder of the files, all of which must exist; None for no check. Absolute paths are allowed.
         speaker_of: File → speaker or an empty string, for manifests that do not tell speakers, such as EmoBox's.
+        columns: Our column → its name in this manifest, for columns of other names.
 
     Returns:
         Table with the columns of `SCHEMA`; emotions are the labels as written. All speakers are empty where the
@@ -89,7 +120,7 @@ def read_manifest(
     if is_database(path):
         table = read_audformat(path).with_row_index("row")
     else:
-        manifest = _load(path)
+        manifest = _load(path, columns)
         manifest.require(REQUIRED[:2])
         table = manifest.typed()
         manifest.refuse(table, pl.col("file") == "", "the file is empty")
@@ -165,13 +196,15 @@ class _Text:
     Attributes:
         path: The file.
         content: Its text.
+        columns: Our column → its name in this manifest, for columns of other names.
     """
 
     path: Path
     content: bytes
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> "_Text":
+    def read(cls, path: Path, columns: Mapping[str, str] = NO_COLUMNS) -> "_Text":
         """Read a file in UTF-8, or in UTF-16 as Excel writes it."""
         content = path.read_bytes()
         if is_wide(content):
@@ -179,7 +212,7 @@ class _Text:
                 content = content.decode("utf-16").encode()
             except UnicodeError as error:
                 raise CorpusError(f"{path}: not UTF-16, as its first bytes say: {error}") from error
-        return cls(path, content.removeprefix(codecs.BOM_UTF8))
+        return cls(path, content.removeprefix(codecs.BOM_UTF8), columns)
 
     def lines(self) -> Iterator[str]:
         """Lines with their ends."""
@@ -210,7 +243,29 @@ class _Text:
     def delimiter(self) -> str:
         """Character between the columns of CSV."""
         heads = (line for line in self.lines() if line.strip() and not line.lower().startswith(DELIMITER_NOTE))
-        return delimiter_of(next(heads, ""), {"file", "key", *OTHER_NAMES["file"]})
+        names = {"file", "key", *OTHER_NAMES["file"], *map(column_name, self.columns.values())}
+        return delimiter_of(next(heads, ""), names)
+
+    def our_names(self, names: Sequence[str]) -> list[str]:
+        """Names of columns with ours in place of other projects' and of those that were named.
+
+        Raises:
+            CorpusError: There is no such column.
+        """
+        found = list(map(column_name, names))
+        for ours, theirs in self.columns.items():
+            if column_name(theirs) not in found:
+                hint = f"{near(theirs, names)} (it has: {', '.join(names)})"
+                raise CorpusError(f"{self.path}: has no column {theirs!r}, which is to be {ours!r}{hint}")
+        named = [column_name(theirs) for theirs in self.columns.values()]
+        found = [f"{name} of the manifest" if name in self.columns and name not in named else name for name in found]
+        for ours, theirs in self.columns.items():
+            found[found.index(column_name(theirs))] = ours
+        for ours, others in OTHER_NAMES.items():
+            other = next((other for other in others if other in found), None)
+            if ours not in found and other is not None:
+                found[found.index(other)] = ours
+        return found
 
     def first_lines(self) -> Iterator[int]:
         """Number of the first line of each row."""
@@ -273,13 +328,13 @@ class _Manifest:
         return with_keys(table)
 
 
-def _load(path: Path) -> _Manifest:
+def _load(path: Path, columns: Mapping[str, str] = NO_COLUMNS) -> _Manifest:
     if not path.is_file():
         problem = "a folder without an audformat database (db.yaml)" if path.is_dir() else "no such manifest"
         raise CorpusError(f"{path}: {problem}")
     _refuse_suffix(path)
     try:
-        text = _Text.read(path)
+        text = _Text.read(path, columns)
         manifest = _load_csv(text) if path.suffix.lower() == ".csv" else _load_json_lines(text)
     except PolarsError as error:  # a number of hundreds of digits, for one
         raise CorpusError(f"{path}: unreadable: {error}") from error
@@ -294,16 +349,6 @@ def _load(path: Path) -> _Manifest:
 def _refuse_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise CorpusError(f"{path}: {path.suffix or 'no suffix'!r} is no kind of manifest ({one_of(SUFFIXES)})")
-
-
-def _our_names(names: Sequence[str]) -> list[str]:
-    """Names of columns with those of other projects replaced by ours, where ours is absent."""
-    found = list(map(column_name, names))
-    for ours, others in OTHER_NAMES.items():
-        theirs = next((other for other in others if other in found), None)
-        if ours not in found and theirs is not None:
-            found[found.index(theirs)] = ours
-    return found
 
 
 def _log_ignored(manifest: _Manifest) -> None:
@@ -322,7 +367,7 @@ def _is_silent(name: str) -> bool:
 
 def _load_csv(text: _Text) -> _Manifest:
     line, fields = next(text.records(), (0, []))
-    names, delimiter = _our_names(fields), text.delimiter()
+    names, delimiter = text.our_names(fields), text.delimiter()
     for name in names:
         if name in COLUMNS and names.count(name) > 1:
             raise CorpusError(f"{text.path}, line {line}: the column {name!r} is there more than once")
@@ -373,7 +418,7 @@ def _rewritten(text: _Text, width: int) -> bytes:
 
 def _load_json_lines(text: _Text) -> _Manifest:
     keys, plain = _json_keys(text)
-    names = _our_names(list(keys))
+    names = text.our_names(list(keys))
     ours = {key: name for key, name in zip(keys, names, strict=True) if name in COLUMNS}
     table = pl.read_ndjson(text.content if plain else _plain_json(text), schema=dict.fromkeys(ours, pl.String))
     columns = {name: [key for key in ours if ours[key] == name] for name in dict.fromkeys(ours.values())}
