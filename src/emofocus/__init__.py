@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CorpusError,
         DownloadError,
         EmofocusError,
+        LateTurnError,
         MissingExtraError,
         ModelError,
         ShortAudioError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from emofocus.recognition.recognizer import Recognizer
     from emofocus.recognition.smoothing import Smoothing
     from emofocus.recognition.streaming import Event, StreamingRecognizer
+    from emofocus.recognition.turns.turn import Turn, TurnEmotion
 
 __all__ = [
     "AudioError",
@@ -37,6 +39,7 @@ __all__ = [
     "EmofocusError",
     "Event",
     "Explanation",
+    "LateTurnError",
     "MissingExtraError",
     "ModelError",
     "Prediction",
@@ -48,6 +51,8 @@ __all__ = [
     "SplitError",
     "StreamingRecognizer",
     "Timeline",
+    "Turn",
+    "TurnEmotion",
     "__version__",
 ]
 
@@ -59,6 +64,7 @@ _MODULES = {
         "CorpusError",
         "DownloadError",
         "EmofocusError",
+        "LateTurnError",
         "MissingExtraError",
         "ModelError",
         "ShortAudioError",
@@ -70,6 +76,7 @@ _MODULES = {
     "recognition.recognizer": ("Recognizer",),
     "recognition.smoothing": ("Smoothing",),
     "recognition.streaming": ("Event", "StreamingRecognizer"),
+    "recognition.turns.turn": ("Turn", "TurnEmotion"),
 }
 """Module → names that it lends to this package."""
 

@@ -19,6 +19,10 @@ class ShortAudioError(AudioError):
     """Audio that is shorter than one analysis window, or holds no samples."""
 
 
+class LateTurnError(AudioError):
+    """A turn of a transcript that begins behind the end of the recording."""
+
+
 class AudioWarning(UserWarning):
     """A recording that is cut, damaged or unusual, and is read all the same."""
 

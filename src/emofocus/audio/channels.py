@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.audio.notices import Notice, Warn
+from emofocus.errors import AudioError, one_of
 
 Channels: TypeAlias = NDArray[np.float32]
 """Samples of shape (channels, T)."""
@@ -94,6 +95,23 @@ def inverted(channel: int, since: float) -> Notice:
     """
     when = f" from {since:g} s on" if since else ""
     return Notice("inverted", f"the channels cancel each other; channel {channel + 1} alone is used{when}")
+
+
+def chosen(blocks: Iterator[tuple[int, Channels]], channel: int, name: str) -> Iterator[tuple[int, Mono]]:
+    """Blocks (channels, T_k) with their rates → one of their channels (T_k,).
+
+    Args:
+        blocks: Consecutive ones.
+        channel: Number of the channel, from 1.
+        name: Name of the recording in errors.
+
+    Raises:
+        AudioError: The recording has no such channel.
+    """
+    for rate, block in blocks:
+        if not 1 <= channel <= len(block):
+            raise AudioError(f"{name}: has no channel {channel} ({one_of(range(1, len(block) + 1))})")
+        yield rate, np.ascontiguousarray(block[channel - 1])
 
 
 def mixed(blocks: Iterator[tuple[int, Channels]], warn: Warn) -> Iterator[tuple[int, Mono]]:

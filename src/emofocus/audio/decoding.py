@@ -9,7 +9,7 @@ from io import SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from emofocus.audio.channels import Channels, mixed
+from emofocus.audio.channels import Channels, chosen, mixed
 from emofocus.audio.containers import EXTENSIONS, decode_container
 from emofocus.audio.headers import (
     FLAC_START,
@@ -24,7 +24,7 @@ from emofocus.audio.notices import Notice, Warn, ignore
 from emofocus.audio.samples import Waveform
 from emofocus.errors import AudioError
 
-__all__ = ["BLOCK_SECONDS", "EXTENSIONS", "OPENED", "TOLERATED_SECONDS", "decode"]
+__all__ = ["BLOCK_SECONDS", "EXTENSIONS", "OPENED", "TOLERATED_SECONDS", "channel_count", "decode"]
 
 BLOCK_SECONDS = 30.0
 """Seconds decoded at a time."""
@@ -47,6 +47,7 @@ def decode(
     block_seconds: float = BLOCK_SECONDS,
     track: int | None = None,
     warn: Warn = ignore,
+    channel: int | None = None,
 ) -> Iterator[tuple[int, Waveform]]:
     """Decode a file, or one that is open, at its own rate.
 
@@ -56,14 +57,30 @@ def decode(
         track: Number of the audio track, from 1; None for the one that the file marks as its default.
         warn: Takes a notice of each thing that is unusual about a file that is read all the same: it is cut or
             damaged, or has several audio tracks, or channels that cancel each other.
+        channel: Number of the channel to take, from 1; None to mix all of them.
 
     Yields:
         The rate in hertz, and consecutive mono blocks of shape (T_k,).
 
     Raises:
-        AudioError: The file is missing, empty, not audio, or has no such track.
+        AudioError: The file is missing, empty, not audio, or has no such track or channel.
     """
-    yield from mixed(_decode(source, block_seconds, track, warn), warn)
+    blocks = _decode(source, block_seconds, track, warn)
+    name = str(source) if isinstance(source, Path) else OPENED
+    yield from mixed(blocks, warn) if channel is None else chosen(blocks, channel, name)
+
+
+def channel_count(source: Path | BinaryIO, track: int | None = None) -> int:
+    """Number of channels at the beginning of a file; 0 if it holds no samples.
+
+    Args:
+        source: The file, as in `decode`.
+        track: Number of the audio track, as in `decode`.
+
+    Raises:
+        AudioError: As in `decode`.
+    """
+    return next((len(block) for _, block in _decode(source, 1.0, track, ignore)), 0)
 
 
 def _decode(source: Path | BinaryIO, block_seconds: float, track: int | None, warn: Warn) -> Blocks:

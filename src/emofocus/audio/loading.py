@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, Protocol, TypeAlias, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from emofocus.audio.channels import Channels, mixed
+from emofocus.audio.channels import Channels, chosen, mixed
 from emofocus.audio.decoding import BLOCK_SECONDS, EXTENSIONS, OPENED, TOLERATED_SECONDS, decode
+from emofocus.audio.decoding import channel_count as channels_in_file
 from emofocus.audio.notices import Notice, Warn
 from emofocus.audio.samples import Waveform, channels_of, checked_rate
 from emofocus.errors import AudioError, AudioWarning, ShortAudioError, SilentAudioError, one_of
@@ -82,6 +83,7 @@ def load(
     end: float | None = None,
     track: int | None = None,
     warn: Warn | None = None,
+    channel: int | None = None,
 ) -> Waveform:
     """Decode a whole clip, or a part of it.
 
@@ -93,18 +95,19 @@ def load(
         track: Number of the audio track of a file that has several, from 1; None for its default one.
         warn: Takes a notice of each thing that is unusual about a file that is read all the same (cut, damaged, several
             audio tracks, channels that cancel each other); by default it becomes an `AudioWarning`.
+        channel: Number of the channel to take, from 1; None to mix all of them.
 
     Returns:
         16 kHz mono samples of shape (T,).
 
     Raises:
-        AudioError: The file is missing, empty, not audio, or holds samples that are not finite; it has no such track,
-            or ends before the part does.
+        AudioError: The file is missing, empty, not audio, or holds samples that are not finite; it has no such track
+            or channel, or ends before the part does.
         ShortAudioError: The part is shorter than one analysis window.
         SilentAudioError: It is silent.
     """
     name = name_of(audio)
-    blocks = list(part(stream(audio, track=track, warn=warn), name, start, end))
+    blocks = list(part(stream(audio, track=track, warn=warn, channel=channel), name, start, end))
     waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     check(waveform, name if start is None and end is None else f"{name} from {start or 0:.2f} s")
     return waveform
@@ -137,7 +140,11 @@ def part(blocks: Iterable[Waveform], name: str, start: float | None, end: float 
 
 
 def stream(
-    audio: AudioInput, block_seconds: float = BLOCK_SECONDS, track: int | None = None, warn: Warn | None = None
+    audio: AudioInput,
+    block_seconds: float = BLOCK_SECONDS,
+    track: int | None = None,
+    warn: Warn | None = None,
+    channel: int | None = None,
 ) -> Iterator[Waveform]:
     """Decode block by block, so that hours of audio need the memory of seconds.
 
@@ -146,6 +153,7 @@ def stream(
         block_seconds: Seconds decoded at a time.
         track: Number of the audio track, as in `load`.
         warn: Takes notices, as in `load`.
+        channel: Number of the channel, as in `load`.
 
     Yields:
         Consecutive 16 kHz mono blocks of shape (T_k,), not longer than about ``block_seconds``.
@@ -158,14 +166,28 @@ def stream(
     file = _file(audio)
     warn = warn or partial(_warn, name)
     if file is not None:
-        yield from _resampled(decode(file, block_seconds, track, warn), name)
+        yield from _resampled(decode(file, block_seconds, track, warn, channel), name)
         return
     rate, samples = _checked_array(audio)
     if track not in (None, 1):
         raise AudioError(f"{name}: has no audio track {track!r} (valid: 1)")
     size = max(1, int(block_seconds * rate))
     blocks = ((rate, samples[:, start : start + size]) for start in range(0, samples.shape[1], size))
-    yield from _resampled(mixed(blocks, warn), name)
+    yield from _resampled(mixed(blocks, warn) if channel is None else chosen(blocks, channel, name), name)
+
+
+def channel_count(audio: AudioInput, track: int | None = None) -> int:
+    """Number of channels at the beginning of a clip; 0 if it holds no samples.
+
+    Args:
+        audio: A clip, as in `load`.
+        track: Number of the audio track, as in `load`.
+
+    Raises:
+        AudioError: As in `stream`.
+    """
+    file = _file(audio)
+    return len(_checked_array(audio)[1]) if file is None else channels_in_file(file, track)
 
 
 def _warn(name: str, notice: Notice) -> None:

@@ -5,6 +5,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "emofocus predict clip.wav",
         "emofocus predict calls/ --out results.csv",
         "emofocus predict meeting.wav --timeline --out meeting.srt",
+        "emofocus predict call.wav --segments call.json --out call.emotions.json",
+        "emofocus predict call.wav --channels agent=1,customer=2 --timeline",
         "emofocus predict calls.csv --by-speaker caller --model DIR --out results.csv",
     ),
     "stream": (

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from emofocus.cli.interruption import resumable
 from emofocus.cli.options import (
+    FILE,
     Names,
     model_option,
     precision_options,
@@ -27,6 +29,7 @@ from emofocus.cli.options import (
 from emofocus.cli.tally import Tally
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition.bulk import BATCH, NO_VOICES, ClipResult, Item, batched, is_list, items_of, recognize
+from emofocus.recognition.channel_choice import ChannelChoice
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Prediction, Recognizer
 from emofocus.utils.atomic import is_device, replacing
@@ -63,6 +66,7 @@ def predict_files(
     options: RecognitionOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
     groups: "VoiceGroups | None" = None,
+    channels: ChannelChoice | None = None,
 ) -> int:
     """Recognize files, folders and manifests in parallel, and write the results in order.
 
@@ -79,6 +83,7 @@ def predict_files(
         workers: Clips recognized side by side; by default as many as there are cores.
         groups: How clips are divided by voice, each of which is heard first and then recognized as adapted to it; None
             to adapt to nobody, or to the voice of ``options``.
+        channels: Channels that have a prediction each; None for one prediction of their mean.
 
     Returns:
         Number of files that could not be recognized.
@@ -94,16 +99,18 @@ def predict_files(
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r} ({one_of(FORMATS)})")
     lists = any(map(is_list, paths))
-    one = len(paths) == 1 and not lists and not is_folder(paths[0])
+    one = len(paths) == 1 and not lists and not is_folder(paths[0]) and channels is None
     recognizer = Recognizer.load(model, replace(options, threads=None if one else 1, optimize_graph=not one))
     voices = NO_VOICES if groups is None else groups.recognizers(recognizer, paths, workers)
     run = _Run(recognizer, workers, 1 if one else BATCH, None if groups is None else voices)
     items = (items_of if groups is None else groups.items)(paths, run.tally.report)
+    items = items if channels is None else channels.items(items, options.track)
     if out is not None and format in ("csv", "jsonl") and not is_device(out):
         from emofocus.recognition.results_file import ResultsFile, settings_of  # imported here: others start without
 
-        row_format = row_format_of(format, recognizer.labels, parts=lists)
-        file = ResultsFile(out, format, settings_of(recognizer, voices), row_format.header)
+        row_format = row_format_of(format, recognizer.labels, lists, channels is not None)
+        chosen = {"channels": None if channels is None else channels.to_plain()}
+        file = ResultsFile(out, format, settings_of(recognizer, voices) | chosen, row_format.header)
         with resumable(out), file:
             for item, prediction in run.predictions(items, str(out), file.holds):
                 file.append([(item, row_format.row(item, prediction))])
@@ -114,7 +121,7 @@ def predict_files(
             if format == "table":
                 _write_table(predictions, stream, recognizer.threshold)
             elif format in ("csv", "jsonl"):
-                _write_rows(predictions, stream, row_format_of(format, recognizer.labels, parts=lists))
+                _write_rows(predictions, stream, row_format_of(format, recognizer.labels, lists, channels is not None))
             else:
                 _write_json(predictions, stream, single=one)
     if out is not None or run.tally.unadapted:
@@ -227,25 +234,27 @@ class RowFormat(NamedTuple):
     row: Callable[[Item, Prediction], str]
 
 
-def row_format_of(format: str, labels: Sequence[str], parts: bool) -> RowFormat:
+def row_format_of(format: str, labels: Sequence[str], parts: bool, channels: bool = False) -> RowFormat:
     """Lines of csv or jsonl.
 
     Args:
         format: ``csv`` or ``jsonl``.
         labels: Emotions of the model.
         parts: Whether clips are parts of files, whose start and end have columns.
+        channels: Whether clips are channels of files, whose names have a column.
     """
     if format == "jsonl":
         return RowFormat("", _json_row)
     from emofocus.recognition.results_file import csv_line  # imported here: prediction starts without it
 
-    times = ("start", "end") if parts else ()
-    header = ["file", *times, "label", "confident", "warnings", "duration", *(f"p_{label}" for label in labels)]
+    keys = {"file": True, "start": parts, "end": parts, "channel": channels}
+    columns = [*(name for name, shown in keys.items() if shown), "label", "confident", "warnings", "duration"]
+    header = [*columns, *(f"p_{label}" for label in labels)]
 
     def row(item: Item, prediction: Prediction) -> str:
         confident = str(prediction.confident).lower()  # as JSON spells it
         warnings = "; ".join(prediction.warnings)
-        clip = item.key if parts else item.key[:1]
+        clip = compress(item.key, keys.values())
         return csv_line(
             [*clip, prediction.label, confident, warnings, prediction.duration, *prediction.scores.values()]
         )
@@ -332,7 +341,8 @@ def shortened(name: str, width: int) -> str:
     "--format",
     show_default="by the suffix of --out; else table",
     type=Names("table", "json", "jsonl", "csv", "srt", "vtt", "audacity", "textgrid", "audformat", "png"),
-    help="How results are written; those behind csv need --timeline, and jsonl cannot have it.",
+    help="How results are written; those behind csv need --timeline, and jsonl cannot have it. With --segments: "
+    "its own format, json or csv.",
 )
 @click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
@@ -340,6 +350,13 @@ def shortened(name: str, width: int) -> str:
 @click.option("--timeline", is_flag=True, help="Emotions over time, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="Time from segment to segment.")
 @window_option("the model's")
+@click.option("--segments", type=FILE, help="Diarization or transcript, to be written again with each turn's emotion.")
+@click.option(
+    "--channels",
+    metavar="each|N|NAME=N,…",
+    show_default="their mean",
+    help="Channels that are heard apart, and names.",
+)
 @click.option("--track", type=int, metavar="N", show_default="the file's default", help="Audio track to read, from 1.")
 @voice_option()
 @with_options(voices_options())
@@ -358,6 +375,8 @@ def predict(
     timeline: bool,
     hop: float | None,
     window: float | None,
+    segments: Path | None,
+    channels: str | None,
     track: int | None,
     voice: str | None,
     by_speaker: str | None,
@@ -378,6 +397,11 @@ def predict(
     With --by-speaker or --by-folder, the clips of each voice are heard first, and recognized as adapted to it. Nobody's
     profile is kept. It needs a model that was trained for voices, as --voice does.
 
+    With --segments, the only PATH is a recording, and FILE says who speaks when: a diarization (RTTM) or a transcript
+    (Whisper's and whisperX' JSON, SRT, VTT, TextGrid, or CSV with columns start and end). The same file is written,
+    with the emotion of each turn. --channels each takes each turn's channel from FILE; agent=1,customer=2 takes it from
+    the names of the speakers.
+
     With --ray, a cluster recognizes. PATHS and OUT may then be URIs, such as s3://bucket/folder, and results are
     Parquet files below OUT.
     """
@@ -395,17 +419,23 @@ def predict(
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 
         cluster = BulkOptions(address=ray, workers=workers, part=part)
-        folder = _cluster_output(timeline, format, out)
+        folder = _cluster_output({"--timeline": timeline, "--segments": segments, "--channels": channels}, format, out)
         with resumable(folder):
             failed = predict_on_ray(paths, folder, model, options, cluster)
     else:
         files, file = _local_paths(paths, out)
-        if timeline:
+        choice = None if channels is None else ChannelChoice.parse(channels)
+        if segments is not None:
+            from emofocus.cli.turns import write_turns
+
+            _refuse_beside_segments({"--timeline": timeline, "--by-speaker": by_speaker, "--by-folder": by_folder})
+            failed = write_turns(files, segments, model, format, file, options, choice)
+        elif timeline:
             from emofocus.cli.timeline import write_timelines
 
-            failed = write_timelines(files, model, format, file, options, smoothing_seconds, groups)
+            failed = write_timelines(files, model, format, file, options, smoothing_seconds, groups, choice)
         else:
-            failed = predict_files(files, model, format, file, options, workers, groups)
+            failed = predict_files(files, model, format, file, options, workers, groups, choice)
     if failed:
         sys.exit(1)
 
@@ -442,14 +472,27 @@ def _local_paths(sources: Sequence[str], out: str | None) -> tuple[list[Path], P
     return [Path(source) for source in sources], None if out is None else Path(out)
 
 
-def _cluster_output(timeline: bool, format: str | None, out: str | None) -> str:
+def _refuse_beside_segments(others: Mapping[str, object]) -> None:
+    """Refuse other options that ask for another output (ConfigError)."""
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigError(f"--segments and {given[0]} exclude each other: turns have an emotion each")
+
+
+def _cluster_output(local: Mapping[str, object], format: str | None, out: str | None) -> str:
     """Folder to which a cluster writes.
+
+    Args:
+        local: Options that only the local command has, and their values.
+        format: The format that is asked for.
+        out: The folder.
 
     Raises:
         ConfigError: There is none, or a cluster cannot write that.
     """
-    if timeline or format not in (None, "table", "parquet"):
-        raise ConfigError("--ray writes Parquet: --timeline and other formats are for the local command")
+    given = [name for name, value in local.items() if value]
+    if given or format not in (None, "table", "parquet"):
+        raise ConfigError(f"--ray writes Parquet: {given[0] if given else 'other formats'} are for the local command")
     if out is None:
         raise ConfigError("--ray needs --out, the path or URI of a folder for the results")
     return out

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from emofocus.cli.tally import Tally
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.recognition import timeline_formats
 from emofocus.recognition.bulk import NO_VOICES, Item, items_of
+from emofocus.recognition.channel_choice import ChannelChoice
 from emofocus.recognition.options import DEFAULT_OPTIONS, RecognitionOptions
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import settings_of
@@ -50,6 +52,7 @@ def write_timelines(
     options: RecognitionOptions = DEFAULT_OPTIONS,
     smoothing_seconds: float = 1.0,
     groups: "VoiceGroups | None" = None,
+    channels: ChannelChoice | None = None,
 ) -> int:
     """Recognize recordings of any length, and write their timelines.
 
@@ -63,6 +66,7 @@ def write_timelines(
         options: How the model is loaded; its hop is the resolution of the timeline.
         smoothing_seconds: Time constant of the averaged scores in seconds.
         groups: How recordings are divided by voice, as in `emofocus.cli.predict.predict_files`.
+        channels: Channels that have a timeline each; None for one timeline of their mean.
 
     Returns:
         Number of recordings that could not be recognized.
@@ -76,10 +80,10 @@ def write_timelines(
         raise ConfigError(f"unknown format {format!r} of timelines ({one_of(FORMATS)})")
     smoothing = Smoothing(seconds=smoothing_seconds)
     tally = Tally()
-    clips = list((items_of if groups is None else groups.items)(paths, tally.report))
-    files = [clip.path for clip in clips]
+    items = (items_of if groups is None else groups.items)(paths, tally.report)
+    clips = list(items if channels is None else channels.items(items, options.track))
     format = format_of(format, out if len(clips) == 1 else None, NAMED, "table")
-    _refuse_output(format, out, len(clips))
+    _refuse_output(format, out, clips)
     recognizer = Recognizer.load(model, options).for_stream(window=options.window)
     voices = NO_VOICES if groups is None else groups.recognizers(recognizer, paths)
     settings = settings_of(recognizer) | {"format": format, "smoothing": smoothing_seconds} if out else {}
@@ -88,7 +92,7 @@ def write_timelines(
             adapted = recognizer if clip.voice is None else voices.get(clip.voice, recognizer)
             profile = None if adapted.profile is None else adapted.profile.digest
             try:
-                target = _target(out, files[number], format, files, number)
+                target = _target(out, clips, format, number)
                 if target is None or is_device(target) or _begin(target, clip, {**settings, "voice": profile}):
                     _write_timeline(adapted, clip, format, target, smoothing)
                     tally.done += 1
@@ -110,7 +114,8 @@ def _begin(target: Path, clip: Item, settings: Record) -> bool:
     """
     try:
         times = {name: time for name, time in (("start", clip.start), ("end", clip.end)) if time is not None}
-        wanted = {**settings, **times, "recording": str(clip.path.absolute()), "state": file_state(clip.path)}
+        recording = {"recording": str(clip.path.absolute()), "state": file_state(clip.path)}
+        wanted = {**settings, **times, "channel": clip.channel_number, **recording}
     except OSError as error:
         raise AudioError(f"{clip.name}: {error.strerror}") from error
     record, occupied = record_path(target), target.is_file() or (target.is_dir() and any(target.iterdir()))
@@ -134,24 +139,30 @@ def remove(target: Path) -> None:
         target.unlink()
 
 
-def _refuse_output(format: str, out: Path | None, files: int) -> None:
+def _refuse_output(format: str, out: Path | None, clips: Sequence[Item]) -> None:
     if format in ("audformat", "png") and out is None:
         raise ConfigError(f"{format} needs --out: a {'folder' if format == 'audformat' else 'file'} to write")
-    if files > 1 and out is not None and (out.is_file() or (out.suffix and not out.is_dir())):
-        raise ConfigError(f"{out}: timelines of {files} recordings need a folder (--out FOLDER)")
+    kind = "channels" if any(clip.channel for clip in clips) else "recordings"
+    if len(clips) > 1 and out is not None and (out.is_file() or (out.suffix and not out.is_dir())):
+        raise ConfigError(f"{out}: timelines of {len(clips)} {kind} need a folder (--out FOLDER)")
 
 
-def _target(out: Path | None, file: Path, format: str, files: Sequence[Path], number: int) -> Path | None:
+def _target(out: Path | None, clips: Sequence[Item], format: str, number: int) -> Path | None:
     """File for the timeline of a recording: in a folder, one of its name, with a number where that name is taken."""
-    if out is None or (len(files) == 1 and not (out.is_dir() and format != "audformat")):
+    if out is None or (len(clips) == 1 and not (out.is_dir() and format != "audformat")):
         return out
-    same = sum(other.stem == file.stem for other in files[:number])
-    suffix = SUFFIXES[format]
-    return out / f"{file.stem}{f'-{same + 1}' if same else ''}{suffix}"
+    name = _file_name(clips[number])
+    same = sum(_file_name(other) == name for other in clips[:number])
+    return out / f"{name}{f'-{same + 1}' if same else ''}{SUFFIXES[format]}"
+
+
+def _file_name(clip: Item) -> str:
+    """Name of a timeline's file without its suffix: the recording's, and the channel's behind it."""
+    return clip.path.stem if clip.channel is None else f"{clip.path.stem}-{clip.channel.name}".replace("/", "-")
 
 
 def _write_timeline(recognizer: Recognizer, clip: Item, format: str, out: Path | None, smoothing: Smoothing) -> None:
-    found = spans(recognizer, clip.path, smoothing, clip.start, clip.end)
+    found = spans(recognizer, clip.path, smoothing, clip.start, clip.end, clip.channel_number)
     timeline = log_progress(found, lambda span, spent: _progress(clip, span, spent))
     if format == "table":
         _write_table(timeline, clip.title, out)
@@ -159,11 +170,11 @@ def _write_timeline(recognizer: Recognizer, clip: Item, format: str, out: Path |
     whole = list(timeline)
     if format == "png":
         assert out is not None
-        draw(whole, recognizer.labels, clip.path.name, out)
+        draw(whole, recognizer.labels, replace(clip, name=clip.path.name).source, out)
     elif out is None:
-        sys.stdout.write(timeline_formats.text(whole, format, clip.name))
+        sys.stdout.write(timeline_formats.text(whole, format, clip.source))
     else:
-        timeline_formats.write(whole, format, clip.name, out, recognizer.labels)
+        timeline_formats.write(whole, format, clip.source, out, recognizer.labels)
 
 
 def _progress(clip: Item, span: Span, spent: float) -> str:

@@ -61,7 +61,8 @@ class Clip(NamedTuple):
     @property
     def key(self) -> tuple[str, str, str]:
         """Identity of the clip, as the local command spells it."""
-        return Item(self.name, Path(), self.start, self.end).key
+        name, start, end, _ = Item(self.name, Path(), self.start, self.end).key  # a cluster hears no single channels
+        return name, start, end
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,23 @@ NO_VOICES: Mapping[str, Recognizer] = MappingProxyType({})
 """The recognizers of voices where clips are not adapted to their voices."""
 
 
+class Channel(NamedTuple):
+    """One channel of a file.
+
+    Attributes:
+        number: Its number, from 1.
+        name: Its name in results.
+    """
+
+    number: int
+    name: str
+
+    @property
+    def named(self) -> bool:
+        """Whether it has a name of its own, and not its number's."""
+        return self.name != str(self.number)
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One clip to recognize: a file, or a part of it.
@@ -46,6 +63,7 @@ class Item:
         start: Start of the part in seconds; None for the start of the file.
         end: End of the part in seconds; None for the end of the file.
         voice: Name of the voice that speaks, where clips are adapted to their voices; None if it is not known.
+        channel: Channel of the file that is heard; None for the mean of all.
     """
 
     name: str
@@ -53,25 +71,36 @@ class Item:
     start: float | None = None
     end: float | None = None
     voice: str | None = None
+    channel: Channel | None = None
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Identity of the clip: its name, start and end as tables spell them."""
-        return self.name, seconds(self.start), seconds(self.end)
+    def key(self) -> tuple[str, str, str, str]:
+        """Identity of the clip: its name, start, end and channel as tables spell them."""
+        return self.name, seconds(self.start), seconds(self.end), "" if self.channel is None else self.channel.name
+
+    @property
+    def channel_number(self) -> int | None:
+        """Number of the channel, from 1; None for the mean of all."""
+        return None if self.channel is None else self.channel.number
+
+    @property
+    def source(self) -> str:
+        """Name for a reader, with the name of the channel."""
+        return self.name if self.channel is None else f"{self.name} [{self.channel.name}]"
 
     @property
     def title(self) -> str:
-        """Name for a reader, with the times of a part."""
+        """Name for a reader, with the name of the channel and the times of a part."""
         if self.start is None and self.end is None:
-            return self.name
+            return self.source
         if self.end is None:
-            return f"{self.name} from {seconds(self.start)} s"
-        return f"{self.name} {seconds(self.start or 0.0)}–{seconds(self.end)} s"
+            return f"{self.source} from {seconds(self.start)} s"
+        return f"{self.source} {seconds(self.start or 0.0)}–{seconds(self.end)} s"
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and times as JSON has them: a whole file has no times."""
-        times = {"start": self.start, "end": self.end}
-        return {"file": self.name} | {name: value for name, value in times.items() if value is not None}
+        """Name, times and channel as JSON has them: a whole file has neither times nor a channel."""
+        parts = {"start": self.start, "end": self.end, "channel": self.channel and self.channel.name}
+        return {"file": self.name} | {name: value for name, value in parts.items() if value is not None}
 
 
 ClipResult = tuple[Item, Prediction | AudioError]
@@ -197,7 +226,7 @@ def recognize_batch(
             source = _source_of(item)
             waveform = _load(item, source, recognizer.track, notices[number].append)
             if waveform is None:
-                results[number] = adapted(source)
+                results[number] = adapted(source, channel=item.channel_number)
             else:
                 short.setdefault(adapted, {})[number] = waveform
         except AudioError as error:
@@ -228,10 +257,11 @@ def _source_of(item: Item) -> str | bytes:
 
 def _load(item: Item, source: str | bytes, track: int | None, warn: audio.Warn) -> Waveform | None:
     """Samples of a clip (T,), 16 kHz; None if it is longer than `LONGEST_SECONDS`."""
+    channel = item.channel_number
     if item.start is not None or item.end is not None:
-        return audio.load(source, item.start, item.end, track, warn)
+        return audio.load(source, item.start, item.end, track, warn, channel)
     blocks, samples = [], 0
-    for block in audio.stream(source, track=track, warn=warn):
+    for block in audio.stream(source, track=track, warn=warn, channel=channel):
         blocks.append(block)
         samples += len(block)
         if samples > LONGEST_SECONDS * SAMPLING_RATE:

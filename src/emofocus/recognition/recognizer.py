@@ -1,6 +1,6 @@
 """`Recognizer`: a file or an array → `Prediction`, in bounded memory and without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,6 +17,7 @@ from emofocus.recognition.scoring import Scorer
 
 if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation
+    from emofocus.recognition.turns.turn import TurnEmotion
     from emofocus.recognition.voice import VoiceProfile
 
 __all__ = ["Prediction", "Recognizer", "Segment", "Timeline", "model_folder"]
@@ -232,16 +233,26 @@ class Recognizer:
 
     @overload
     def __call__(
-        self, audio_input: AudioInput, sampling_rate: int | None = None, track: int | None = None
+        self,
+        audio_input: AudioInput,
+        sampling_rate: int | None = None,
+        track: int | None = None,
+        channel: int | None = None,
     ) -> Prediction: ...
     @overload
     def __call__(
-        self, audio_input: list[Any], sampling_rate: int | None = None, track: int | None = None
+        self,
+        audio_input: list[Any],
+        sampling_rate: int | None = None,
+        track: int | None = None,
+        channel: int | None = None,
     ) -> list[Prediction]: ...
     @overload
-    def __call__(self, audio_input: Any, sampling_rate: int, track: int | None = None) -> Prediction: ...
     def __call__(
-        self, audio_input: Any, sampling_rate: int | None = None, track: int | None = None
+        self, audio_input: Any, sampling_rate: int, track: int | None = None, channel: int | None = None
+    ) -> Prediction: ...
+    def __call__(
+        self, audio_input: Any, sampling_rate: int | None = None, track: int | None = None, channel: int | None = None
     ) -> Prediction | list[Prediction]:
         """Recognize one clip of any length, or a list of clips.
 
@@ -252,19 +263,47 @@ class Recognizer:
             sampling_rate: Rate in hertz of samples that come without it.
             track: Number of the audio track of a file that has several, from 1; None for the
                 recognizer's own, or else the file's default one.
+            channel: Number of the channel that is heard, from 1; None for the mean of all.
 
         Raises:
             AudioError: The audio cannot be read, or holds nothing that can be recognized.
         """
         if isinstance(audio_input, list) and not audio.holds_numbers(audio_input):
-            return [self._recognize(item, sampling_rate, track) for item in audio_input]
-        return self._recognize(audio_input, sampling_rate, track)
+            return [self._recognize(item, sampling_rate, track, channel) for item in audio_input]
+        return self._recognize(audio_input, sampling_rate, track, channel)
 
-    def _recognize(self, audio_input: Any, sampling_rate: int | None, track: int | None) -> Prediction:
+    def _recognize(
+        self, audio_input: Any, sampling_rate: int | None, track: int | None, channel: int | None
+    ) -> Prediction:
         clip = audio.with_rate(audio_input, sampling_rate)
         notices: list[audio.Notice] = []
-        blocks = audio.stream(clip, track=track or self.track, warn=notices.append)
+        blocks = audio.stream(clip, track=track or self.track, warn=notices.append, channel=channel)
         return self.scorer.score_recording(blocks, audio.name_of(clip)).with_notices(notices)
+
+    def turns(
+        self, audio_input: AudioInput, segments: str | Path | Iterable[Any], channels: str | None = None
+    ) -> "list[TurnEmotion]":
+        """Recognize each turn that a diarization or a transcript names, in one pass over the recording.
+
+        >>> for turn in recognizer.turns("call.wav", "call.json"):  # doctest: +SKIP
+        ...     print(turn.turn.speaker, turn.emotion, turn.confident)
+
+        Args:
+            audio_input: The recording, as a call of the recognizer takes it.
+            segments: A file (.rttm, .json, .srt, .vtt, .TextGrid or .csv), or turns: ``(start, end)``,
+                ``(start, end, speaker)`` or mappings with these keys, times in seconds.
+            channels: Channels of the turns, as `emofocus predict --channels` takes them; None for the mean of all.
+
+        Returns:
+            The emotion of each turn, in the order of ``segments``; a turn that holds nothing to hear has a reason.
+
+        Raises:
+            AudioError: The recording cannot be read, or has no such channel.
+            ConfigError: The turns cannot be read, or are those of another recording.
+        """
+        from emofocus.recognition.turns.recognition import turn_emotions  # imported here: prediction starts without it
+
+        return turn_emotions(self, audio_input, segments, channels)
 
     def explain(
         self,

@@ -19,6 +19,9 @@ from emofocus.utils.progress import log_line
 from emofocus.utils.provenance import Record, content_hash, file_state, record_path, resumes
 from emofocus.version import __version__
 
+Key = tuple[str, str, str, str]
+"""Identity of a row: file, start, end and channel."""
+
 
 def settings_of(recognizer: Recognizer, voices: Mapping[str, Recognizer] = NO_VOICES) -> dict[str, Any]:
     """Everything besides its clip that a row depends on: model, config, threshold, version, track and voices.
@@ -59,7 +62,7 @@ class ResultsFile:
 
     def __init__(self, path: Path, format: str, settings: Record, header: str) -> None:
         self.path, self.format = path, format
-        self._keys: set[tuple[str, str, str]] = set()
+        self._keys: set[Key] = set()
         self._states: dict[str, list[int]] = {}
         self._recordings_path = path.with_name(f".{path.name}.recordings")
         if path.is_dir():
@@ -96,7 +99,7 @@ class ResultsFile:
             with replacing(self.path) as temporary:
                 temporary.write_bytes(whole)
 
-    def _lines(self, text: str) -> list[tuple[tuple[str, str, str], str]]:
+    def _lines(self, text: str) -> list[tuple[Key, str]]:
         """The key of each row, and the row as text."""
         if self.format == "jsonl":
             return [(_key_of(json.loads(line)), f"{line}\n") for line in text.splitlines()]
@@ -162,8 +165,8 @@ def csv_line(cells: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def _key_of(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["file"], _time(row.get("start")), _time(row.get("end"))
+def _key_of(row: dict[str, Any]) -> Key:
+    return row["file"], _time(row.get("start")), _time(row.get("end")), row.get("channel", "")
 
 
 def _time(value: Any) -> str:

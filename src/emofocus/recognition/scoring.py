@@ -63,18 +63,10 @@ class Scorer:
             AudioError: The recording is shorter than one analysis window, or silent.
             ModelError: `model.onnx` does not belong to the config.
         """
-        logits: list[Array] = []
-        level: list[Array] = []
-
-        def keep(output: EngineOutput) -> None:
-            # Copies: views would keep onnxruntime's memory, which then grows with the recording.
-            logits.append(output.logits.copy())
-            level.append(output.level.copy())
-            if observe is not None:
-                observe(output)
-
-        quality = BlockRunner(self.engine, self.config, keep, observe is not None, self.voice).run(blocks, name)
-        return self._predict(np.concatenate(logits), np.concatenate(level), quality, start)
+        recording = OpenRecording(self, name, start, observe)
+        for block in blocks:
+            recording.feed(block)
+        return recording.finish()
 
     def score_batch(self, waveforms: Sequence[Waveform]) -> list[Prediction]:
         """Score several clips (T,) in one run of the engine, padded to the longest.
@@ -96,10 +88,10 @@ class Scorer:
             frames = 1 + len(waveform) // self.config.features.hop
             logits = output.logits[number, : segment_count(frames, self.config.segment)].copy()
             level = output.level[number, :frames].copy()
-            predictions.append(self._predict(logits, level, quality))
+            predictions.append(self.predict(logits, level, quality))
         return predictions
 
-    def _predict(self, logits: Array, level: Array, quality: Quality, start: float = 0.0) -> Prediction:
+    def predict(self, logits: Array, level: Array, quality: Quality, start: float = 0.0) -> Prediction:
         """Turn the outputs for one recording into its prediction.
 
         Args:
@@ -121,6 +113,46 @@ class Scorer:
         return Prediction(label, scores, round(duration, 3), timeline, scores[label] >= self.threshold, notices)
 
 
+class OpenRecording:
+    """A recording that comes block by block, and is scored when it ends.
+
+    Args:
+        scorer: Scores it.
+        name: Name of the recording in error messages.
+        start: Seconds at which the first sample lies.
+        observe: Receives the output of each block, as in `Scorer.score_recording`.
+    """
+
+    def __init__(
+        self, scorer: Scorer, name: str, start: float = 0.0, observe: Callable[[EngineOutput], None] | None = None
+    ) -> None:
+        self._scorer, self._name, self._start, self._observe = scorer, name, start, observe
+        self._logits: list[Array] = []
+        self._level: list[Array] = []
+        self._runner = BlockRunner(scorer.engine, scorer.config, self._keep, observe is not None, scorer.voice)
+
+    def feed(self, block: Waveform) -> None:
+        """Take the next samples (T,), 16 kHz."""
+        self._runner.feed(block)
+
+    def finish(self) -> Prediction:
+        """Score the samples that are left, and predict.
+
+        Raises:
+            AudioError: The recording is shorter than one analysis window, or silent.
+        """
+        self._runner.finish(self._name)
+        logits, level = np.concatenate(self._logits), np.concatenate(self._level)
+        return self._scorer.predict(logits, level, self._runner.quality, self._start)
+
+    def _keep(self, output: EngineOutput) -> None:
+        # Copies: views would keep onnxruntime's memory, which then grows with the recording.
+        self._logits.append(output.logits.copy())
+        self._level.append(output.level.copy())
+        if self._observe is not None:
+            self._observe(output)
+
+
 class BlockRunner:
     """Runs a model over a recording block by block, with the outputs of a single run.
 
@@ -134,6 +166,9 @@ class BlockRunner:
         need_maps: Whether to compute attention maps and features too, see `Engine.run`.
         voice: Voice that the model is adapted to.
         need_voice: Whether to compute statistics of the voice too.
+
+    Attributes:
+        quality: Quality of the samples so far.
     """
 
     def __init__(
@@ -151,6 +186,7 @@ class BlockRunner:
         self.segment_hop = config.segment.hop * config.features.hop  # samples
         # Segments that stay for the next block, because windows or deltas of its first frames reach before it.
         self.margin = ceil(frames_around(config.features) / config.segment.hop)
+        self.quality = Quality()
         self._waiting: list[Waveform] = []
         self._waiting_samples = 0
         self._origin = 0  # position of the first waiting sample
@@ -170,17 +206,14 @@ class BlockRunner:
             AudioError: The recording is shorter than one analysis window, or silent.
             ModelError: `model.onnx` does not belong to the config.
         """
-        quality = Quality()
         for block in blocks:
-            quality.feed(block)
             self.feed(block)
-        audio.check_length(quality.samples, name)
-        audio.check_level(quality.swing, name)
-        self.finish()
-        return quality
+        self.finish(name)
+        return self.quality
 
     def feed(self, block: Waveform) -> None:
         """Add samples, and score when a block is full."""
+        self.quality.feed(block)
         for start in range(0, len(block), BLOCK_SAMPLES):
             part = block[start : start + BLOCK_SAMPLES]
             self._waiting.append(part)
@@ -188,8 +221,10 @@ class BlockRunner:
             if self._waiting_samples >= BLOCK_SAMPLES:
                 self._run(last=False)
 
-    def finish(self) -> None:
-        """Score the samples that are left."""
+    def finish(self, name: str) -> None:
+        """Score the samples that are left; ``name`` and errors are those of `run`."""
+        audio.check_length(self.quality.samples, name)
+        audio.check_level(self.quality.swing, name)
         self._run(last=True)
 
     def _run(self, last: bool) -> None:

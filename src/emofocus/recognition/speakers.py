@@ -91,7 +91,7 @@ def _measured(recognizer: Recognizer, item: Item) -> tuple[str, VoiceProfile | N
     if not is_file(item.path):
         return item.voice, None
     try:
-        blocks = audio.stream(str(item.path), track=recognizer.track)
+        blocks = audio.stream(str(item.path), track=recognizer.track, channel=item.channel_number)
         part = audio.part(blocks, item.name, item.start, item.end)
         return item.voice, measure(recognizer.engine, recognizer.config, part, item.name)
     except AudioError:

@@ -58,6 +58,7 @@ def spans(
     smoothing: Smoothing | None = None,
     start: float | None = None,
     end: float | None = None,
+    channel: int | None = None,
 ) -> Iterator[Span]:
     """Spans of a recording of any length, or of a part of it, in order.
 
@@ -70,16 +71,17 @@ def spans(
         smoothing: How scores are smoothed over time.
         start: Start of the part in seconds; None for the start of the recording.
         end: End of the part in seconds; None for the end of the recording.
+        channel: Number of the channel that is heard, from 1; None for the mean of all.
 
     Raises:
-        AudioError: The audio cannot be read, is too short, or ends before the part does. Spans before the damage have
-            been given by then.
+        AudioError: The audio cannot be read, has no such channel, is too short, or ends before the part does. Spans
+            before the damage have been given by then.
         ModelError: The model cannot stream.
     """
     stream = StreamingRecognizer(recognizer, smoothing=smoothing)
 
     def events() -> Iterator[Event]:
-        blocks = audio.stream(audio_input, track=recognizer.track)
+        blocks = audio.stream(audio_input, track=recognizer.track, channel=channel)
         for block in audio.part(blocks, audio.name_of(audio_input), start, end):
             yield from stream.feed(block)
         audio.check_length(round(stream.seconds * SAMPLING_RATE), audio.name_of(audio_input))

@@ -30,7 +30,8 @@ from emofocus.serving.clip_batching import ClipBatcher
 from emofocus.serving.decoder_pool import DecoderPool
 from emofocus.serving.limits import Limits, Refusal
 from emofocus.serving.metrics import Metrics
-from emofocus.serving.schemas import Failure, Listening, ModelInfo, Models, Recognition, Segments, State
+from emofocus.serving.schemas import Failure, Listening, ModelInfo, Models, Recognition, Segments, State, Turn
+from emofocus.serving.turns import Transcript, turns_in
 from emofocus.serving.uploads import read_upload
 from emofocus.serving.voices import adapted
 from emofocus.serving.web_page import add_page
@@ -240,12 +241,13 @@ ModelName = Annotated[str | None, Query(description="A name of /v1/models; the f
 
 
 class _Received(NamedTuple):
-    """Model, recognizer, samples (T,) and notices of a request with a clip."""
+    """Model, recognizer, samples (T,), notices and turns of a request with a clip."""
 
     model: str
     recognizer: Recognizer
     waveform: Waveform
     notices: tuple[Notice, ...]
+    transcript: Transcript | None
 
 
 async def _receive(service: Service, request: Request, model: str | None) -> _Received:
@@ -255,7 +257,7 @@ async def _receive(service: Service, request: Request, model: str | None) -> _Re
     service.batcher.admit()
     upload = await read_upload(request, service.limits)
     recognizer = adapted(recognizer, upload.voice)
-    return _Received(name, recognizer, *await service.decoders.decode(upload.file))
+    return _Received(name, recognizer, *await service.decoders.decode(upload.file), upload.transcript)
 
 
 def _add_recognition_routes(app: FastAPI, service: Service) -> None:
@@ -269,19 +271,21 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
         """Recognize one clip: a file as the body, or as the field `file` of a form.
 
         A form may hold a profile of the voice that speaks in its field `voice`. It is used for this answer, and kept
-        nowhere.
+        nowhere. Its field `segments` may hold a diarization or a transcript: the answer then has each turn's emotion.
         """
-        name, recognizer, waveform, notices = await _receive(service, request, model)
+        name, recognizer, waveform, notices, transcript = await _receive(service, request, model)
         listening = None
         if explain:
             explanation = await _explain(service, recognizer, waveform)
             prediction, listening = explanation.prediction, _listening(explanation)
         else:
             prediction = await service.batcher.recognize(recognizer, waveform)
+        turns = None if transcript is None else await _turns(service, recognizer, waveform, transcript)
         service.metrics.audio.labels("clip").inc(prediction.duration)
         fields = prediction.with_notices(notices).to_dict()
         segments = fields.pop("timeline")
-        return Recognition(model=name, timeline=segments if timeline else None, listening=listening, **fields)
+        shown = segments if timeline else None
+        return Recognition(model=name, timeline=shown, listening=listening, turns=turns, **fields)
 
     @app.post("/v1/segments", tags=["recognition"], responses=_refusals(), openapi_extra=_body_schema())
     async def segments(
@@ -292,7 +296,7 @@ def _add_recognition_routes(app: FastAPI, service: Service) -> None:
 
         A form may hold a profile of the voice that speaks in its field `voice`.
         """
-        _, recognizer, waveform, _ = await _receive(service, request, model)
+        _, recognizer, waveform, *_ = await _receive(service, request, model)
         if len(waveform) > EXPLAIN_SECONDS * SAMPLING_RATE:
             raise Refusal(413, "too_long", f"a part has at most {EXPLAIN_SECONDS:g} s")
         if len(waveform) < MINIMUM_SAMPLES:
@@ -342,6 +346,12 @@ async def _explain(service: Service, recognizer: Recognizer, waveform: Waveform)
         raise Refusal(422, "nothing_to_explain", str(error)) from error
 
 
+async def _turns(service: Service, recognizer: Recognizer, waveform: Waveform, transcript: Transcript) -> list[Turn]:
+    """Emotions of turns, as the answer has them."""
+    found = await service.batcher.run(waveform, turns_in, recognizer, waveform, transcript, service.limits)
+    return [Turn(**turn.to_dict()) for turn in found]
+
+
 def _listening(explanation: Explanation) -> Listening:
     return Listening(
         frames=_plain(explanation.frames),
@@ -389,7 +399,8 @@ def _body_schema() -> dict[str, Any]:
     """Body of a recognition request, for the OpenAPI description."""
     binary = {"type": "string", "format": "binary"}
     about = "Profile of the voice that speaks, as emofocus adapt writes it: JSON, 64 kB at most. It is not kept."
-    fields = {"file": binary, "voice": binary | {"description": about}}
+    turns = "Who speaks when: a file .rttm, .json, .srt, .vtt, .TextGrid or .csv, or JSON as text; 1 MB at most."
+    fields = {"file": binary, "voice": binary | {"description": about}, "segments": binary | {"description": turns}}
     form = {"type": "object", "properties": fields, "required": ["file"]}
     kinds = {kind: {"schema": binary} for kind in ("application/octet-stream", "audio/*")}
     return {"requestBody": {"required": True, "content": kinds | {"multipart/form-data": {"schema": form}}}}

@@ -1,7 +1,7 @@
 """Client of `emofocus serve`: recognition by a service, with the answers of `Recognizer`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -52,6 +52,7 @@ class Answer:
         warnings: Faults of the recording.
         timeline: Start, end, label and scores of each segment; empty unless it was requested.
         listening: Attention of the model, lists by name as in the OpenAPI description; None unless it was requested.
+        turns: Start, end, speaker, emotion, scores and more of each turn; empty unless `segments` were sent.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Answer:
     warnings: tuple[str, ...]
     timeline: tuple[dict[str, Any], ...] = ()
     listening: dict[str, Any] | None = None
+    turns: tuple[dict[str, Any], ...] = ()
 
 
 class Client:
@@ -109,6 +111,7 @@ class Client:
         timeline: bool = False,
         explain: bool = False,
         voice: VoiceProfile | None = None,
+        segments: str | Path | Iterable[Mapping[str, Any]] | None = None,
     ) -> Answer:
         """Recognize one clip.
 
@@ -118,6 +121,8 @@ class Client:
             timeline: Request the segments too.
             explain: Request the attention too.
             voice: Profile of the voice that speaks, which the service does not keep.
+            segments: Who speaks when: a file (.rttm, .json, .srt, .vtt, .TextGrid or .csv), or mappings with start, end
+                and perhaps speaker.
 
         Raises:
             ServiceError: The service refused, or cannot be reached.
@@ -126,10 +131,16 @@ class Client:
         body = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
         query = {"timeline": timeline, "explain": explain} | ({"model": model} if model else {})
         content: dict[str, Any] = {"content": body, "headers": BINARY}
-        if voice is not None:
-            content = {"files": {"file": ("clip", body), "voice": ("voice.json", voice.to_json())}}
+        parts: dict[str, Any] = {} if voice is None else {"voice": ("voice.json", voice.to_json())}
+        if isinstance(segments, str | Path):
+            parts["segments"] = Path(segments).name, Path(segments).read_bytes()
+        elif segments is not None:
+            parts["segments"] = "segments.json", json.dumps([dict(segment) for segment in segments])
+        if parts:
+            content = {"files": {"file": ("clip", body)} | parts}
         answer = self._request("POST", "/v1/recognize", params=query, **content)
-        return Answer(**answer | {"warnings": tuple(answer["warnings"]), "timeline": tuple(answer["timeline"] or ())})
+        several = {name: tuple(answer.get(name) or ()) for name in ("warnings", "timeline", "turns")}
+        return Answer(**answer | several)
 
     def stream(
         self,

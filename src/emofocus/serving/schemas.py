@@ -30,6 +30,21 @@ class Listening(BaseModel):
     gates: list[list[float]] | None = Field(description="Weight of each head; one row per segment.")
 
 
+class Turn(BaseModel):
+    """Emotion in one turn of a speaker."""
+
+    start: float = Field(description="Seconds.", examples=[0.512])
+    end: float = Field(description="Seconds.", examples=[2.56])
+    speaker: str | None = Field(None, examples=["SPEAKER_00"])
+    text: str = Field("", description="Words of the turn, if they came with the request.")
+    channel: int | None = Field(None, description="Channel that the request names; the mean of all is heard.")
+    emotion: str | None = Field(description="The likeliest emotion; null if there is nothing to hear.")
+    confident: bool = Field(description="Whether its probability reaches the model's threshold.")
+    scores: dict[str, Probability] = Field(description="Calibrated probability of each emotion.")
+    warnings: list[str] = Field(description="Faults of the sound, and turns at the same time.")
+    reason: str | None = Field(None, description="Reason why there is no emotion.")
+
+
 class Recognition(BaseModel):
     """Emotion in one clip."""
 
@@ -41,6 +56,7 @@ class Recognition(BaseModel):
     warnings: list[str] = Field(description="Faults of the recording.")
     timeline: list[Segment] | None = Field(None, description="The segments, if `timeline` was requested.")
     listening: Listening | None = Field(None, description="The attention, if `explain` was requested.")
+    turns: list[Turn] | None = Field(None, description="The turns, if `segments` came with the request.")
 
 
 class Segments(BaseModel):

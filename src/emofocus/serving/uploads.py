@@ -1,4 +1,4 @@
-"""The audio file in a request's body, and a voice's profile beside it, read into memory within the limits."""
+"""The audio file in a request's body, and what comes beside it, read into memory within the limits."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,17 +9,18 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from emofocus.serving.limits import Limits, Refusal
+from emofocus.serving.turns import TURNS_BYTES, Transcript
 from emofocus.serving.voices import PROFILE_BYTES
 
-FIELD, VOICE_FIELD = "file", "voice"
-"""Fields of a form that hold the audio, and the profile of the voice that speaks."""
+FIELD, VOICE_FIELD, TURNS_FIELD = "file", "voice", "segments"
+"""Fields of a form that hold the audio, the profile of the voice that speaks, and who speaks when."""
 
 FORM = "multipart/form-data"
 AUDIO = ("audio/", "video/", "application/octet-stream", "application/ogg")
 """Prefixes of the other accepted content types. The decoder decides what the bytes are."""
 
 OVERHEAD = 4096
-"""Bytes of a form in addition to its file and its profile."""
+"""Bytes of a form in addition to its files."""
 
 
 class Upload(NamedTuple):
@@ -28,10 +29,12 @@ class Upload(NamedTuple):
     Attributes:
         file: The audio file.
         voice: JSON of the profile of the voice that speaks; None if there is none.
+        transcript: Turns of the recording; None if there are none.
     """
 
     file: bytes
     voice: bytes | None = None
+    transcript: Transcript | None = None
 
 
 async def read_upload(request: Request, limits: Limits) -> Upload:
@@ -45,7 +48,7 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
         raise Refusal(415, "not_audio", f"a body of {kind[:80]!r}; send audio/…, application/octet-stream or {FORM}")
     try:
         async with asyncio.timeout(limits.body_seconds):
-            extra = OVERHEAD + PROFILE_BYTES if kind == FORM else 0
+            extra = OVERHEAD + PROFILE_BYTES + TURNS_BYTES if kind == FORM else 0
             body = await _read_body(request, int(1e6 * limits.megabytes) + extra)
     except TimeoutError:
         raise Refusal(408, "too_slow", f"the body took longer than {limits.body_seconds:g} s to come") from None
@@ -77,12 +80,12 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 
 async def _form_fields(form: bytes, request: Request) -> Upload:
-    """The fields `FIELD`, a file, and `VOICE_FIELD`, a file or text, of a form."""
+    """The fields of a form: `FIELD`, a file, and `VOICE_FIELD` and `TURNS_FIELD`, files or texts."""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         yield form
 
-    parser = MultiPartParser(request.headers, chunks(), max_files=2, max_fields=8, max_part_size=PROFILE_BYTES)
+    parser = MultiPartParser(request.headers, chunks(), max_files=3, max_fields=8, max_part_size=TURNS_BYTES)
     parser.spool_max_size = len(form) + 1  # uploads are never written to a disk
     try:
         fields = await parser.parse()
@@ -92,8 +95,16 @@ async def _form_fields(form: bytes, request: Request) -> Upload:
         file = fields.get(FIELD)
         if not isinstance(file, UploadFile):
             raise Refusal(400, "no_file", f"the form has no file in its field {FIELD!r}")
-        voice = fields.get(VOICE_FIELD)
-        content = await voice.read() if isinstance(voice, UploadFile) else voice.encode() if voice else None
-        return Upload(await file.read(), content)
+        voice, turns = await _content(fields.get(VOICE_FIELD)), await _content(fields.get(TURNS_FIELD))
+        named = fields.get(TURNS_FIELD)
+        name = named.filename or "" if isinstance(named, UploadFile) else ""
+        return Upload(await file.read(), voice, None if turns is None else Transcript(turns, name))
     finally:
         await fields.close()
+
+
+async def _content(field: UploadFile | str | None) -> bytes | None:
+    """Bytes of a field that may be a file or text; None if it is not there or empty."""
+    if isinstance(field, UploadFile):
+        return await field.read()
+    return field.encode() if field else None
