@@ -1,6 +1,6 @@
 """Draw the README's picture: clips one after the other, and what is heard in each two seconds of them.
 
-Run from the project's root: ``.venv/bin/python docs/draw_timeline.py examples/*.wav``.
+Run from the project's root: ``.venv/bin/python docs/draw_examples.py examples/*.wav``.
 """
 
 import sys
@@ -46,4 +46,4 @@ def main(clips: list[Path], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]], Path("docs/images/timeline.png"))
+    main([Path(name) for name in sys.argv[1:]], Path("docs/images/examples.png"))
