@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "images" / "gallery"
 COLORS = 224  # of a picture, which is small then
 HEIGHTS = {1280: 800, 768: 1024, 360: 740}
-VOICE = ROOT / "examples" / "slow-and-low.wav"
+VOICE = ROOT / "examples" / "angry-woman.wav"
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *(
@@ -31,7 +31,7 @@ def first_screen(page: Any) -> None:
 
 def result(page: Any) -> None:
     """An example, with a moment pointed at and the folded part open."""
-    page.locator("#examples button").nth(1).click()
+    page.locator("#examples button").first.click()
     page.locator("#result").wait_for()
     page.locator("details.listened summary").click()
     page.locator(".timeline").hover(position={"x": 150, "y": 80})

@@ -196,7 +196,7 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
     ],
 )
 def test_engines_and_devices_that_are_not_there_are_named(tmp_path: Path, arguments: list[str], message: str) -> None:
-    clip = EXAMPLES / "plain.wav"
+    clip = EXAMPLES / "angry-man.wav"
     result = CliRunner().invoke(app, ["predict", str(clip), *arguments])
     with pytest.raises((ConfigError, ModelError), match=message):
         raise result.exception or AssertionError(result.output)

@@ -1,11 +1,13 @@
 """No part that trains or validates holds a kept recording, whatever it is called and wherever it lies."""
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from emofocus.corpora import CORPORA, Corpus, Utterance, read_corpora
 from emofocus.corpora.multi_corpus import KEPT, joined
@@ -13,8 +15,9 @@ from emofocus.data.cache import Cache
 from emofocus.data.feature_store import CachedSpeech
 from emofocus.errors import SplitError
 from emofocus.splits import kept_recordings
-from emofocus.splits.kept_recordings import DIGITS, FILE_NAMES, kept_hashes, refuse_kept_recordings
+from emofocus.splits.kept_recordings import DIGITS, FILE_NAMES, example_hashes, kept_hashes, refuse_kept_recordings
 from emofocus.splits.protocols import make_folds
+from helpers.paths import EXAMPLES, ROOT
 from helpers.several import plant_corpora
 from helpers.trees import FILES
 
@@ -100,3 +103,63 @@ def test_the_kept_files_at_hand_are_those_of_the_list(data: Path) -> None:
             pytest.skip(f"{name} is not in {data}")
         found = {hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()[:DIGITS] for file in files}
         assert found == {digits for digits, owner in kept_hashes().items() if owner == name}
+
+
+def digits_of(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()[:DIGITS]
+
+
+@pytest.mark.parametrize("protocol", ["unseen", "loco"])
+def test_unseen_neither_trains_on_the_examples_nor_validates_on_them(protocol: str) -> None:
+    def made(name: str) -> Corpus:
+        rows = [
+            Utterance(f"{speaker}-{label}.wav", label, f"{speaker}", gender=("female", "male")[speaker % 2])
+            for speaker in range(4)
+            for label in FOUR
+        ]
+        if name == "emodb":
+            rows[::4] = [replace(row, file=f"{clip}.flac") for row, clip in zip(rows[::4], NAMES, strict=False)]
+        return Corpus.of(name, Path(), FOUR, rows)
+
+    corpus = joined([made("emodb"), made("first"), *([made("ased")] if protocol == "unseen" else [])])
+    learnt = {
+        Path(file).stem
+        for fold in make_folds(corpus, protocol, 0)
+        for part in (fold.train, fold.valid)
+        for file in corpus.table["file"].gather(part)
+    }
+    assert len(learnt & set(NAMES)) == (0 if protocol == "unseen" else 4)
+
+
+NAMES = sorted(set(example_hashes().values()))
+
+
+def test_unseen_refuses_a_copy_of_an_example_under_any_name(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "first", tmp_path / "first")
+    for file in (tmp_path / "first" / "audio").glob("*-sad-1.wav"):
+        shutil.copy(EXAMPLES / "angry-man.wav", file)
+    corpus = read_corpora(("first", "second", "ased"), (f"first={tmp_path / 'first'}", str(root)))
+    folds, hashes = make_folds(corpus, "unseen", 0), hashes_of(corpus, tmp_path / "cache")
+    with pytest.raises(SplitError, match=r"first/.*-sad-1.wav is 12a07Wa of EmoDB, a clip of examples/"):
+        refuse_kept_recordings(corpus, folds, hashes)
+
+
+def test_every_example_is_listed() -> None:
+    assert {digits_of(file) for file in EXAMPLES.glob("*.wav")} <= set(example_hashes())
+    assert len(list(EXAMPLES.glob("*.wav"))) == len(NAMES) == 5
+
+
+def test_the_examples_are_clips_of_emodb(data: Path) -> None:
+    if not (data / "emodb").is_dir():
+        pytest.skip(f"emodb is not in {data}")
+    shipped = {example_hashes()[digits_of(file)]: file for file in EXAMPLES.glob("*.wav")}
+    for name, file in shipped.items():
+        original = data / "emodb" / "wav" / f"{name}.flac"
+        assert example_hashes()[digits_of(original)] == name
+        assert (soundfile.read(file)[0] == soundfile.read(original)[0]).all()
+
+
+def test_the_shipped_model_never_heard_the_examples() -> None:
+    config = json.loads((ROOT / "src" / "emofocus" / "assets" / "default" / "config.json").read_text(encoding="utf-8"))
+    training = config["training"]
+    assert "emodb" not in training["corpus"].split("+") or training["protocol"] == "unseen"

@@ -14,8 +14,8 @@ export function sureness(score: number, confident: boolean): Sureness {
   const tenth = Math.min(10, Math.max(1, Math.round(10 * score)));
   const sentence =
     tenth === 10
-      ? "Of ten answers with this number, nearly all are right, in speech like that it learnt from."
-      : `Of ten answers with this number, about ${NUMBERS[tenth]} ${tenth === 1 ? "is" : "are"} right, in speech like that it learnt from.`;
+      ? "Of ten answers with this number, nearly all are right if the speech is like what the model learnt from."
+      : `Of ten answers with this number, about ${NUMBERS[tenth]} ${tenth === 1 ? "is" : "are"} right if the speech is like what the model learnt from.`;
   if (confident) return { word: "sure", short: "sure", sentence };
   if (score >= 0.6) return { word: "likely, but not sure", short: "not sure", sentence };
   if (score >= 0.4) return { word: "unsure: a guess", short: "a guess", sentence };

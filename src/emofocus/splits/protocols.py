@@ -20,6 +20,7 @@ from emofocus.corpora.manifest import SPLITS
 from emofocus.errors import SplitError, one_of
 from emofocus.splits.emobox import EMODB_TEST
 from emofocus.splits.folds import Fold, Folds, Positions, refuse_kept
+from emofocus.splits.kept_recordings import are_examples
 from emofocus.splits.recordings import recordings
 
 Groups = NDArray[np.int64]
@@ -302,13 +303,14 @@ def _loco(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
 
 
 def _unseen(corpus: Corpus, count: int | None, seed: int) -> list[Fold]:
-    """One fold that tests the corpora that are only tested, and trains on all others."""
+    """One fold that tests the corpora that are only tested, and trains on all others but the clips of `examples/`."""
     names = _members(corpus, "unseen", count)
     if not corpus.kept or len(corpus.kept) == len(names):
         listed = one_of(names) if corpus.kept else "--keep NAME"
         raise SplitError(f"protocol unseen needs corpora to train on, and others that are only tested ({listed})")
     kept = corpus.table["corpus"].is_in(corpus.kept).to_numpy()
-    return [_validated(corpus, ~kept, kept, seed)]
+    fold, heard = _validated(corpus, ~kept, kept, seed), ~are_examples(corpus.table["file"])
+    return [Fold(fold.train[heard[fold.train]], fold.valid[heard[fold.valid]], fold.test)]
 
 
 def _owner(protocol: str, shared: bool) -> Callable[[Corpus, int | None, int], list[Fold]]:
