@@ -1,11 +1,15 @@
-"""The commands of evaluation: `emofocus report`, `compare`, `combine`, `alignment`, `robustness` and `bench`."""
+"""The commands of evaluation: `emofocus evaluate`, `report`, `compare`, `combine`, `robustness` and the like."""
 
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from emofocus.cli.interruption import resumes
+from emofocus.cli.interruption import resumable, resumes
 from emofocus.cli.options import (
+    ANY_PATH,
     FILE,
     FOLDER,
     PRECISIONS,
@@ -19,7 +23,115 @@ from emofocus.cli.options import (
     threads_option,
     with_options,
 )
+from emofocus.cli.tally import Tally
 from emofocus.errors import ConfigError
+from emofocus.utils.file_formats import suffix_of
+
+REPORTS = (".html", ".md", ".json")
+"""Suffixes of a report on an evaluation."""
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@with_options(corpus_options())
+@click.option(
+    "--columns", metavar="OURS=THEIRS,…", help="Other names of a manifest's columns: file=path,emotion=label."
+)
+@click.option(
+    "--speaker",
+    "speakers",
+    multiple=True,
+    show_default="all; of a corpus that trained a model, its test speakers",
+    help="Whose speech; several times for several.",
+)
+@click.option(
+    "--classes",
+    metavar="NAMES",
+    show_default="all of the model",
+    help="Ask for these alone: common, or angry,happy,neutral=neutral+calm,sad.",
+)
+@click.option("--against", metavar="MODEL", help="Another model, which the others are tested against in pairs.")
+@click.option(
+    "-o",
+    "--out",
+    multiple=True,
+    type=ANY_PATH,
+    help="A report, .html, .md or .json, or a folder for predictions.csv and summary.json; several times for several.",
+)
+@with_options(precision_options())
+@click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+@click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognized side by side.")
+def evaluate(
+    models: tuple[str, ...],
+    corpus: str | None,
+    root: Path | None,
+    labels: str | None,
+    only: tuple[str, ...],
+    columns: str | None,
+    speakers: tuple[str, ...],
+    classes: str | None,
+    against: str | None,
+    out: tuple[Path, ...],
+    precision: str,
+    device: str,
+    threshold: float | None,
+    workers: int | None,
+) -> None:
+    """Measure how well models recognize labeled speech, and whom they recognize worse.
+
+    MODELS are model directories, org/name on the Hub, shipped (the default), or predictions.csv files, which need no
+    corpus. --corpus is a corpus, a manifest, or a folder with a folder for each class. Labels that no model has a class
+    for are listed and left out; a label is taken for the class of the same word or of a synonym, and --labels maps
+    others.
+
+    With --out, the same command goes on where it was interrupted. A clip that cannot be recognized is named on stderr,
+    is in no figure, and makes the exit code 1.
+    """
+    from emofocus.evaluation.assessment import EvaluationOptions
+    from emofocus.evaluation.assessment import evaluate as measure
+    from emofocus.evaluation.assessment.rendering import json_text, print_report, write_report
+    from emofocus.recognition.options import RecognitionOptions
+    from emofocus.utils.atomic import write_text
+
+    options = EvaluationOptions(
+        corpus=corpus,
+        root=None if root is None else str(root),
+        labels=labels,
+        only=only,
+        columns=columns,
+        speakers=speakers,
+        classes=classes,
+        against=against,
+        workers=workers,
+        recognition=RecognitionOptions(threshold=threshold, precision=precision, device=device),
+    )
+    folder, stem = _place_of_answers(out)
+    tally = Tally()
+    with resumable(out[0]) if out else nullcontext():
+        found = measure(models, options, folder, stem, tally.report)
+    print_report(found)
+    for path in out:
+        if path.suffix:
+            write_report(found, path)
+        else:
+            write_text(path / "summary.json", json_text(found))
+    if tally.failed:
+        sys.exit(1)
+
+
+def _place_of_answers(out: Sequence[Path]) -> tuple[Path | None, str]:
+    """Folder of the answers of models and stem of their files: in a folder that is named, or beside the first report.
+
+    Raises:
+        ConfigError: A report has a suffix that is no format.
+    """
+    reports = [path for path in out if path.suffix]
+    for path in reports:
+        suffix_of(path, REPORTS)
+    folders = [path for path in out if not path.suffix]
+    if folders:
+        return folders[0], "predictions"
+    return (reports[0].parent, f"{reports[0].stem}.predictions") if reports else (None, "predictions")
 
 
 @click.command()

@@ -43,6 +43,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "emofocus export OUT/fold-0 my-model",
         "emofocus export my-model small --int8 --corpus my-speech.csv",
     ),
+    "evaluate": (
+        "emofocus evaluate --corpus my-clips",
+        "emofocus evaluate my-model --against shipped --corpus my-speech.csv --out report.html",
+        "emofocus evaluate results/one/predictions.csv",
+    ),
     "compare": ("emofocus compare results/one results/two --out leaderboard.md",),
     "adaptation": ("emofocus adaptation RUN --corpus ravdess --root RAVDESS --seconds 0 --seconds 15 --out OUT",),
     "combine": ("emofocus combine results/seed0 results/seed1 --out results/together",),

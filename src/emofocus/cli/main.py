@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "export": Entry("export", "Write model.onnx and the model card of a trained fold."),
     },
     "Evaluate": {
+        "evaluate": Entry("evaluate", "Measure how well models recognize labeled speech, and whom."),
         "compare": Entry("evaluate", "Show runs of one experiment as a leaderboard, with paired tests."),
         "combine": Entry("evaluate", "Score the mean of several networks' probabilities."),
         "report": Entry("evaluate", "Write tables and figures of all results, from their predictions."),

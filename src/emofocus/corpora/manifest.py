@@ -302,7 +302,8 @@ class _Manifest:
         """Refuse a manifest that lacks a column."""
         for name in (name for name in names if name not in self.table.columns):
             hint = near(name, self.ignored)
-            raise CorpusError(f"{self.path}, line 1: the column {name!r} is missing{hint} ({one_of(COLUMNS)})")
+            there = f"; not read: {', '.join(self.ignored)}" if self.ignored else ""
+            raise CorpusError(f"{self.path}, line 1: the column {name!r} is missing{hint} ({one_of(COLUMNS)}{there})")
 
     def refuse(self, table: pl.DataFrame, wrong: pl.Expr | pl.Series, problem: str) -> None:
         """Refuse a manifest with a wrong row; ``problem`` may have fields for values of the row."""
@@ -341,6 +342,8 @@ def _load(path: Path, columns: Mapping[str, str] = NO_COLUMNS) -> _Manifest:
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
     if not len(manifest.table):
+        if manifest.ignored:
+            manifest.require(REQUIRED[:1])
         raise CorpusError(f"{path}: an empty manifest")
     _log_ignored(manifest)
     return manifest
