@@ -24,6 +24,9 @@ REQUIRED = ("file", "label", "prediction")
 TRAITS = ("gender", "language", "channel", "length", "corpus", "session", "fold", "warnings", "speaker")
 """Traits by which results are told apart, in the order of a report."""
 
+COLUMN_OF = {"channel": "channel_kind"}
+"""Trait → its column in a file; the column ``channel`` is that of the channel of a file which was heard alone."""
+
 LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Edges between lengths of utterances, in seconds."""
 
@@ -235,7 +238,7 @@ def _thresholds(path: Path, rows: Sequence[Row]) -> Array:
 
 
 def _traits(path: Path, rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
-    traits = {name: tuple(row.get(name) or "" for row in rows) for name in TRAITS}
+    traits = {name: tuple(row.get(COLUMN_OF.get(name, name)) or "" for row in rows) for name in TRAITS}
     traits["length"] = tuple(_length(row) for row in rows)
     reader = CORPORA.get(str(_summary(path).get("corpus", "")))
     if reader is not None and not any(traits["gender"]):

@@ -9,6 +9,7 @@ import polars as pl
 
 from emofocus.corpora import Corpus, Utterance
 from emofocus.errors import AudioError, ConfigError
+from emofocus.evaluation.assessment.answers import COLUMN_OF
 from emofocus.evaluation.assessment.classes import aligned
 from emofocus.recognition.bulk import ClipResult, Item, recognize, seconds
 from emofocus.recognition.prediction import Prediction
@@ -108,7 +109,7 @@ class _Rows:
                 "file",
                 *self._times,
                 "speaker",
-                *columns,
+                *(COLUMN_OF.get(name, name) for name in columns),
                 "label",
                 "prediction",
                 "threshold",
