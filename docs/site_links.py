@@ -1,12 +1,14 @@
-"""Hook of MkDocs: files outside docs/ become pages of the site, links between all of them hold, commands are listed.
+"""Hook of MkDocs: notebooks and files outside docs/ become pages, links between all of them hold, commands are listed.
 
 Links in Markdown files are those of the repository, so that they work beside the sources too. On the site a link to
 ``../CHANGELOG.md`` leads to ``changelog.md``. A link that leads to no page makes ``mkdocs build --strict`` fail.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -20,6 +22,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "reference/benchmarks.md",
+    "docs/tutorials/notebook.ipynb": "tutorials/notebook.md",
     "src/emofocus/assets/default/README.md": "reference/model-card.md",
 }
 """File of the repository → page of the site."""
@@ -36,12 +39,33 @@ FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside docs/, and the files below results/ that pages link to."""
     for source, page in PAGES.items():
-        text = FRONT_MATTER.sub("", (ROOT / source).read_text(encoding="utf-8"))
+        content = (ROOT / source).read_text(encoding="utf-8")
+        text = notebook_page(content) if source.endswith(".ipynb") else FRONT_MATTER.sub("", content)
         files.append(File.generated(config, page, content=text))
     linked = {name for file in list(files) if file.src_uri.endswith(".md") for name in _results_of(file)}
     for name in sorted(linked):
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     return files
+
+
+def notebook_page(content: str) -> str:
+    """Markdown of an executed notebook: its text, its programs, and their outputs."""
+    parts = []
+    for cell in json.loads(content)["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        parts += [_output(output) for output in cell.get("outputs", ())]
+    return "\n\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    """One output of a cell: HTML, else a picture, else text."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "text/html" in data:
+        return "<div markdown='0'>" + "".join(data["text/html"]).replace("\n\n", "\n") + "</div>"
+    if "image/png" in data:
+        return f"![Output of the program above](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    return "```text\n" + "".join(data["text/plain"]).rstrip() + "\n```"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         SplitError,
     )
     from emofocus.recognition.explanation.explanation import Explanation
-    from emofocus.recognition.prediction import Prediction, Segment, Timeline
+    from emofocus.recognition.prediction import Prediction, Predictions, Segment, Timeline
     from emofocus.recognition.recognizer import Recognizer
     from emofocus.recognition.smoothing import Smoothing
     from emofocus.recognition.streaming import Event, StreamingRecognizer
@@ -43,6 +43,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "Prediction",
+    "Predictions",
     "Recognizer",
     "Segment",
     "ShortAudioError",
@@ -72,7 +73,7 @@ _MODULES = {
         "SplitError",
     ),
     "recognition.explanation.explanation": ("Explanation",),
-    "recognition.prediction": ("Prediction", "Segment", "Timeline"),
+    "recognition.prediction": ("Prediction", "Predictions", "Segment", "Timeline"),
     "recognition.recognizer": ("Recognizer",),
     "recognition.smoothing": ("Smoothing",),
     "recognition.streaming": ("Event", "StreamingRecognizer"),

@@ -241,6 +241,8 @@ class Recipe(Settings, frozen=True, kw_only=True):
             of them there, and 1 teaches that they are absent.
         voice_clips: Numbers of a speaker's clips, one of which is drawn for each training segment. The segment is then
             adapted by so many clips of its speaker, as the network is adapted to a voice later.
+        keep: Epoch whose weights are kept: the ``best`` by validation UA, which is the default, or the ``last``, for
+            validation parts that are too small to choose.
     """
 
     description: str = ""
@@ -269,6 +271,7 @@ class Recipe(Settings, frozen=True, kw_only=True):
     balance: tuple[Literal["corpus", "emotion", "gender"], ...] | msgspec.UnsetType = msgspec.UNSET
     absent: Annotated[float, Meta(ge=0, le=1)] | msgspec.UnsetType = msgspec.UNSET
     voice_clips: tuple[Annotated[int, Meta(ge=0)], ...] | msgspec.UnsetType = msgspec.UNSET
+    keep: Literal["best", "last"] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Refuse clips of voices for a network that is not adapted (ValueError)."""

@@ -1,22 +1,26 @@
 """The tutorials run as they are written: each page is one shell script, in a folder of its own."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers.paths import ROOT
 
 PAGES = sorted(path for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index")
-SLOW = {"cluster", "own-data"}
+NOTEBOOK = ROOT / "docs" / "tutorials" / "notebook.ipynb"
+SLOW = {"cluster", "fine-tune", "own-data"}
 NEEDS = {
     "add-a-corpus": "polars",
     "add-a-model": "torch",
     "cluster": "ray",
+    "fine-tune": "torch",
     "own-data": "torch",
     "serve": "fastapi",
 }
@@ -79,4 +83,28 @@ def run(script: str, tmp_path: Path) -> None:
 
 def test_every_tutorial_is_in_the_list() -> None:
     index = (ROOT / "docs" / "tutorials" / "index.md").read_text(encoding="utf-8")
-    assert {path.name for path in PAGES} == set(re.findall(r"\]\(([a-z-]+\.md)\)", index))
+    assert {path.name for path in (*PAGES, NOTEBOOK)} == set(re.findall(r"\]\(([a-z-]+\.(?:md|ipynb))\)", index))
+
+
+def cells_of(kind: str) -> list[dict[str, Any]]:
+    return [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+
+
+def test_the_notebook_runs_as_it_is_written(tmp_path: Path) -> None:
+    for part in ("matplotlib", "polars"):
+        pytest.importorskip(part)
+    programs = ["".join(cell["source"]) for cell in cells_of("code")]
+    program = "\n".join(["import matplotlib", "matplotlib.use('Agg')", *programs])
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=NOTEBOOK.parent, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_notebook_was_executed_and_is_small_and_names_no_folder_of_its_maker() -> None:
+    cells = cells_of("code")
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    assert NOTEBOOK.stat().st_size < 250_000
+    assert not re.search(r"/(work|root|home|tmp)/", NOTEBOOK.read_text(encoding="utf-8"))

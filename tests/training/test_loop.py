@@ -88,7 +88,7 @@ def test_the_network_ends_with_the_weights_of_the_best_validation_epoch(tmp_path
     seen: list[Epoch] = []
     fitted = fit(network, speech_of(8, 1), speech_of(4, 2), RECIPE, seed=0, folder=tmp_path, after_epoch=seen.append)
     assert list(fitted.history) == seen
-    assert fitted.best_epoch == best_of(seen).epoch
+    assert fitted.best_epoch == best_of(seen, Recipe()).epoch
     saved, _ = load_tensors(tmp_path / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
 
@@ -116,7 +116,7 @@ def test_the_time_of_epochs_before_an_interruption_counts(tmp_path: Path) -> Non
 
 def test_of_equally_good_epochs_the_earliest_is_selected() -> None:
     history = [Epoch(1, 1.0, 0.5, 0.5), Epoch(2, 0.9, 0.5, 0.7), Epoch(3, 0.8, 0.9, 0.7)]
-    assert best_of(history).epoch == 2
+    assert best_of(history, Recipe()).epoch == 2
 
 
 def test_feature_statistics_come_from_the_training_part_alone(tmp_path: Path) -> None:

@@ -346,6 +346,14 @@ def shortened(name: str, width: int) -> str:
 )
 @click.option("-o", "--out", show_default="the terminal", help="File to write; with --ray, a folder's path or URI.")
 @click.option("--threshold", type=float, metavar="P", show_default="the model's", help="Answers below it are unsure.")
+@click.option("--classes", metavar="NAME,NAME…", show_default="all", help="Emotions to choose from, of the model's.")
+@click.option(
+    "--embeddings",
+    type=click.Path(path_type=Path),
+    metavar="F.parquet",
+    show_default="none",
+    help="File to which the embedding of each clip is written too, with the extra [notebook].",
+)
 @click.option("--workers", type=click.IntRange(min=1), show_default="all cores", help="Clips recognized side by side.")
 @click.option("--timeline", is_flag=True, help="Emotions over time, in recordings of any length.")
 @click.option("--hop", type=float, metavar="SECONDS", show_default="the model's", help="Time from segment to segment.")
@@ -371,6 +379,8 @@ def predict(
     format: str | None,
     out: str | None,
     threshold: float | None,
+    classes: str | None,
+    embeddings: Path | None,
     workers: int | None,
     timeline: bool,
     hop: float | None,
@@ -413,8 +423,11 @@ def predict(
         device=device,
         track=track,
         voice=voice,
+        labels=None if classes is None else tuple(name.strip() for name in classes.split(",")),
     )
     groups = _voice_groups(by_speaker, by_folder, voice, ray)
+    if embeddings is not None:
+        _refuse_embeddings(embeddings, paths, timeline or ray is not None or groups is not None)
     if ray is not None:
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 
@@ -436,6 +449,10 @@ def predict(
             failed = write_timelines(files, model, format, file, options, smoothing_seconds, groups, choice)
         else:
             failed = predict_files(files, model, format, file, options, workers, groups, choice)
+        if embeddings is not None:
+            from emofocus.recognition.embeddings import write_embeddings
+
+            write_embeddings(files, model, embeddings, options, workers)
     if failed:
         sys.exit(1)
 
@@ -457,6 +474,19 @@ def _voice_groups(by_speaker: str | None, by_folder: bool, voice: str | None, ra
     from emofocus.recognition.speakers import VoiceGroups  # imported here: few runs need it
 
     return VoiceGroups(by_speaker)
+
+
+def _refuse_embeddings(out: Path, paths: Sequence[str], elsewhere: bool) -> None:
+    """Refuse embeddings before any clip is recognized.
+
+    Raises:
+        ConfigError: The file is not Parquet, a clip can be read only once, or other ways to recognize are asked for.
+    """
+    from emofocus.recognition.embeddings import refuse  # imported here: few runs need it
+
+    refuse([Path(path) for path in paths], out)
+    if elsewhere:
+        raise ConfigError("--embeddings goes with neither --timeline, --ray, --by-speaker nor --by-folder")
 
 
 def _local_paths(sources: Sequence[str], out: str | None) -> tuple[list[Path], Path | None]:

@@ -26,6 +26,7 @@ from emofocus.cli.options import (
     with_options,
 )
 from emofocus.config import recipe_names
+from emofocus.errors import ConfigError
 from emofocus.training.options import ExperimentOptions, FabricOptions, SourceOptions
 
 
@@ -41,7 +42,7 @@ def experiment_options(command: Command) -> Command:
             "--recipe",
             cls=ListingOption,
             names=recipe_names,
-            default="emofocus",
+            show_default="emofocus; fine-tune with --init, fine-tune-head with --freeze",
             help="A .yaml file, or a recipe by name, of which paper is the model's own:",
         ),
         click.option(
@@ -123,6 +124,19 @@ def grid(file: Path, address: str, out: Path, cache: Path | None, device: Fabric
 @click.command()
 @experiment_options
 @click.option(
+    "--init",
+    metavar="MODEL",
+    show_default="fresh weights",
+    help="Start from a model: shipped, a model directory, or org/name on the Hub. Its features and network stay.",
+)
+@click.option("--freeze", is_flag=True, help="With --init: train the classifier alone; all layers otherwise.")
+@click.option(
+    "--classes",
+    default="own",
+    type=Names("own", "model"),
+    help="With --init: the classes of the corpus, or the model's, of which the corpus may lack some.",
+)
+@click.option(
     "--fold", type=click.IntRange(min=0), show_default="0", help="Whose parts to train, validate and test on."
 )
 @click.option("--shards", metavar="URI", help="Instead of a corpus: what emofocus shards wrote. Nothing is tested.")
@@ -139,7 +153,13 @@ def train(
     buffer: str,
     ray: str | None,
 ) -> None:
-    """Train one model directory, selected on a validation part."""
+    """Train one model directory, selected on a validation part.
+
+    With --init, a trained model goes on learning: from a manifest, a CSV, a folder with a folder for each class, or a
+    corpus. Its license terms stay.
+    """
+    if ray and options.init:
+        raise ConfigError("--init starts from a model of this machine: leave out --ray")
     if ray:
         from emofocus.cluster.training import TrainingJob
         from emofocus.cluster.training import train as train_on_ray

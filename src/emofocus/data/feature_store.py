@@ -233,6 +233,10 @@ class CachedSpeech:
         self.corpus, self._cache = corpus, cache
         self.embedding: EmbeddingSettings | None = None
 
+    def of(self, corpus: Corpus) -> "CachedSpeech":
+        """Features of a part of the corpus."""
+        return CachedSpeech(corpus, self._cache)
+
     def content(self) -> str:
         """Hash of the files' bytes and of the utterances' times (`SpeechSource.content`).
 

@@ -51,12 +51,13 @@ class VoicedPart:
 
     @torch.no_grad()
     def prepare(self, network: SpeechNetwork) -> None:
-        """Measure all utterances, and give the network the statistics of an average one.
+        """Measure all utterances, and give the network the statistics of an average one; a trained model keeps its own.
 
         Args:
             network: Network with `VoiceStatistics`, whose features are standardized by this part's statistics already.
         """
         assert network.voice is not None
+        log_deviation = network.voice.log_deviation.clone()
         network.voice.log_deviation.zero_()
         measured = [
             network.voice.of_utterance(network.normalize(torch.from_numpy(item)) for item in segments)
@@ -65,7 +66,7 @@ class VoicedPart:
         ]
         means = torch.stack(measured)  # (tracks · P, 2, F)
         self._measures = means.reshape(self.part.tracks, -1, *means.shape[1:])
-        network.voice.log_deviation.copy_(self._measures[0, :, 1].mean(dim=0))
+        network.voice.log_deviation.copy_(log_deviation if network.trained else self._measures[0, :, 1].mean(dim=0))
         self._measures[:, :, 1] -= network.voice.log_deviation
         self._seconds = self._frame * self.part.frame_counts()  # (tracks, P)
         self._network = network

@@ -43,7 +43,7 @@ count as much as common ones; guessing gives {chance:.1%}. Both are shares of *a
 
 ## Limits
 
-- Trained on {corpus} alone: few speakers, one language, two sentences or a few, professional actors, clean
+- Trained on {heard} alone: few speakers, one language, two sentences or a few, professional actors, clean
   recordings. Expect it to be worse on spontaneous speech, other languages, telephones, noise and children; nobody has
   measured by how much.
 - It hears how something is said, not what is meant or felt. Do not use it to judge people: not for hiring, policing,
@@ -70,11 +70,12 @@ def model_card(config: ModelConfig, graph_bytes: int, others: Mapping[str, str] 
     return CARD.format(
         model=config.model,
         corpus=corpus,
+        heard=_heard(config.training),
         labels=", ".join(config.labels),
-        hub_license=config.license.lower() if config.license.startswith("CC-") else "other",
+        hub_license=config.license.lower() if _is_creative_commons(config.license) else "other",
         datasets=f"datasets: [{corpus}]\n" if config.training else "",
         license=config.license,
-        license_note=_license_note(config.license),
+        license_note=_license_note(config),
         results=_results(config.training),
         calibration=_calibration(config),
         chance=1 / len(config.labels),
@@ -86,7 +87,24 @@ def model_card(config: ModelConfig, graph_bytes: int, others: Mapping[str, str] 
     )
 
 
-def _license_note(license: str) -> str:
+def _heard(training: Mapping[str, Any]) -> str:
+    """Corpora that a model was trained on, in their order, those of the models before it first."""
+    corpus = str(training.get("corpus", "an unnamed corpus"))
+    start = training.get("init")
+    return f"{_heard(start)} and {corpus}" if start else corpus
+
+
+def _is_creative_commons(license: str) -> bool:
+    return license.startswith("CC-") and " " not in license
+
+
+def _license_note(config: ModelConfig) -> str:
+    license, start = config.license, config.training.get("init")
+    if start:
+        return (
+            f". Training started from {start['name']} ({start['model']}, trained on {_heard(start)}), whose terms "
+            f"stay: {start['license']}. Terms of {config.training['corpus']} hold too, where it has some"
+        )
     if license == "CC-BY-NC-SA-4.0":
         return ", as the corpus demands: name the corpus' authors, no commercial use, share alike"
     return ""
@@ -99,7 +117,7 @@ def _results(training: dict[str, Any]) -> str:
         f"Trained on {training['train']} utterances of {training['corpus']} with the recipe `{training['recipe']}` "
         f"(seed {training['seed']}), protocol **{training['protocol']}**, fold {training['fold']}: {training['note']}. "
         f"Selection: {training['selection']} ({training['valid']} validation utterances; epoch "
-        f"{training['best_epoch']}).\n\n"
+        f"{training['best_epoch']}).\n\n{_start(training)}"
     )
     if "test_recalls" not in training:
         return f"{trained}Its test part was never scored; of the validation part, UA {training['valid_ua']:.1%}.\n"
@@ -108,6 +126,18 @@ def _results(training: dict[str, Any]) -> str:
         f"{trained}On the {training['test']} test utterances (speakers {', '.join(training['test_speakers'])}): "
         f"WA {training['wa']:.1%}, UA {training['ua']:.1%}, macro-F1 {training['macro_f1']:.1%}.\n\n"
         f"| class | recall |\n|---|---|\n{rows}\n"
+    )
+
+
+def _start(training: Mapping[str, Any]) -> str:
+    """Sentence on the model from which training started; empty where weights were fresh."""
+    start = training.get("init")
+    if not start:
+        return ""
+    learned = "its classifier alone" if start["freeze"] else "all of its layers"
+    return (
+        f"Training started from **{start['name']}** ({start['model']}, trained on {_heard(start)}; weights "
+        f"`{start['weights']}`), and trained {learned}.\n\n"
     )
 
 
@@ -127,12 +157,23 @@ def _calibration(config: ModelConfig) -> str:
         f"the calibration error is some percent even if calibration is perfect.\n\n"
         f"Answers less probable than the threshold **{config.threshold:g}** are marked as unsure. "
         f"{_threshold_rule(training)} {_answered(training)}\n\n"
-        f"Both are fitted on the {training['valid']} validation utterances, which chose the epoch too, and on their "
-        f"few speakers. Other speakers, rooms and languages may need others.\n"
+        f"{_fitted_on(training)} Other speakers, rooms and languages may need others.\n"
     )
 
 
+def _fitted_on(training: dict[str, Any]) -> str:
+    if training.get("calibration") == "kept":
+        return (
+            f"Both are those of {training['init']['name']}: {training['valid']} validation utterances are too few to "
+            "fit others."
+        )
+    chose = "" if "last epoch" in training["selection"] else ", which chose the epoch too,"
+    return f"Both are fitted on the {training['valid']} validation utterances{chose} and on their few speakers."
+
+
 def _threshold_rule(training: dict[str, Any]) -> str:
+    if training.get("calibration") == "kept":
+        return ""
     coverage, accuracy = training["valid_coverage"], training["valid_selective_wa"]
     rule = (
         f"It answers as much of the validation part as it can with at least {TARGET_ACCURACY:.0%} of the answers right"

@@ -272,7 +272,12 @@ class _Graph(nn.Module):
         return tuple(self.outputs(dict(zip(self.inputs, values, strict=True))).values())
 
     def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name."""
+        """Outputs by name; the embedding of a segment is what the last layer sees of it."""
+        seen: list[Tensor] = []
+        network = self.classifier.network
+        name = network.last_layer
+        if name is not None:
+            watch = network.get_submodule(name).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         voice = VoiceShift(inputs["shift"], inputs["scale"]) if "shift" in inputs else None
         output = self.classifier(
             inputs["waveform"],
@@ -289,12 +294,16 @@ class _Graph(nn.Module):
             outputs |= {name: maps[field] for field, name in MAP_OUTPUTS.items() if maps[field] is not None}
         if output.voice is not None:
             outputs["voice"] = output.voice
+        if seen:
+            outputs["pooled"] = _by_row(seen[0], inputs["waveform"].shape[0])
         if "frames" in inputs:
             outputs["encoded"] = output.encoded
             single = self.classifier.classify(inputs["frames"], need_maps=True, voice=voice)
             outputs["frame_logits"] = single.logits
             if single.voice is not None:
                 outputs["frame_voice"] = single.voice
+        if name is not None:
+            watch.remove()
         return outputs
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@ Both numbers are fitted to the validation part, which has chosen the epoch too, 
 nothing about other speakers, rooms or languages: what they are worth is measured on the test part, and stated there.
 """
 
+from collections.abc import Callable
 from math import exp, log
 from typing import Any, NamedTuple
 
@@ -87,11 +88,24 @@ class CalibrationFigures(NamedTuple):
     selective_wa: float | None
 
 
-def calibrate(logits: Array, labels: Numbers) -> Calibration:
-    """Fit temperature, threshold and least energy to a validation part: logits (U, C), class numbers (U,)."""
-    temperature = fit_temperature(logits, labels)
+Calibrator = Callable[[Array, Numbers], Calibration]
+"""Function from a validation part, logits (U, C) and class numbers (U,), to a calibration."""
+
+
+def calibrate(
+    logits: Array, labels: Numbers, temperature: float | None = None, threshold: float | None = None
+) -> Calibration:
+    """Fit temperature, threshold and least energy to a validation part.
+
+    Args:
+        logits: Mean logits of each utterance (U, C).
+        labels: True class numbers (U,).
+        temperature: Temperature that is kept; None to fit one.
+        threshold: Threshold that is kept; None to choose one.
+    """
+    temperature = fit_temperature(logits, labels) if temperature is None else temperature
     confidence, correct = probabilities(logits, temperature).max(axis=1), logits.argmax(axis=1) == labels
-    threshold = choose_threshold(confidence, correct)
+    threshold = choose_threshold(confidence, correct) if threshold is None else threshold
     least = round(float(np.quantile(energy(logits), UNLIKE)), 6)
     return Calibration(temperature, threshold, least, select(confidence, correct, threshold))
 

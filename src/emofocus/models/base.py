@@ -27,6 +27,8 @@ class SpeechNetwork(nn.Module):
     Attributes:
         frames_a_step: Frames of features that one position of the attention maps stands for.
         voice: Statistics by which the network is adapted to a voice; None for networks that are not.
+        trained: Whether weights and statistics of features are those of a trained model, from which training goes on.
+        frozen: Modules that stay in evaluation mode while the network trains: statistics of batches, and dropout.
     """
 
     frames_a_step = 1
@@ -35,6 +37,22 @@ class SpeechNetwork(nn.Module):
         super().__init__()
         self.normalize = Standardize(size)
         self.voice: VoiceStatistics | None = None
+        self.trained = False
+        self.frozen: tuple[nn.Module, ...] = ()
+
+    def train(self, mode: bool = True) -> "SpeechNetwork":
+        """Set training or evaluation mode; `frozen` modules are always in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    @property
+    def last_layer(self) -> str | None:
+        """Name of the linear layer that makes the logits: the last one in `classifier`; None where there is none."""
+        names = [name for name, item in self.named_modules() if isinstance(item, nn.Linear)]
+        own = [name for name in names if name.split(".")[0] == "classifier"]
+        return own[-1] if own else None
 
     def load_pretrained(self) -> None:
         """Load the pretrained weights from which training starts; most networks have none.

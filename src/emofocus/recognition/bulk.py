@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -206,7 +206,7 @@ def recognize(
     yield from map_ahead(partial(recognize_batch, recognizer, voices=voices), batches, count, ahead=2 * count)
 
 
-def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+def batched(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
     """Consecutive items, ``size`` at a time; the last ones may be fewer."""
     source = iter(items)
     while group := tuple(islice(source, size)):
@@ -235,6 +235,67 @@ def recognize_batch(
         for number, prediction in zip(clips, recognize_together(adapted, list(clips.values())), strict=True):
             results[number] = prediction.with_notices(notices[number])
     return [(item, results[number]) for number, item in enumerate(items)]
+
+
+def recognize_clips(
+    recognizer: Recognizer,
+    clips: Sequence[Any],
+    sampling_rate: int | None = None,
+    track: int | None = None,
+    workers: int | None = None,
+) -> list[Prediction | AudioError]:
+    """Recognize clips of any kind in parallel: the prediction or the error of each, in order.
+
+    Args:
+        recognizer: Recognizes.
+        clips: Clips, as a call of the recognizer takes them.
+        sampling_rate: Rate in hertz of samples that come without it.
+        track: Number of the audio track of files that have several, from 1.
+        workers: Number of threads; by default as many as there are cores.
+    """
+    part = partial(_recognize_together, recognizer, sampling_rate=sampling_rate, track=track)
+    return list(chain.from_iterable(map_ahead(part, batched(clips, BATCH), workers or os.cpu_count() or 1)))
+
+
+def _recognize_together(
+    recognizer: Recognizer, clips: Sequence[Any], sampling_rate: int | None, track: int | None
+) -> list[Prediction | AudioError]:
+    results: dict[int, Prediction | AudioError] = {}
+    short: dict[int, Waveform] = {}
+    sources: dict[int, Any] = {}
+    notices: list[list[audio.Notice]] = [[] for _ in clips]
+    for number, given in enumerate(clips):
+        try:
+            sources[number] = clip = audio.with_rate(given, sampling_rate)
+            name, blocks = audio.name_of(clip), audio.stream(clip, track=track, warn=notices[number].append)
+            content = _short_or_blocks(blocks, name)
+            if isinstance(content, np.ndarray):
+                short[number] = content
+            else:
+                results[number] = recognizer.scorer.score_recording(content, name)
+        except AudioError as error:
+            results[number] = error
+    results |= dict(zip(short, recognize_together(recognizer, list(short.values())), strict=True))
+    return [
+        item if isinstance(item, AudioError) else item.with_notices(notices[number]).with_source(sources[number])
+        for number, item in sorted(results.items())
+    ]
+
+
+def _short_or_blocks(blocks: Iterator[Waveform], name: str) -> Waveform | Iterator[Waveform]:
+    """Samples (T,) of a clip of up to `LONGEST_SECONDS`; all blocks of a longer one.
+
+    Raises:
+        AudioError: A short clip is too short, or silent.
+    """
+    read: list[Waveform] = []
+    for block in blocks:
+        read.append(block)
+        if sum(map(len, read)) > LONGEST_SECONDS * SAMPLING_RATE:
+            return chain(read, blocks)
+    waveform = np.concatenate(read) if read else np.zeros(0, np.float32)
+    audio.check(waveform, name)
+    return waveform
 
 
 def _source_of(item: Item) -> str | bytes:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -50,6 +50,7 @@ class EngineOutput(NamedTuple):
         scope: Width of focus of each query, in positions (B, S, h, m).
         gates: Calibration weight of each head (B, S, h).
         voice: Mean and log deviation of each feature of each segment (B, S, 2, F), before any adaptation.
+        pooled: Embedding of each segment, of which the last layer makes its scores (B, S, D).
     """
 
     logits: Array
@@ -60,12 +61,13 @@ class EngineOutput(NamedTuple):
     scope: Array | None = None
     gates: Array | None = None
     voice: Array | None = None
+    pooled: Array | None = None
 
 
 SCORES = ("logits", "level")
 """Outputs that every recognition needs."""
 
-ALL_OUTPUTS = tuple(name for name in EngineOutput._fields if name != "voice")
+ALL_OUTPUTS = tuple(name for name in EngineOutput._fields if name not in ("voice", "pooled"))
 """Outputs that an explanation needs."""
 
 
@@ -95,6 +97,7 @@ class Engine:
         step: Number of frames that one position of the attention maps stands for.
         attends: Whether the graph has attention maps.
         adaptable: Whether the graph can be adapted to a `Voice`.
+        embeds: Whether the graph gives embeddings of segments.
         voice_size: Number of features F of such a voice; 0 if the graph cannot be adapted.
         windowed: Whether segments can be shorter than the model's own, as with pretrained encoders.
         streams: Whether the graph scores frames and segments one by one. Models that need a speaker's embedding do not.
@@ -115,6 +118,7 @@ class Engine:
             raise ModelError(f"{path.parent}: not a model directory, {path.name} is missing")
         self.path = path
         self._options = threads, device, optimize_graph
+        self._columns: list[int] | None = None
         self._session = open_session(path, threads, device, optimize_graph)
         self._names = {output.name for output in self._session.get_outputs()}
         taken = {item.name for item in self._session.get_inputs()}
@@ -126,7 +130,7 @@ class Engine:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
         if not spare.keys() <= {"hop", "frames", "window", "shift", "scale"}:  # older graphs have masks
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
-        self.attends = "attention" in self._names
+        self.attends, self.embeds = "attention" in self._names, "pooled" in self._names
         self.streams, self.windowed, self.adaptable = "frames" in spare, "window" in spare, "shift" in spare
         self._config = metadata["config"]
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
@@ -145,9 +149,23 @@ class Engine:
 
         return hashlib.blake2b(self._config.encode(), digest_size=16).hexdigest()
 
-    def __reduce__(self) -> tuple[type["Engine"], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., "Engine"], tuple[object, ...]]:
         """A copy, also in another process, opens the file again: a session cannot be pickled."""
-        return type(self), (self.path, *self._options)
+        return _opened, (self.path, *self._options, self._columns)
+
+    def with_columns(self, columns: Sequence[int]) -> "Engine":
+        """The same graph, in the same session, of whose scores some are left out.
+
+        Args:
+            columns: Positions of the scores that stay, among those of this engine.
+        """
+        other = object.__new__(Engine)
+        vars(other).update(vars(self))
+        other._columns = list(columns) if self._columns is None else [self._columns[number] for number in columns]
+        return other
+
+    def _chosen(self, logits: Array) -> Array:
+        return logits if self._columns is None else logits[..., self._columns]
 
     def run(
         self,
@@ -158,6 +176,7 @@ class Engine:
         window: int | None = None,
         voice: Voice | None = None,
         need_voice: bool = False,
+        need_embedding: bool = False,
     ) -> EngineOutput:
         """Score a batch whose rows are at least as long as a segment, or all of one length.
 
@@ -170,6 +189,7 @@ class Engine:
             window: Number of frames of a segment, for `windowed` models; by default that of the exported config.
             voice: Voice that speaks in all rows, for `adaptable` models; by default nobody's.
             need_voice: Whether to return the statistics of the voice too, of `adaptable` models.
+            need_embedding: Whether to return embeddings too, of models that have them.
 
         Raises:
             ValueError: A row is shorter than a segment, and padded; or the model has no such segments.
@@ -180,7 +200,8 @@ class Engine:
         whole = (size - 1) * self.frame_hop
         if lengths.min() < min(whole, waveform.shape[1]):
             raise ValueError(f"rows of less than {whole} samples are recognized by themselves, without padding")
-        wanted = (*(ALL_OUTPUTS if need_maps else SCORES), *(["voice"] if need_voice else []))
+        extra = {"voice": need_voice, "pooled": need_embedding}
+        wanted = (*(ALL_OUTPUTS if need_maps else SCORES), *(name for name, needed in extra.items() if needed))
         names = [name for name in wanted if name in self._names]
         feeds = {"waveform": waveform, "lengths": lengths}
         if hop is not None:
@@ -190,7 +211,8 @@ class Engine:
         if voice is not None:
             feeds |= voice._asdict()
         values = self._session.run(names, feeds, self._run_options)
-        return EngineOutput(**dict(zip(names, values, strict=True)))
+        output = EngineOutput(**dict(zip(names, values, strict=True)))
+        return output._replace(logits=self._chosen(output.logits))
 
     def encode(self, waveform: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
         """Encode each frame by itself, for `classify`.
@@ -208,7 +230,7 @@ class Engine:
 
     def classify(self, frames: Array, voice: Voice | None = None) -> Array:
         """Logits (B, C) of segments of frames (B, m, D) that `encode` has returned, for nobody's or a given voice."""
-        return self._run_frames(["frame_logits"], frames, voice)[0]
+        return self._chosen(self._run_frames(["frame_logits"], frames, voice)[0])
 
     def classify_and_measure(self, frames: Array, voice: Voice | None = None) -> tuple[Array, Array]:
         """Logits as `classify` gives them, and the statistics (B, 2, F) of the voice, of `adaptable` models.
@@ -216,13 +238,20 @@ class Engine:
         The statistics are those before any adaptation, as in `EngineOutput`.
         """
         logits, statistics = self._run_frames(["frame_logits", "frame_voice"], frames, voice)
-        return logits, statistics
+        return self._chosen(logits), statistics
 
     def _run_frames(self, names: list[str], frames: Array, voice: Voice | None) -> list[Array]:
         nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
         feeds = nothing | {"frames": frames} | (voice._asdict() if voice else {})
         values: list[Array] = self._session.run(names, feeds, self._run_options)
         return values
+
+
+def _opened(
+    path: Path, threads: int | None, device: str, optimize_graph: bool, columns: Sequence[int] | None
+) -> Engine:
+    engine = Engine(path, threads, device, optimize_graph)
+    return engine if columns is None else engine.with_columns(columns)
 
 
 def graph_file(folder: Path, precision: str) -> Path:

@@ -21,6 +21,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
             of the time of each clip.
         track: Number of the audio track to read of files that have several, from 1; None for their default one.
         voice: File of a voice's profile, for models that can be adapted; None for nobody's.
+        labels: Emotions to choose from; None for all of the model's.
 
     Raises:
         ConfigError: A value is not valid.
@@ -35,6 +36,7 @@ class RecognitionOptions(Settings, frozen=True, kw_only=True):
     optimize_graph: bool = True
     track: int | None = None
     voice: str | None = None
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are not valid (ConfigError)."""

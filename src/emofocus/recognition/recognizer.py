@@ -4,23 +4,25 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
 from msgspec.structs import replace
 
 from emofocus import audio
 from emofocus.audio.loading import SAMPLING_RATE, AudioInput
 from emofocus.config import ModelConfig, SegmentSettings, load_model_config
-from emofocus.errors import ConfigError, ModelError
+from emofocus.errors import AudioError, ConfigError, ModelError, one_of
 from emofocus.recognition.engine import Engine, graph_file
 from emofocus.recognition.options import RecognitionOptions, check_hop, check_threshold, check_window
-from emofocus.recognition.prediction import Prediction, Segment, Timeline
+from emofocus.recognition.prediction import Array, Prediction, Predictions, Segment, Timeline
 from emofocus.recognition.scoring import Scorer
+from emofocus.segments import utterance_logits
 
 if TYPE_CHECKING:
     from emofocus.recognition.explanation.explanation import Explanation
     from emofocus.recognition.turns.turn import TurnEmotion
     from emofocus.recognition.voice import VoiceProfile
 
-__all__ = ["Prediction", "Recognizer", "Segment", "Timeline", "model_folder"]
+__all__ = ["Prediction", "Predictions", "Recognizer", "Segment", "Timeline", "model_folder"]
 
 
 STREAM_WINDOW = 3.2
@@ -85,6 +87,7 @@ class Recognizer:
         device: str = "auto",
         optimize_graph: bool = True,
         voice: str | Path | None = None,
+        labels: Sequence[str] | None = None,
     ) -> "Recognizer":
         """Load a model.
 
@@ -99,6 +102,7 @@ class Recognizer:
             device: cpu, cuda, coreml or directml; auto takes the first that this machine has.
             optimize_graph: Whether onnxruntime arranges the graph anew: a slower start, and faster clips.
             voice: File of a voice's profile, which `emofocus adapt` wrote.
+            labels: Emotions to choose from, as in `with_labels`; by default all of the model's.
 
         Raises:
             ModelError: The model does not exist, or one of its files is missing or damaged.
@@ -113,6 +117,7 @@ class Recognizer:
             device=device,
             optimize_graph=optimize_graph,
             voice=None if voice is None else str(voice),
+            labels=None if labels is None else tuple(labels),
         )
         return cls.load(source, options)
 
@@ -141,7 +146,42 @@ class Recognizer:
         recognizer = cls(engine, config, options.threshold, options.track, profile)
         if options.window is not None:
             recognizer = recognizer.with_window(options.window)
+        if options.labels is not None:
+            recognizer = recognizer.with_labels(options.labels)
         return recognizer if options.hop is None else recognizer.with_hop(options.hop)
+
+    def __repr__(self) -> str:
+        """The network, its segments and its emotions."""
+        frame, segment = self.engine.frame_hop / SAMPLING_RATE, self.config.segment
+        lengths = f"segments of {segment.frames * frame:.3g} s every {segment.hop * frame:.3g} s"
+        return f"Recognizer({self.config.model}, {lengths}: {', '.join(self.labels)})"
+
+    def with_labels(self, labels: Sequence[str]) -> "Recognizer":
+        """The same model that chooses among some of its emotions, whose probabilities sum to 1.
+
+        The threshold of confident answers stays that of all emotions.
+
+        Args:
+            labels: Emotions, at least two. Results keep them in the model's order.
+
+        Raises:
+            ConfigError: There are fewer, or the model lacks one.
+        """
+        wanted = (labels,) if isinstance(labels, str) else tuple(labels)
+        unknown = [label for label in wanted if label not in self.labels]
+        if unknown:
+            raise ConfigError(f"this model has no emotion {unknown[0]!r} ({one_of(self.labels)})")
+        kept = [number for number, label in enumerate(self.labels) if label in wanted]
+        if len(kept) < 2:
+            raise ConfigError(f"to choose among {', '.join(wanted) or 'no emotions'} takes at least two of them")
+        names = [self.labels[number] for number in kept]
+        restricted = replace(
+            self.config,
+            id2label=dict(enumerate(names)),
+            label2id={label: number for number, label in enumerate(names)},
+        )
+        engine = self.engine.with_columns(kept)
+        return Recognizer(engine, restricted, self.threshold, self.track, self.profile)
 
     def with_hop(self, seconds: float) -> "Recognizer":
         """The same model with another time from segment to segment, rounded to whole frames, at least one.
@@ -246,15 +286,15 @@ class Recognizer:
         sampling_rate: int | None = None,
         track: int | None = None,
         channel: int | None = None,
-    ) -> list[Prediction]: ...
+    ) -> Predictions[Prediction]: ...
     @overload
     def __call__(
         self, audio_input: Any, sampling_rate: int, track: int | None = None, channel: int | None = None
     ) -> Prediction: ...
     def __call__(
         self, audio_input: Any, sampling_rate: int | None = None, track: int | None = None, channel: int | None = None
-    ) -> Prediction | list[Prediction]:
-        """Recognize one clip of any length, or a list of clips.
+    ) -> Prediction | Predictions[Prediction]:
+        """Recognize one clip of any length, or a list of clips one after the other; `batch` is faster for many.
 
         Args:
             audio_input: A file's path, its bytes, anything with ``read`` that gives them, or
@@ -269,7 +309,9 @@ class Recognizer:
             AudioError: The audio cannot be read, or holds nothing that can be recognized.
         """
         if isinstance(audio_input, list) and not audio.holds_numbers(audio_input):
-            return [self._recognize(item, sampling_rate, track, channel) for item in audio_input]
+            names = [audio.name_of(item) for item in audio_input]
+            found = [self._recognize(item, sampling_rate, track, channel) for item in audio_input]
+            return Predictions(found, names)
         return self._recognize(audio_input, sampling_rate, track, channel)
 
     def _recognize(
@@ -278,7 +320,64 @@ class Recognizer:
         clip = audio.with_rate(audio_input, sampling_rate)
         notices: list[audio.Notice] = []
         blocks = audio.stream(clip, track=track or self.track, warn=notices.append, channel=channel)
-        return self.scorer.score_recording(blocks, audio.name_of(clip)).with_notices(notices)
+        prediction = self.scorer.score_recording(blocks, audio.name_of(clip)).with_notices(notices)
+        return prediction if channel is not None else prediction.with_source(clip)
+
+    def batch(
+        self,
+        clips: Iterable[Any],
+        sampling_rate: int | None = None,
+        track: int | None = None,
+        workers: int | None = None,
+    ) -> "Predictions[Prediction | AudioError]":
+        """Recognize many clips in parallel, several in a run of the model.
+
+        >>> found = recognizer.batch(["a.wav", "b.wav"])  # doctest: +SKIP
+        >>> found.to_frame()  # doctest: +SKIP
+
+        Args:
+            clips: Clips, each as a call of the recognizer takes it.
+            sampling_rate: Rate in hertz of samples that come without it.
+            track: Number of the audio track of files that have several, from 1.
+            workers: Number of threads; by default as many as there are cores.
+
+        Returns:
+            The predictions in the order of the clips. A clip that cannot be recognized has its `AudioError` instead,
+            and costs no other one.
+        """
+        from emofocus.recognition.bulk import recognize_clips  # imported here: prediction starts without it
+
+        given = list(clips)
+        found = recognize_clips(self, given, sampling_rate, track or self.track, workers)
+        return Predictions(found, [audio.name_of(clip) for clip in given])
+
+    def embed(
+        self, audio_input: Any, sampling_rate: int | None = None, track: int | None = None, segments: bool = False
+    ) -> Array:
+        """Embedding of a clip, of which the last layer makes the scores, for classifiers and searches of your own.
+
+        Args:
+            audio_input: A clip, or a list of clips, as a call of the recognizer takes them.
+            sampling_rate: Rate in hertz of samples that come without it.
+            track: Number of the audio track of files that have several, from 1.
+            segments: Whether to return the embedding of each segment of one clip, with those that hold no speech.
+
+        Returns:
+            The mean over the segments that hold speech (D,); of a list of clips (N, D); of segments (S, D).
+
+        Raises:
+            AudioError: The audio cannot be read, or holds nothing that can be recognized.
+            ModelError: The model was exported by a version whose models give no embeddings.
+            ConfigError: Segments of several clips are asked for.
+        """
+        if isinstance(audio_input, list) and not audio.holds_numbers(audio_input):
+            if segments:
+                raise ConfigError("segments=True is for one clip; ask for each clip by itself")
+            return np.stack([self.embed(item, sampling_rate, track) for item in audio_input])
+        clip = audio.with_rate(audio_input, sampling_rate)
+        blocks = audio.stream(clip, track=track or self.track)
+        embedding, speech = self.scorer.embed_recording(blocks, audio.name_of(clip))
+        return embedding if segments else utterance_logits(embedding, speech)
 
     def turns(
         self, audio_input: AudioInput, segments: str | Path | Iterable[Any], channels: str | None = None

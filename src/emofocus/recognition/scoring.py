@@ -91,6 +91,31 @@ class Scorer:
             predictions.append(self.predict(logits, level, quality))
         return predictions
 
+    def embed_recording(self, blocks: Iterable[Waveform], name: str) -> tuple[Array, NDArray[np.bool_]]:
+        """Embedding of each segment of a recording (S, D), and whether the segment holds speech (S,).
+
+        Args:
+            blocks: Consecutive samples (T_k,), 16 kHz.
+            name: Name of the recording in error messages.
+
+        Raises:
+            AudioError: The recording is shorter than one analysis window, or silent.
+            ModelError: The model gives no embeddings, or does not belong to the config.
+        """
+        if not self.engine.embeds:
+            folder = self.engine.path.parent
+            raise ModelError(f"{folder} gives no embeddings; emofocus export {folder} makes it anew, with them")
+        embedding: list[Array] = []
+        level: list[Array] = []
+
+        def keep(output: EngineOutput) -> None:
+            assert output.pooled is not None
+            embedding.append(output.pooled.copy())
+            level.append(output.level.copy())
+
+        BlockRunner(self.engine, self.config, keep, voice=self.voice, need_embedding=True).run(blocks, name)
+        return np.concatenate(embedding), active_segments(np.concatenate(level), self.config.segment)
+
     def predict(self, logits: Array, level: Array, quality: Quality, start: float = 0.0) -> Prediction:
         """Turn the outputs for one recording into its prediction.
 
@@ -166,6 +191,7 @@ class BlockRunner:
         need_maps: Whether to compute attention maps and features too, see `Engine.run`.
         voice: Voice that the model is adapted to.
         need_voice: Whether to compute statistics of the voice too.
+        need_embedding: Whether to compute embeddings too.
 
     Attributes:
         quality: Quality of the samples so far.
@@ -179,9 +205,10 @@ class BlockRunner:
         need_maps: bool = False,
         voice: Voice | None = None,
         need_voice: bool = False,
+        need_embedding: bool = False,
     ) -> None:
         self.engine, self.config, self.segment = engine, config, config.segment
-        self.take, self.need_maps, self.voice, self.need_voice = take, need_maps, voice, need_voice
+        self.take, self._wanted = take, (need_maps, voice, need_voice, need_embedding)
         self.frame_hop = config.features.hop
         self.segment_hop = config.segment.hop * config.features.hop  # samples
         # Segments that stay for the next block, because windows or deltas of its first frames reach before it.
@@ -230,8 +257,7 @@ class BlockRunner:
     def _run(self, last: bool) -> None:
         waveform = np.concatenate(self._waiting)
         lengths = np.array([len(waveform)], np.int64)
-        wanted = self.need_maps, self.voice, self.need_voice
-        output = run_checked(self.engine, self.config, waveform[None], lengths, *wanted)
+        output = run_checked(self.engine, self.config, waveform[None], lengths, *self._wanted)
         frames, segments = final_counts(len(waveform), self.config, last)
         first_segment, first_frame = self._origin // self.segment_hop, self._origin // self.frame_hop
         new_frames = slice(self._frames - first_frame, frames)
@@ -276,6 +302,7 @@ def run_checked(
     need_maps: bool = False,
     voice: Voice | None = None,
     need_voice: bool = False,
+    need_embedding: bool = False,
 ) -> EngineOutput:
     """Run a batch (B, T) and refuse a graph that was exported for another `config.json`.
 
@@ -283,7 +310,7 @@ def run_checked(
         ModelError: The output has other numbers of frames, segments or scores than the config leads to.
     """
     window = config.segment.frames if engine.windowed else None
-    output = engine.run(rows, lengths, need_maps, config.segment.hop, window, voice, need_voice)
+    output = engine.run(rows, lengths, need_maps, config.segment.hop, window, voice, need_voice, need_embedding)
     frames = 1 + rows.shape[1] // config.features.hop
     expected = frames, segment_count(frames, config.segment), len(config.labels)
     given = output.level.shape[1], *output.logits.shape[1:]

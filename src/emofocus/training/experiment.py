@@ -21,11 +21,12 @@ from emofocus.data.datasets import SegmentDataset
 from emofocus.data.feature_store import Speech, SpeechSource, hash_of
 from emofocus.data.voices import VoicedPart
 from emofocus.errors import ConfigError, SplitError, one_of
-from emofocus.metrics.calibration import Calibration
+from emofocus.metrics.calibration import Calibration, calibrate
 from emofocus.models import SpeechNetwork, build
 from emofocus.splits.audit import Audit, audit
 from emofocus.splits.folds import Fold, Folds
 from emofocus.splits.kept_recordings import refuse_kept_recordings
+from emofocus.training.fine_tuning import CALIBRATED_FROM, StartingModel
 from emofocus.training.loop import Epoch, Fitted, fit, fit_calibrated, mean_logits, save_trained
 from emofocus.training.results import (
     CorpusEntry,
@@ -50,6 +51,9 @@ FoldResult = tuple[FoldEntry, list[PredictionRow]]
 
 SELECTION_BY_VALIDATION = "best validation UA"
 """How weights are chosen where no test part is scored."""
+
+SELECTION_OF_LAST = "last epoch; test scored once"
+"""How weights are chosen where a recipe keeps the last ones."""
 
 SELECTION = f"{SELECTION_BY_VALIDATION}; test scored once"
 """How weights are chosen, and how often the test part is scored."""
@@ -86,6 +90,7 @@ class Experiment:
         seed: Seed of weights, order, augmentation and dropout.
         validation_choices: Choices of an earlier run for each fold; empty where each fold validates for itself. With
             them, validation parts are trained on.
+        start: Model from which training starts; None for fresh weights.
     """
 
     corpus: Corpus
@@ -95,6 +100,7 @@ class Experiment:
     folds: Folds
     seed: int
     validation_choices: tuple[ValidationChoice, ...] = ()
+    start: StartingModel | None = None
 
     @property
     def protocol(self) -> str:
@@ -104,7 +110,9 @@ class Experiment:
     @property
     def selection(self) -> str:
         """How the weights that are tested were chosen."""
-        return SELECTION_OF_REFIT if self.validation_choices else SELECTION
+        if self.validation_choices:
+            return SELECTION_OF_REFIT
+        return SELECTION_OF_LAST if self.recipe.keep == "last" else SELECTION
 
     def fold(self, number: int) -> Fold:
         """Positions of the utterances on which a fold is trained, validated and tested."""
@@ -122,13 +130,14 @@ class Experiment:
 
     def config(self) -> ModelConfig:
         """Config of a fold's model directory, without figures."""
-        return self.recipe.config(self.model, self.corpus.classes, self.corpus.license)
+        license = self.corpus.license if self.start is None else self.start.license_with(self.corpus)
+        return self.recipe.config(self.model, self.corpus.classes, license)
 
     @cached_property
     def network(self) -> SpeechNetwork:
-        """The untrained network, drawn from the seed once; each fold trains a copy of it."""
+        """The network before training, drawn from the seed once; each fold trains a copy of it."""
         torch.manual_seed(self.seed)
-        return build(self.config())
+        return build(self.config()) if self.start is None else self.start.network(self.config())
 
     def refit(self, choices: Sequence[ValidationChoice]) -> "Experiment":
         """The experiment that trains on validation parts too, with the choices of an earlier run for each fold.
@@ -164,6 +173,7 @@ class Experiment:
                 selection=self.selection,
             ),
             seed=self.seed,
+            init=msgspec.UNSET if self.start is None else self.start.record(),
         )
 
     def corpora(self) -> dict[str, CorpusEntry]:
@@ -274,7 +284,8 @@ def run_fold(
         speakers = experiment.corpus.table["speaker"].to_numpy()[fold.train].tolist()
         hop = recipe.features.hop / recipe.features.sampling_rate
         train = VoicedPart(train, speakers, recipe.voice_clips or (0,), hop)
-    network.load_pretrained()
+    if not network.trained:
+        network.load_pretrained()
     title = f"{experiment.corpus.name} {experiment.protocol} fold {number}"
     if experiment.validation_choices:
         epochs, calibration = experiment.validation_choices[number]
@@ -283,7 +294,16 @@ def run_fold(
     else:
         valid = SegmentDataset(original, labels, recipe.segment, fold.valid)
         fitted, calibration = fit_calibrated(
-            network, train, valid, recipe, experiment.seed, folder, fabric, title, after_epoch
+            network,
+            train,
+            valid,
+            recipe,
+            experiment.seed,
+            folder,
+            fabric,
+            title,
+            after_epoch,
+            calibrate if experiment.start is None else experiment.start.calibrate,
         )
     logits = mean_logits(network, test, fabric)
     rows = prediction_rows(experiment.corpus, number, fold.test, logits, calibration.temperature)
@@ -337,6 +357,11 @@ def _fold_entry(
     )
 
 
+def _start_of(start: StartingModel, entry: FoldEntry) -> dict[str, Any]:
+    """The record of the model that training started from, and whether its calibration was kept."""
+    return {"init": start.record(), "calibration": "fitted" if entry.valid >= CALIBRATED_FROM else "kept"}
+
+
 def _origin(experiment: Experiment, entry: FoldEntry, rows: Sequence[PredictionRow]) -> dict[str, Any]:
     """The record of its training that a fold's model directory holds."""
     omitted, corpora = ("temperature", "threshold", "energy", "history", "seconds"), experiment.corpora()
@@ -348,6 +373,7 @@ def _origin(experiment: Experiment, entry: FoldEntry, rows: Sequence[PredictionR
         "note": experiment.folds.note,
         "selection": experiment.selection,
         "seed": experiment.seed,
+        **({} if experiment.start is None else _start_of(experiment.start, entry)),
         "test_speakers": sorted({row["speaker"] for row in rows}),
         "test_recalls": recalls(rows, experiment.corpus.classes),
     }

@@ -20,7 +20,7 @@ from emofocus.config import ModelConfig, Recipe
 from emofocus.data.datasets import Batch, ScoredPart, TrainingPart
 from emofocus.data.voices import VoicedPart
 from emofocus.errors import ConfigError
-from emofocus.metrics.calibration import Calibration, calibrate
+from emofocus.metrics.calibration import Calibration, Calibrator, calibrate
 from emofocus.metrics.classification import measure
 from emofocus.models import SpeechNetwork
 from emofocus.models.checkpoint import load_tensors, save_config, save_tensors
@@ -87,7 +87,8 @@ def fit(
 ) -> Fitted:
     """Train a network, keeping the weights of the epoch with the best validation UA (the earliest of equals).
 
-    Without a validation part the last epoch's weights are kept, and the recipe's patience is not used.
+    Without a validation part, or where the recipe says so, the last epoch's weights are kept, and the recipe's patience
+    is not used.
 
     After each epoch ``folder/last.safetensors`` holds all that is needed to go on, and ``folder/model.safetensors``
     the best weights. When they are there already, training continues; it then ends in the same bits as one that
@@ -97,8 +98,9 @@ def fit(
     would, up to rounding and to dropout, whose numbers each draws for itself. Only the first of them needs ``folder``.
 
     Args:
-        network: Fresh, as built from the seed; holds the best weights afterwards.
-        train: Training part; feature statistics are taken from it.
+        network: Fresh, as built from the seed, or with the weights of a trained model; holds the best weights
+            afterwards.
+        train: Training part; statistics of features are taken from it, unless the network has a trained model's.
         valid: Validation part, which selects, if there is one.
         recipe: Settings of the training.
         seed: Seed of order, augmentation and dropout.
@@ -114,7 +116,8 @@ def fit(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     checkpoint = folder / "last.safetensors"
-    network.normalize.set(*train.statistics())
+    if not network.trained:
+        network.normalize.set(*train.statistics())
     if network.voice is not None:
         if not isinstance(train, VoicedPart):
             raise ConfigError("a network that is adapted to voices needs features of whole speakers, not shards")
@@ -131,7 +134,7 @@ def fit(
     run.average.to(fabric.device)
     passing = logits_of(model, network, fabric)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
-        if recipe.patience and run.history and epoch - best_of(run.history).epoch > recipe.patience:
+        if recipe.patience and run.history and epoch - best_of(run.history, recipe).epoch > recipe.patience:
             log_line(f"{title}: no better validation UA for {recipe.patience} epochs")
             break
         so_far = f", {run.history[-1]}" if run.history else ""
@@ -142,7 +145,7 @@ def fit(
         figures = Epoch(epoch, loss, wa, ua, time.perf_counter() - began)
         run.history.append(figures)
         if fabric.is_global_zero:
-            if best_of(run.history).epoch == epoch:
+            if best_of(run.history, recipe).epoch == epoch:
                 save_tensors(folder / "model.safetensors", run.judged().state_dict())
             run.save(checkpoint)
         log_line(f"{title}: epoch {epoch}/{recipe.epochs}, {figures}")
@@ -151,7 +154,7 @@ def fit(
         if after_epoch:
             after_epoch(figures)
     network.load_state_dict(by_first(fabric, lambda: load_tensors(folder / "model.safetensors"))[0])
-    return Fitted(best_of(run.history).epoch, tuple(run.history))
+    return Fitted(best_of(run.history, recipe).epoch, tuple(run.history))
 
 
 def fit_calibrated(
@@ -164,10 +167,11 @@ def fit_calibrated(
     fabric: Fabric,
     title: str,
     after_epoch: Callable[[Epoch], None] | None = None,
+    calibrated_by: Calibrator = calibrate,
 ) -> tuple[Fitted, Calibration]:
     """Train a network (`fit`), then fit its calibration to the validation part."""
     fitted = fit(network, train, valid, recipe, seed, folder, fabric, title, after_epoch)
-    return fitted, calibrate(mean_logits(network, valid, fabric), valid.labels)
+    return fitted, calibrated_by(mean_logits(network, valid, fabric), valid.labels)
 
 
 def save_trained(folder: Path, config: ModelConfig, calibration: Calibration, origin: dict[str, Any]) -> None:
@@ -177,9 +181,12 @@ def save_trained(folder: Path, config: ModelConfig, calibration: Calibration, or
     save_config(folder, msgspec.structs.replace(config, training=origin, **values))
 
 
-def best_of(history: list[Epoch]) -> Epoch:
-    """Epoch with the best validation UA, the earliest of equals; the last one where nothing was validated."""
-    if history[-1].valid_ua is None:
+def best_of(history: list[Epoch], recipe: Recipe) -> Epoch:
+    """Epoch with the best validation UA, the earliest of equals.
+
+    It is the last one where nothing was validated, or the recipe keeps that.
+    """
+    if history[-1].valid_ua is None or recipe.keep == "last":
         return history[-1]
     return max(history, key=lambda item: (item.valid_ua or 0.0, -item.epoch))
 

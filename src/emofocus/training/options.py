@@ -34,22 +34,38 @@ class ExperimentOptions(SourceOptions, frozen=True, kw_only=True):
 
     Attributes:
         model: Network by name.
-        recipe: Recipe by name, or a YAML file.
+        recipe: Recipe by name, or a YAML file; `chosen_recipe` by default.
         protocol: Protocol of the folds; ``speaker`` by default.
         folds: File of folds to use in place of a protocol's.
         epochs: Length of training in place of the recipe's.
         seed: Seed of folds, weights, order, augmentation and dropout.
         refit: Folder of a finished run whose training lengths and calibrations are used
             (`emofocus.training.refit`).
+        init: Model from which training starts (`emofocus.training.fine_tuning`): a model directory, or ``org/name`` on
+            the Hub.
+        freeze: With ``init``, whether its classifier alone is trained.
+        classes: With ``init``, ``own`` for the corpus' classes, or ``model`` for the model's.
     """
 
     model: str = "compact-faca"
-    recipe: str = "emofocus"
+    recipe: str | None = None
     protocol: str | None = None
     folds: Path | None = None
     epochs: int | None = None
     seed: int = 0
     refit: Path | None = None
+    init: str | None = None
+    freeze: bool = False
+    classes: str = "own"
+
+    @property
+    def chosen_recipe(self) -> str:
+        """The recipe, by default ``emofocus``, or one for a model that goes on learning."""
+        if self.recipe is not None:
+            return self.recipe
+        if self.init is None:
+            return "emofocus"
+        return "fine-tune-head" if self.freeze else "fine-tune"
 
 
 class FabricOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,6 +108,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     protocol: ProtocolEntry
     seed: int
+    init: dict[str, Any] | UnsetType = UNSET
 
 
 class Summary(Identity, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """Experiments and sources of features from the options of a command."""
 
+from dataclasses import replace
+
 import msgspec
 
 from emofocus.config import EmbeddingSettings, Recipe, load_recipe
@@ -11,9 +13,19 @@ from emofocus.data.speaker_embeddings import with_embeddings
 from emofocus.errors import ConfigError, ModelError, one_of
 from emofocus.features.encoders import resolved
 from emofocus.models import MODELS
+from emofocus.splits.folds import Folds
 from emofocus.splits.formats import read_folds
 from emofocus.splits.protocols import make_folds
 from emofocus.training.experiment import Experiment
+from emofocus.training.fine_tuning import (
+    CLASSES,
+    MODEL,
+    OWN,
+    StartingModel,
+    refuse_few_classes,
+    usual_protocol,
+    with_model_classes,
+)
 from emofocus.training.options import ExperimentOptions, SourceOptions
 from emofocus.training.refit import refitted
 from emofocus.utils.progress import log_line
@@ -28,18 +40,71 @@ def make_experiment(options: ExperimentOptions) -> tuple[Experiment, SpeechSourc
     Raises:
         EmofocusError: A name does not exist, or the parts do not fit; the message lists valid ones.
     """
-    name, recipe = recipe_of(options.model, options.recipe, options.epochs)
+    start = starting_model(options)
+    model = options.model if start is None else start.config.model
+    name, recipe = recipe_of(model, options.chosen_recipe, options.epochs)
     source = find_source(options)
-    name, recipe = with_embedding(options.model, name, recipe, source.embedding)
-    corpus, protocol, seed = source.corpus, options.protocol, options.seed
+    if start is not None:
+        start.refuse_other_front_end(options.model, ExperimentOptions().model, source.embedding)
+        recipe, source = start.recipe(recipe), with_classes(options, source, start)
+    name, recipe = with_embedding(model, name, recipe, source.embedding)
+    corpus = source.corpus
     for line in describe(corpus):
         log_line(line)
-    if options.folds is None:
-        folds = make_folds(corpus, protocol or "speaker", seed)
-    else:
-        folds = read_folds(options.folds, corpus, protocol, seed)
-    experiment = Experiment(corpus, options.model, name, recipe, folds, seed)
+    refuse_few_classes(corpus)
+    folds = folds_of(options, corpus, start)
+    if start is not None and options.classes == MODEL:
+        corpus = replace(corpus, classes=start.config.labels)
+    experiment = Experiment(corpus, model, name, recipe, folds, options.seed, start=start)
     return refitted(experiment, options.refit) if options.refit else experiment, source
+
+
+def starting_model(options: ExperimentOptions) -> StartingModel | None:
+    """Model from which training starts, if one is named.
+
+    Raises:
+        ConfigError: Options that need such a model are given without one, or a choice of classes does not exist.
+        ModelError: No such model.
+    """
+    if options.classes not in CLASSES:
+        raise ConfigError(f"unknown classes {options.classes!r} ({one_of(CLASSES)})")
+    if options.init is not None:
+        return StartingModel.load(options.init, options.freeze)
+    if options.freeze or options.classes != OWN:
+        given = "--freeze" if options.freeze else f"--classes {options.classes}"
+        raise ConfigError(f"{given} needs a model to start from: --init MODEL")
+    return None
+
+
+def with_classes(options: ExperimentOptions, source: SpeechSource, start: StartingModel) -> SpeechSource:
+    """A source of the utterances whose classes are asked for; a corpus that the model has learned is named.
+
+    Raises:
+        ConfigError: A file of features has utterances that would be left out.
+        CorpusError: The corpus and the model have no class in common.
+    """
+    corpus = source.corpus
+    if start.corpus in (corpus.name, *corpus.members):
+        log_line(f"{start.name} was trained on {start.corpus}: its speakers are no strangers to it")
+    if options.classes == OWN:
+        return source
+    kept = with_model_classes(corpus, start)
+    if isinstance(source, CachedSpeech):
+        return source.of(kept)
+    if len(kept) < len(corpus):
+        raise ConfigError(f"--classes {MODEL}: name --corpus, for a file of features keeps all of its utterances")
+    return source
+
+
+def folds_of(options: ExperimentOptions, corpus: Corpus, start: StartingModel | None) -> Folds:
+    """Folds of a file, or of a protocol.
+
+    Raises:
+        EmofocusError: They do not fit the corpus.
+    """
+    if options.folds is not None:
+        return read_folds(options.folds, corpus, options.protocol, options.seed)
+    return make_folds(corpus, options.protocol or usual_protocol(corpus, start), options.seed)
 
 
 def recipe_of(model: str, recipe: str, epochs: int | None) -> tuple[str, Recipe]:

@@ -1,7 +1,7 @@
 """The attention behind a prediction: the numbers of figures and pages, from the outputs of `model.onnx`."""
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,14 @@ from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.recognition.prediction import Array, Prediction, Times
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 PLACES = (0.6, 0.4, 0.2)
 """Position of the loudest moment in the three segments that are shown, as shares of their length (PAPER: figure 2)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """The prediction for a clip, or for a part of it, and the attention behind it.
 
@@ -83,6 +86,32 @@ class Explanation:
     mapped: NDArray[np.int64]
     position_seconds: float
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one is an explanation with the same prediction and numbers."""
+        if not isinstance(other, Explanation):
+            return NotImplemented
+        return all(_same(getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
+
+    def __repr__(self) -> str:
+        """Name of the clip, prediction, and the loudest moment."""
+        shown = f"{self.name!r}, {self.prediction!r}, {self.heads} heads, loudest at {self.loudest:.2f} s"
+        return f"Explanation({shown})"
+
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Draw the attention over time above the loudness of the clip.
+
+        Args:
+            axes: Axes of matplotlib; None for new ones.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from emofocus.recognition.display import plot_explanation  # imported here: explaining starts without it
+
+        return plot_explanation(self, axes)
+
     @property
     def end(self) -> float:
         """End of the part in the clip."""
@@ -143,3 +172,9 @@ class Explanation:
             "query": positions,
             "key": positions,
         }
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return np.array_equal(first, second, equal_nan=first is not None and first.dtype.kind == "f")
+    return bool(first == second)

@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "pyarrow", "cluster") from error
 
-DECIDED_BY_SHARDS = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "cache")
+DECIDED_BY_SHARDS = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "cache", "init")
 """Options that shards decide."""
 
 FREE_OPTIONS = "--model, --recipe, --epochs, --seed, --buffer, and where to train"
@@ -64,7 +64,7 @@ def train(
         raise ConfigError(f"--{given[0]} was settled when the shards were written; --shards takes {FREE_OPTIONS}")
     opened, buffer_bytes = Shards(shards), parse_size(buffer)
     model, seed = options.model, options.seed
-    name, settings = with_embedding(model, *recipe_of(model, options.recipe, options.epochs), opened.embedding)
+    name, settings = with_embedding(model, *recipe_of(model, options.chosen_recipe, options.epochs), opened.embedding)
     train_part, valid = opened.training(settings, buffer_bytes), opened.validation()
     fabric = make_fabric(device, out)
     training = ModelTraining(out)
