@@ -18,7 +18,7 @@ from emofocus.evaluation.assessment.measures import UNKNOWN, measure_model, pair
 from emofocus.evaluation.assessment.rendering import json_text, markdown_text, page_text
 from emofocus.evaluation.results import read_run
 from emofocus.metrics.statistics import FIGURES, intervals
-from helpers.paths import RESULTS
+from helpers.paths import RESULTS, ROOT
 from helpers.properties import cases
 
 SHIPPED_RUN = RESULTS / "ravdess" / "actors5" / "compact-faca-emofocus+offset-removed" / "seed0"
@@ -111,6 +111,38 @@ def test_four_classes_of_a_run_on_several_corpora_are_those_of_its_report() -> N
         chosen = run.groups["corpus"] == group.value
         assert group.ua == pytest.approx(run.figures_of(chosen, four)[1])
     assert set(report.left_out) == {"fearful", "disgust", "surprised"}
+
+
+HEARD_BY_NONE = {"emodb": "EmoDB", "emovo": "EMOVO", "turev": "TurEV", "tess": "TESS", "ased": "ASED", "nemo": "nEMO"}
+"""Corpora that the shipped model never heard, and their names on the page of limits."""
+
+
+@pytest.mark.parametrize("corpus", HEARD_BY_NONE)
+def test_the_committed_evaluations_and_their_page_are_those_of_the_committed_answers(corpus: str) -> None:
+    folder = needs(RESULTS / corpus / "evaluate" / "compact-faca-emofocus+offset-removed")
+    stated = json.loads((folder / "summary.json").read_text())
+    report = evaluate([str(folder)], EvaluationOptions(classes="angry,happy,neutral,sad"))
+    model = report.models[0]
+    assert {**json.loads(json_text(report))["models"][0], "name": ""} == {**stated["models"][0], "name": ""}
+    assert (report.utterances, report.speakers) == (stated["utterances"], stated["speakers"])
+    calm = evaluate([str(folder)], EvaluationOptions(classes="angry,happy,neutral=neutral+calm,sad")).models[0]
+    made = model.calibration
+    assert made.coverage is not None
+    assert made.confident_wa is not None
+    cells = [
+        f"{report.utterances:,}, {report.speakers}",
+        f"{100 * model.ua.value:.1f} [{100 * model.ua.low:.1f}, {100 * model.ua.high:.1f}]",
+        f"{100 * calm.ua.value:.1f}",
+        f"{100 * model.chance['ua'].high:.1f}",
+        f"{100 * made.ece:.0f}",
+        f"{100 * made.coverage:.0f}, {100 * made.confident_wa:.0f}",
+    ]
+    rows = [
+        line
+        for line in (ROOT / "docs" / "limits.md").read_text().splitlines()
+        if f"| {HEARD_BY_NONE[corpus]} |" in line
+    ]
+    assert any(row.endswith(f"| {' | '.join(cells)} |") for row in rows)
 
 
 def test_labels_are_taken_for_the_class_of_the_same_word_or_a_synonym() -> None:

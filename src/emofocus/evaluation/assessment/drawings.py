@@ -8,8 +8,8 @@ from emofocus.evaluation.assessment.measures import Bin, Figure
 ROW = 22
 """Height of a row in pixels."""
 
-LABELS = 150
-"""Width of the names of rows."""
+LETTER = 7.4
+"""Width of a letter in pixels."""
 
 WIDTH = 440
 """Width of a drawing; a narrower page shrinks it."""
@@ -24,29 +24,39 @@ LETTERS = 20
 def interval_drawing(rows: Sequence[tuple[str, Figure]], title: str) -> str:
     """Figures from 0 to 100 % with their intervals, one below the other."""
     height = ROW * len(rows) + 34
+    left = 12 + LETTER * max(len(_shortened(name)) for name, _ in rows)
+
+    def place(share: float) -> float:
+        return left + (WIDTH - left - 16) * share
+
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" class="intervals" role="img" aria-label="{html.escape(title)}">']
     for tick in range(0, 101, 20):
-        x = _place(tick / 100)
+        x = place(tick / 100)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 28}" class="grid"/>')
         parts.append(f'<text x="{x:.1f}" y="{height - 12}" class="tick">{tick}</text>')
     for number, (name, figure) in enumerate(rows):
-        parts += _interval(name, figure, ROW * number + 4 + ROW / 2)
-    parts.append(f'<text x="{_place(1):.1f}" y="{height}" class="tick end">{html.escape(title)}</text></svg>')
+        parts += _interval(name, [place(share) for share in _shares(figure)], ROW * number + 4 + ROW / 2, left)
+    parts.append(f'<text x="{place(1):.1f}" y="{height}" class="tick end">{html.escape(title)}</text></svg>')
     return "".join(parts)
 
 
-def _interval(name: str, figure: Figure, y: float) -> list[str]:
-    short = name if len(name) <= LETTERS else f"{name[:4]}…{name[5 - LETTERS :]}"
-    low, value, high = (_place(share) for share in (figure.low, figure.value, figure.high))
+def _shares(figure: Figure) -> tuple[float, float, float]:
+    """Lower bound, value and upper bound."""
+    return figure.low, figure.value, figure.high
+
+
+def _interval(name: str, places: Sequence[float], y: float, left: float) -> list[str]:
+    """The name of a row, at the places of its lower bound, value and upper bound a line and a point."""
+    low, value, high = places
     return [
-        f'<text x="{LABELS - 8}" y="{y + 4:.1f}" class="name">{html.escape(short)}</text>',
+        f'<text x="{left - 8:.1f}" y="{y + 4:.1f}" class="name">{html.escape(_shortened(name))}</text>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}" class="whisker"/>',
         f'<circle cx="{value:.1f}" cy="{y:.1f}" r="4.5" class="point"/>',
     ]
 
 
-def _place(share: float) -> float:
-    return LABELS + (WIDTH - LABELS - 16) * share
+def _shortened(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[:4]}…{name[5 - LETTERS :]}"
 
 
 def reliability_drawing(bins: Sequence[Bin]) -> str:

@@ -90,7 +90,7 @@ def sections_of(report: Report) -> list[Section]:
     several = len(report.models) > 1
     for model in report.models:
         prefix = f"{model.name}: " if several else ""
-        sections += [_flagged(model, prefix), _by_class(model, prefix), _confusion(model, report, prefix)]
+        sections += [_by_class(model, prefix), _confusion(model, prefix), _flagged(model, prefix)]
         sections += [_by_trait(table, prefix, model) for table in model.by_group]
         sections.append(_calibration(model, prefix))
     return sections
@@ -174,10 +174,10 @@ def _tests(tests: Sequence[PairedTest]) -> Section:
 def _flagged(model: ModelFigures, prefix: str) -> Section:
     """Everything that exceeds what a random model shows."""
     rows = [
-        [TITLES[table.trait], group.value, flag]
+        [TITLES[table.trait], group.value, ", ".join(group.flags)]
         for table in model.by_group
         for group in table.groups
-        for flag in group.flags
+        if group.flags
     ]
     title = f"{prefix}groups that are recognized unequally"
     judged = [TITLES[table.trait] for table in model.by_group]
@@ -191,7 +191,7 @@ def _flagged(model: ModelFigures, prefix: str) -> Section:
             title, [f"None, by {', '.join(judged)}: every gap is one that a random model shows, too.", FAIRNESS]
         )
     return Section(
-        title, [FAIRNESS], Table(["by", "group", "gap in points beyond that of a random model"], rows, right=9)
+        title, [FAIRNESS], Table(["by", "group", "gaps in points beyond those of a random model"], rows, right=9)
     )
 
 
@@ -211,7 +211,7 @@ def _by_class(model: ModelFigures, prefix: str) -> Section:
     return Section(f"{prefix}by class", (), Table(head, rows))
 
 
-def _confusion(model: ModelFigures, report: Report, prefix: str) -> Section:
+def _confusion(model: ModelFigures, prefix: str) -> Section:
     names = [item.name for item in model.by_class]
     kept = [k for k, item in enumerate(model.by_class) if item.utterances]
     rows, shades = [], []
