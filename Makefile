@@ -2,9 +2,10 @@
 PYTHON ?= python3
 LIGHT := .venv-light
 FULL := .venv
+AGENTS := .venv-agents
 SOURCES := src tests benchmarks docs page hatch_build.py
 
-.PHONY: demo test test-all check format benchmark results docs page release clean
+.PHONY: demo test test-all test-agents check format benchmark results docs page release clean
 
 demo: $(LIGHT)/.ready
 	$(LIGHT)/bin/emofocus predict examples
@@ -19,6 +20,10 @@ test: $(FULL)/.ready
 # The long ones too, and the properties again, in a thousand new cases. Tests of one group share what takes long to make.
 test-all: test
 	$(PYTEST) --dist loadgroup -m 'slow or hypothesis' --hypothesis-profile thorough
+
+# The adapters of voice agents, with the packages that they adapt, which are too heavy for the other tests' environment.
+test-agents: $(AGENTS)/.ready
+	OMP_NUM_THREADS=1 $(AGENTS)/bin/python -m pytest tests/agents
 
 check: $(FULL)/.ready
 	$(FULL)/bin/ruff check $(SOURCES)
@@ -66,5 +71,10 @@ $(FULL)/.ready: pyproject.toml constraints.txt
 	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(AGENTS)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(AGENTS)
+	$(AGENTS)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[pipecat,livekit,serve,client]' pytest hypothesis
+	touch $@
+
 clean:
-	rm -rf $(LIGHT) $(FULL) .pytest_cache .mypy_cache .ruff_cache site
+	rm -rf $(LIGHT) $(FULL) $(AGENTS) .pytest_cache .mypy_cache .ruff_cache site

@@ -23,7 +23,7 @@ utils
 config audio
 segments features corpora
 models recognition splits metrics
-data serving
+data serving agents
 export
 training
 cluster evaluation

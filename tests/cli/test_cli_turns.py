@@ -14,7 +14,7 @@ from emofocus import Recognizer, audio
 from emofocus.cli.main import app
 from emofocus.errors import AudioError, ConfigError
 from helpers import transcripts
-from helpers.paths import EXAMPLES
+from helpers.call import talk
 from helpers.transcripts import TIMES
 
 RATE = audio.SAMPLING_RATE
@@ -23,8 +23,7 @@ RATE = audio.SAMPLING_RATE
 @pytest.fixture
 def call(tmp_path: Path) -> Path:
     """A call with two channels that differ."""
-    clips = np.concatenate([audio.load(path) for path in sorted(EXAMPLES.glob("*.wav"))])
-    soundfile.write(tmp_path / "call.wav", np.stack([clips, np.roll(clips, 30_000)], axis=1), RATE)
+    soundfile.write(tmp_path / "call.wav", np.stack([talk(), talk(seed=1)], axis=1), RATE)
     return tmp_path / "call.wav"
 
 

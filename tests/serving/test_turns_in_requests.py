@@ -5,7 +5,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -14,7 +13,7 @@ from emofocus.serving.client import Client, ServiceError
 from emofocus.serving.limits import Limits
 from emofocus.serving.turns import MOST_TURNS, TURNS_BYTES
 from helpers import transcripts
-from helpers.paths import EXAMPLES
+from helpers.call import talk
 from helpers.serving import Service, running
 
 RATE = audio.SAMPLING_RATE
@@ -33,9 +32,8 @@ def service(recognizer: Recognizer) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def call() -> bytes:
-    clips = np.concatenate([audio.load(path) for path in sorted(EXAMPLES.glob("*.wav"))])
     file = BytesIO()
-    soundfile.write(file, clips, RATE, format="WAV", subtype="FLOAT")
+    soundfile.write(file, talk(), RATE, format="WAV", subtype="FLOAT")
     return file.getvalue()
 
 

@@ -165,10 +165,11 @@ class Streams:
 
 
 def _ready_message(stream: StreamingRecognizer) -> dict[str, Any]:
-    """The service's first message: labels, sampling rate in hertz, and seconds from event to event."""
+    """The service's first message: labels, threshold, sampling rate in hertz, and seconds from event to event."""
     config = stream.recognizer.config
     hop = round(config.segment.hop * config.features.hop / SAMPLING_RATE, 4)
-    return {"type": "ready", "labels": list(stream.recognizer.labels), "rate": stream.sampling_rate, "hop": hop}
+    labels, threshold = list(stream.recognizer.labels), stream.recognizer.threshold
+    return {"type": "ready", "labels": labels, "threshold": threshold, "rate": stream.sampling_rate, "hop": hop}
 
 
 def _open_stream(

@@ -22,7 +22,7 @@ from emofocus.recognition.turns.recognition import MOST_AT_ONCE
 from emofocus.recognition.turns.turn import Turn, TurnEmotion
 from emofocus.recognition.turns.turn_file import TurnFile, turns_of
 from helpers import transcripts
-from helpers.paths import EXAMPLES
+from helpers.call import talk
 from helpers.transcripts import SPEAKERS, TEXTS, TIMES
 
 RATE = audio.SAMPLING_RATE
@@ -33,17 +33,11 @@ def recognizer() -> Recognizer:
     return Recognizer.from_pretrained(threads=1)
 
 
-def sound(seconds: float = 5.9, seed: int = 0) -> np.ndarray:
-    """The examples, one after the other, of one length (T,)."""
-    clips = np.concatenate([audio.load(path) for path in sorted(EXAMPLES.glob("*.wav"))])
-    return np.resize(np.roll(clips, 9_000 * seed), round(seconds * RATE))
-
-
 @pytest.fixture(scope="module")
 def call(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A call with two channels that differ."""
     path = tmp_path_factory.mktemp("call") / "call.wav"
-    soundfile.write(path, np.stack([sound(), sound(seed=1)], axis=1), RATE)
+    soundfile.write(path, np.stack([talk(), talk(seed=1)], axis=1), RATE)
     return path
 
 
@@ -93,7 +87,7 @@ def test_a_long_turn_needs_no_memory_of_its_length(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
         for _ in range(60):
-            file.write(sound(30))
+            file.write(talk(30))
     code = (
         "import resource; from emofocus import Recognizer; r = Recognizer.from_pretrained(threads=1)\n"
         f"r.turns({str(path)!r}, [(0, 40)])\n"
@@ -262,7 +256,7 @@ def test_lines_of_rttm_that_are_no_turns_stay(recognizer: Recognizer, call: Path
 
 
 def test_turns_that_hold_nothing_to_hear_have_a_reason(recognizer: Recognizer, tmp_path: Path) -> None:
-    samples = sound(6)
+    samples = talk(6)
     samples[2 * RATE : 4 * RATE] = 0
     soundfile.write(tmp_path / "a.wav", samples, RATE)
     turns = recognizer.turns(tmp_path / "a.wav", [(0, 2), (2.1, 3.9), (4.5, 4.51), (5, 6.3), (5, 8), (7, 9), (5, 5)])
