@@ -15,6 +15,7 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ VALIDATION = 5
 """Every so many clips to learn from, one validates."""
 
 
+def some_of(corpus: Corpus, speakers: int | None, most: int | None, seed: int) -> Corpus:
+    """The first so many speakers of a corpus, with at most so many clips each, chosen by a hash of their names."""
+    keys = corpus.table["key"].to_list()
+    chosen: list[int] = []
+    for speaker in sorted(set(corpus.table["speaker"]))[:speakers]:
+        mine = np.flatnonzero((corpus.table["speaker"] == speaker).to_numpy()).tolist()
+        mine.sort(key=lambda number: hashlib.sha256(f"{seed}/{keys[number]}".encode()).digest())
+        chosen += mine[:most]
+    return replace(corpus, table=corpus.table[sorted(chosen)])
+
+
 def fold_of(corpus: Corpus, speaker: str, clips: int, seed: int) -> Fold:
     """Clips of a speaker: those to learn from, of all classes in turn, those that validate, and the rest."""
     keys, labels = corpus.table["key"].to_list(), corpus.labels()
@@ -58,7 +70,8 @@ def experiment_of(given: argparse.Namespace, corpus: Corpus, seed: int) -> Exper
     """A fold for each speaker."""
     start = StartingModel.load(given.init, given.freeze)
     corpus = with_model_classes(corpus, start) if given.classes == "model" else corpus
-    speakers = sorted(set(corpus.table["speaker"]))[: given.speakers]
+    corpus = some_of(corpus, given.speakers, given.most, seed)
+    speakers = sorted(set(corpus.table["speaker"]))
     folds = tuple(fold_of(corpus, speaker, given.clips, seed) for speaker in speakers)
     note = f"{given.clips} clips of one speaker are learned, and the others of this speaker are tested"
     name, recipe = load_recipe(given.recipe or ExperimentOptions(init=given.init, freeze=given.freeze).chosen_recipe)
@@ -155,6 +168,7 @@ def main() -> None:
     parser.add_argument("--classes", choices=("own", "model"), default="model")
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--speakers", type=int, help="The first so many speakers; all by default.")
+    parser.add_argument("--most", type=int, help="At most so many clips of each speaker; all by default.")
     parser.add_argument("--seeds", type=int, default=1, help="Repetitions, each with other clips to learn from.")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, required=True)

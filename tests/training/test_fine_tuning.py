@@ -195,6 +195,18 @@ def test_a_folder_with_a_folder_for_each_class_is_learned(tmp_path: Path) -> Non
     assert set(load_model_config(tmp_path / "model" / "config.json").labels) == {"happy", "sad"}
 
 
+def test_a_table_with_columns_of_other_names_is_learned(train: Train, tmp_path: Path) -> None:
+    assert train(rows_of()).exit_code == 0
+    table = (tmp_path / "speech" / "speech.csv").read_text().replace("file,emotion,speaker", "path,class,who")
+    (tmp_path / "speech" / "theirs.csv").write_text(table)
+    arguments = ["train", "--init", "shipped", "--freeze", "--corpus", tmp_path / "speech" / "theirs.csv"]
+    arguments += ["--columns", "file=path,emotion=class,speaker=who", "--recipe", tmp_path / "tiny.yaml"]
+    arguments += ["--threads", 1, "--cache", tmp_path / "cache", "--out", tmp_path / "theirs"]
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    assert load_model_config(tmp_path / "theirs" / "config.json").training["protocol"] == "speaker"
+
+
 def test_terms_of_several_sources_are_joined_and_unknown_ones_change_nothing() -> None:
     assert joined_licenses("CC-BY-NC-SA-4.0", "unknown") == "CC-BY-NC-SA-4.0"
     assert joined_licenses("CC-BY-NC-SA-4.0", "CC-BY-NC-SA-4.0") == "CC-BY-NC-SA-4.0"
@@ -243,6 +255,12 @@ def test_choices_without_a_model_to_start_from_are_refused(train: Train) -> None
     assert "--freeze needs a model to start from: --init MODEL" in line_of(train(rows_of(), "--freeze", init=False))
     assert "--classes model needs a model" in line_of(train(rows_of(), "--classes", "model", init=False))
     assert "unknown classes 'mine' (valid: own, model)" in line_of(train(rows_of(), "--classes", "mine"))
+
+
+@pytest.mark.parametrize("elsewhere", [["--ray", "local"], ["--shards", "shards"]])
+def test_training_elsewhere_does_not_start_from_a_model(train: Train, elsewhere: list[str]) -> None:
+    line = line_of(train(rows_of(), *elsewhere))
+    assert "--init learns from a corpus on this machine: leave out --ray and --shards" in line
 
 
 def test_another_network_than_the_models_is_refused(train: Train) -> None:

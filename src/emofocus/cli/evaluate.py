@@ -14,6 +14,7 @@ from emofocus.cli.options import (
     FOLDER,
     PRECISIONS,
     cache_option,
+    columns_option,
     corpus_option,
     corpus_options,
     device_option,
@@ -33,10 +34,7 @@ REPORTS = (".html", ".md", ".json")
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@with_options(corpus_options())
-@click.option(
-    "--columns", metavar="OURS=THEIRS,…", help="Other names of a manifest's columns: file=path,emotion=label."
-)
+@with_options([*corpus_options(), columns_option()])
 @click.option(
     "--speaker",
     "speakers",

@@ -196,6 +196,7 @@ def corpora_options() -> list[Callable[[Command], Command]]:
             help="Of several corpora, one that is only tested; tess, ased and turev always are.",
         ),
         labels_option(),
+        columns_option(),
         only_option(),
     ]
 
@@ -220,6 +221,13 @@ def labels_option() -> Callable[[Command], Command]:
     """The option `--labels`, which maps labels to classes."""
     return click.option(
         "--labels", show_default="the usual classes", help="A preset (four, …), or classes: 'happy=hap,exc sad=sad'."
+    )
+
+
+def columns_option() -> Callable[[Command], Command]:
+    """The option `--columns`, which names the columns of a manifest."""
+    return click.option(
+        "--columns", metavar="OURS=THEIRS,…", help="Other names of a manifest's columns: file=path,emotion=label."
     )
 
 

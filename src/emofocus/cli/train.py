@@ -158,8 +158,8 @@ def train(
     With --init, a trained model goes on learning: from a manifest, a CSV, a folder with a folder for each class, or a
     corpus. Its license terms stay.
     """
-    if ray and options.init:
-        raise ConfigError("--init starts from a model of this machine: leave out --ray")
+    if options.init is not None and (ray or shards):
+        raise ConfigError("--init learns from a corpus on this machine: leave out --ray and --shards")
     if ray:
         from emofocus.cluster.training import TrainingJob
         from emofocus.cluster.training import train as train_on_ray

@@ -107,6 +107,7 @@ def read_corpora(
     labels: str | None = None,
     only: Iterable[str] = (),
     keep: Iterable[str] = (),
+    columns: Mapping[str, str] = NO_COLUMNS,
 ) -> Corpus:
     """Read a corpus, or several as one (`emofocus.corpora.multi_corpus`).
 
@@ -118,6 +119,7 @@ def read_corpora(
         labels: As `read_corpus`; of several corpora, a name in `emofocus.corpora.multi_corpus.HARMONIES`.
         only: Filters, each for all corpora.
         keep: Names of those of several corpora that are only tested, apart from those in `KEPT`.
+        columns: As `read_corpus`, of a single corpus.
 
     Raises:
         CorpusError: As `read_corpus` and `joined`, or a root or a kept corpus belongs to no corpus.
@@ -127,7 +129,9 @@ def read_corpora(
     folders = roots_of(short, roots)
     only = tuple(only)
     if len(names) == 1 and not keep:
-        return read_corpus(names[0], folders.get(names[0]), labels, only)
+        return read_corpus(names[0], folders.get(names[0]), labels, only, columns)
+    if columns:
+        raise CorpusError("--columns is for one manifest; of several, rename the columns in the files")
     strange = [name for name in keep if name not in short.values()]
     if strange:
         raise CorpusError(f"--keep {strange[0]}: no such corpus is read ({one_of(short.values())})")

@@ -15,6 +15,7 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
         root: Folders of the corpora: ``NAME=FOLDER``, or a folder.
         keep: Corpora that are only tested.
         labels: Preset or mapping of labels to classes.
+        columns: Other names of a manifest's columns (`emofocus.corpora.manifest.columns_of`).
         only: Filters, ``column=value``.
         embeddings: Source of speaker embeddings: ``manifest``, or an extractor's ONNX file.
     """
@@ -25,6 +26,7 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
     root: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     labels: str | None = None
+    columns: str | None = None
     only: tuple[str, ...] = ()
     embeddings: str | None = None
 

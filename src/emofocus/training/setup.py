@@ -6,6 +6,7 @@ import msgspec
 
 from emofocus.config import EmbeddingSettings, Recipe, load_recipe
 from emofocus.corpora import Corpus, multi_corpus, read_corpora
+from emofocus.corpora.manifest import columns_of
 from emofocus.data.cache import Cache
 from emofocus.data.feature_file import FeaturesFile
 from emofocus.data.feature_store import CachedSpeech, SpeechSource
@@ -150,12 +151,15 @@ def find_source(options: SourceOptions) -> SpeechSource:
         raise ConfigError("name either --corpus (with --root) or --features")
     if options.corpus:
         cache = Cache(options.cache)
-        corpus = read_corpora(options.corpus, options.root, options.labels, options.only, options.keep)
+        columns = columns_of(options.columns)
+        corpus = read_corpora(options.corpus, options.root, options.labels, options.only, options.keep, columns)
         source = CachedSpeech(corpus, cache)
         return with_embeddings(source, cache, options.embeddings) if options.embeddings else source
-    if options.root or options.keep or options.labels or options.only or options.embeddings:
+    settled = (options.root, options.keep, options.labels, options.columns, options.only, options.embeddings)
+    if any(settled):
         raise ConfigError(
-            "--root, --keep, --labels, --only and --embeddings were settled when the file of --features was written"
+            "--root, --keep, --labels, --columns, --only and --embeddings were settled when the file of --features was "
+            "written"
         )
     assert options.features is not None
     return FeaturesFile(options.features)

@@ -27,7 +27,10 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "pyarrow", "cluster") from error
 
-DECIDED_BY_SHARDS = ("corpus", "features", "root", "labels", "only", "embeddings", "protocol", "folds", "cache", "init")
+DECIDED_BY_SHARDS = (
+    *("corpus", "features", "root", "labels", "columns", "only"),
+    *("embeddings", "protocol", "folds", "cache"),
+)
 """Options that shards decide."""
 
 FREE_OPTIONS = "--model, --recipe, --epochs, --seed, --buffer, and where to train"
