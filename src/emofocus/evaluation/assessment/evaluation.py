@@ -122,7 +122,7 @@ def evaluate(
         ModelError: A model cannot be loaded.
     """
     named = [*(models or (SHIPPED,)), *([options.against] if options.against is not None else [])]
-    sources = [_source(text, named) for text in named]
+    sources = _sources(named)
     with _kept(folder) as place:
         taken = _answers(sources, options, place, stem, report)
     first = taken.answers[0]
@@ -151,16 +151,24 @@ class _Taken(NamedTuple):
     failed: int
 
 
-def _source(text: str, named: Sequence[str]) -> Source:
-    """Source of a model's answers, with a name that no other has."""
+def _sources(named: Sequence[str]) -> list[Source]:
+    """Source of each model's answers, with a short name that no other has."""
+    sources = [_source(text) for text in named]
+    short = [source.name for source in sources]
+    return [
+        source if short.count(source.name) == 1 else source._replace(name=text)
+        for source, text in zip(sources, named, strict=True)
+    ]
+
+
+def _source(text: str) -> Source:
     path = Path(text)
-    file = path if path.suffix.lower() == ".csv" else path / FILE
-    holds_answers = path.suffix.lower() == ".csv" or (file.is_file() and not (path / "config.json").is_file())
-    parts = file.absolute().parent.parts[-2:] if holds_answers else path.parts[-1:]
-    name = "/".join(parts) if sum(Path(other).name == path.name for other in named) == 1 or holds_answers else text
-    if holds_answers:
-        return Source(name, file, None)
-    return Source(f"{SHIPPED} model" if text == SHIPPED else name, None, None if text == SHIPPED else text)
+    if text == SHIPPED:
+        return Source(f"{SHIPPED} model", None, None)
+    if path.suffix.lower() == ".csv" or ((path / FILE).is_file() and not (path / "config.json").is_file()):
+        file = path if path.suffix.lower() == ".csv" else path / FILE
+        return Source("/".join(file.absolute().parent.parts[-2:]), file, None)
+    return Source(path.absolute().name, None, text)
 
 
 @contextmanager
@@ -203,7 +211,9 @@ def _answers(
         file = source.file
         if file is None:
             file = folder / f"{stem}{f'-{number + 1}' if number else ''}.csv"
-            recognize_corpus(Recognition(recognizers[source.name], source.name, file, options.workers), data, failure)
+            job = Recognition(recognizers[source.name], source.name, file, options.workers)
+            if not recognize_corpus(job, data, failure):
+                raise ConfigError(f"{source.name} could recognize none of the utterances of {data.name}")
         answers.append(read_answers(file, source.name))
     return _Taken(answers, data.name, mapped, left_out, notes, len(failed))
 

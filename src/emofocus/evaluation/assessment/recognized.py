@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from emofocus.recognition.bulk import ClipResult, Item, recognize, seconds
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
+from emofocus.splits.protocols import PROTOCOLS
 from emofocus.utils.progress import log_line, log_progress
 
 KNOWN = ("corpus", "session", "gender", "language", "channel")
@@ -37,13 +38,16 @@ class Recognition(NamedTuple):
     workers: int | None
 
 
-def recognize_corpus(job: Recognition, data: Corpus, report: Callable[[AudioError], None]) -> None:
+def recognize_corpus(job: Recognition, data: Corpus, report: Callable[[AudioError], None]) -> bool:
     """Recognize the utterances of a corpus whose class the model has, and write a row for each.
 
     Args:
         job: The model, and the file to write.
         data: Labeled utterances.
         report: Takes the error of each utterance that cannot be recognized; it has no row.
+
+    Returns:
+        Whether any utterance has a row.
 
     Raises:
         ConfigError: The file holds answers of another model, or to other utterances.
@@ -59,6 +63,7 @@ def recognize_corpus(job: Recognition, data: Corpus, report: Callable[[AudioErro
     with ResultsFile(job.file, "csv", record, rows.header) as file:
         for item, prediction in _predictions(job, items, file.holds, report):
             file.append([(item, rows.row(item, by_key[item.key], prediction))])
+        return any(map(file.holds, items))
 
 
 def _digest(table: pl.DataFrame) -> str:
@@ -163,28 +168,44 @@ def audience(data: Corpus, recognizers: Mapping[str, Recognizer], speakers: Sequ
     if speakers and not wanted & set(data.table["speaker"]):
         raise ConfigError(f"{data.name} has none of the speakers {', '.join(speakers)}")
     for name, recognizer in recognizers.items():
-        trained = recognizer.config.training
-        if data.name not in str(trained.get("corpus", "")).split("+"):
-            continue
-        tested = {speaker.removeprefix(f"{data.name}/") for speaker in trained.get("test_speakers", ())}
-        heard = wanted - tested
-        if not heard:
+        training = recognizer.config.training
+        tested = _unheard(training, data.name)
+        if tested is None or not wanted - tested:
             continue
         if tested & wanted and not speakers:
             wanted &= tested
             notes.append(
-                f"{data.name} trained {name}: its {len(tested)} test speakers alone are evaluated "
-                f"({', '.join(sorted(wanted))}); --speaker names others"
+                f"{data.name} trained {name}: its test speakers alone are evaluated ({', '.join(sorted(wanted))}); "
+                "--speaker names others"
             )
         else:
             notes.append(
-                f"a corpus called {data.name} trained {name}, which may have heard these speakers: "
+                f"a corpus called {data.name} trained {name}, which may have heard these utterances: "
                 "its figures are optimistic then"
             )
     for line in notes:
         log_line(line)
     chosen = data.table.filter(pl.col("speaker").is_in(list(wanted)))
     return Audience(_with_table(data, chosen), notes)
+
+
+def _unheard(training: Mapping[str, Any], corpus: str) -> set[str] | None:
+    """Speakers of a corpus whom the training of a model did not hear; None if the corpus is no part of it.
+
+    There are none where a corpus of that name trained the model from which the training started, where speakers are
+    not known, and where the parts of the training shared them.
+
+    Args:
+        training: Record of the training in the model's config.
+        corpus: Name of the corpus.
+    """
+    if corpus in str(training.get("corpus", "")).split("+"):
+        protocol = PROTOCOLS.get(str(training.get("protocol", "")))
+        if protocol is not None and protocol.speakers_shared:
+            return set()
+        return {speaker.removeprefix(f"{corpus}/") for speaker in training.get("test_speakers", ())} - {""}
+    before = training.get("init")
+    return None if before is None or _unheard(before, corpus) is None else set()
 
 
 def _with_table(data: Corpus, table: pl.DataFrame) -> Corpus:
