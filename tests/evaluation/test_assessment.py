@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emofocus.corpora.labels import aligned
 from emofocus.errors import ConfigError
 from emofocus.evaluation.assessment import EvaluationOptions, evaluate
 from emofocus.evaluation.assessment.answers import TRAITS, Answers, length_in_words, read_answers, shared_utterances
-from emofocus.evaluation.assessment.classes import aligned, classes_of_text
+from emofocus.evaluation.assessment.classes import classes_of_text
 from emofocus.evaluation.assessment.measures import UNKNOWN, measure_model, paired_tests
 from emofocus.evaluation.assessment.rendering import json_text, markdown_text, page_text
 from emofocus.evaluation.results import read_run

@@ -70,7 +70,7 @@ def config_with(*labels: str) -> ModelConfig:
 def test_all_layers_but_new_classes_begin_with_the_models_weights() -> None:
     trained, own = load_network(SHIPPED)
     torch.manual_seed(0)
-    network = shipped().network(config_with("happy", "bored", "sad"))
+    network = shipped().network(config_with("joy", "bored", "sad"))
     before, after = trained.state_dict(), network.state_dict()
     last = rows_by_class(network)
     assert all(torch.equal(before[name], after[name]) for name in after if name not in last)
@@ -156,6 +156,14 @@ def test_the_models_classes_stay_if_asked_for_and_others_are_left_out_by_name(tr
     assert done.exit_code == 0, done.stderr
     assert "LEFT OUT, because shipped has no such class: bored 6" in done.stderr
     assert load_model_config(tmp_path / "model" / "config.json").labels == shipped().config.labels
+
+
+def test_synonyms_are_learned_as_the_models_classes_and_said_to_be(train: Train, tmp_path: Path) -> None:
+    done = train(rows_of(("joy", "anger", "Sad")), "--classes", "model")
+    assert done.exit_code == 0, done.stderr
+    assert "learned as the model's classes: Sad as sad, anger as angry, joy as happy" in done.stderr
+    counts = {"happy": 0, "angry": 0, "sad": 0}
+    assert load_model_config(tmp_path / "model" / "config.json").training["test_recalls"].keys() == counts.keys()
 
 
 def test_few_validation_clips_leave_the_models_calibration(train: Train, tmp_path: Path) -> None:

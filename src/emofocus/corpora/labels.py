@@ -1,7 +1,7 @@
 """Label maps: owner's labels → classes, with a count of the labels that have no class."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 import polars as pl
@@ -20,6 +20,21 @@ SPELLINGS = {
     "angry": ("angry", "anger", "ang"),
 }
 """Class of the preset `four` → words for it."""
+
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    **SPELLINGS,
+    "calm": ("calm", "calmness"),
+    "fearful": ("fearful", "fear", "fea", "afraid", "scared", "anxious", "anxiety"),
+    "disgust": ("disgust", "disgusted", "dis"),
+    "surprised": ("surprised", "surprise", "sur", "ps"),
+    "bored": ("bored", "boredom", "bor"),
+    "excited": ("excited", "excitement", "exc"),
+    "frustrated": ("frustrated", "frustration", "fru"),
+    "contempt": ("contempt", "contemptuous", "con"),
+}
+"""Emotion → words for it."""
+
+_EMOTION = {word: emotion for emotion, words in SYNONYMS.items() for word in words}
 
 _WORDS = """
 achievement admiration adoration affection afraid agitated agitation amazed amazement amused amusement annoyance
@@ -168,3 +183,18 @@ def apply_labels(table: pl.DataFrame, labels: LabelMap) -> tuple[pl.DataFrame, d
 def classes_of(labels: LabelMap) -> tuple[str, ...]:
     """Classes of a label map in their order."""
     return tuple(dict.fromkeys(labels.values()))
+
+
+def aligned(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
+    """Label → the class that it means, for labels of which there is one: the same word in any case, or a synonym."""
+    exact = {name.casefold(): name for name in classes}
+    by_emotion: dict[str, str] = {}
+    for name in classes:
+        by_emotion.setdefault(_emotion(name), name)
+    named = {label: exact.get(label.strip().casefold()) or by_emotion.get(_emotion(label)) for label in labels}
+    return {label: name for label, name in named.items() if name is not None}
+
+
+def _emotion(word: str) -> str:
+    plain = word.strip().casefold()
+    return _EMOTION.get(plain, plain)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from emofocus.config import EmbeddingSettings, ModelConfig, Recipe, load_model_config
 from emofocus.corpora import Corpus
+from emofocus.corpora.labels import aligned
 from emofocus.errors import ConfigError, CorpusError, ModelError, one_of
 from emofocus.metrics.calibration import Array, Calibration, Numbers, calibrate
 from emofocus.models import SpeechNetwork, build
@@ -177,8 +178,9 @@ def rows_by_class(network: SpeechNetwork) -> set[str]:
 
 def _rows(trained: Tensor, fresh: Tensor, own: ModelConfig, config: ModelConfig) -> Tensor:
     """Rows of the last layer: trained ones (C, …) for classes that the model has, fresh ones (C', …) for others."""
+    names = aligned(config.labels, own.labels)
     rows = [
-        trained[own.label2id[label]] if label in own.label2id else fresh[number]
+        trained[own.label2id[names[label]]] if label in names else fresh[number]
         for number, label in enumerate(config.labels)
     ]
     return torch.stack(rows)
@@ -191,27 +193,32 @@ def joined_licenses(*licenses: str) -> str:
 
 
 def with_model_classes(corpus: Corpus, start: StartingModel) -> Corpus:
-    """A corpus without utterances of classes that the model lacks, which are named on stderr.
+    """A corpus with classes of the model alone, in the model's order; other utterances are left out.
 
-    Its classes are those that are left, in the model's order.
+    A class is taken for the model's of the same name, or a synonym, which is named on stderr, as are those left out.
 
     Raises:
         CorpusError: None is left.
     """
-    counts: Mapping[str, int] = dict(corpus.table["emotion"].value_counts().iter_rows())
-    shared = tuple(label for label in start.config.labels if label in counts)
-    if not shared:
+    counts: Mapping[str, int] = dict(corpus.table["emotion"].value_counts().sort("emotion").iter_rows())
+    names = aligned(counts, start.config.labels)
+    if not names:
         raise CorpusError(
-            f"{corpus.name} and --init {start.name} have no class in common: {', '.join(sorted(counts))} "
-            f"({one_of(start.config.labels)}); --labels maps one to the other, such as 'happy=joy', or leave out "
+            f"{corpus.name} and --init {start.name} have no class in common: {', '.join(counts)} "
+            f"({one_of(start.config.labels)}); --labels maps one to the other, such as 'happy=fun', or leave out "
             f"--classes {MODEL}"
         )
-    foreign = {label: number for label, number in counts.items() if label not in shared}
+    renamed = [f"{label} as {name}" for label, name in names.items() if label != name]
+    if renamed:
+        log_line(f"{corpus.name}: learned as the model's classes: {', '.join(renamed)}")
+    foreign = {label: number for label, number in counts.items() if label not in names}
     if foreign:
-        listed = ", ".join(f"{label} {number}" for label, number in sorted(foreign.items()))
+        listed = ", ".join(f"{label} {number}" for label, number in foreign.items())
         log_line(f"{corpus.name}: LEFT OUT, because {start.name} has no such class: {listed}")
-    table = corpus.table.filter(pl.col("emotion").is_in(list(shared)))
-    return replace(corpus, classes=shared, table=table, left_out={**corpus.left_out, **foreign})
+    table = corpus.table.filter(pl.col("emotion").is_in(list(names)))
+    table = table.with_columns(emotion=pl.col("emotion").replace_strict(names))
+    classes = tuple(label for label in start.config.labels if label in names.values())
+    return replace(corpus, classes=classes, table=table, left_out={**corpus.left_out, **foreign})
 
 
 def refuse_few_classes(corpus: Corpus) -> None:

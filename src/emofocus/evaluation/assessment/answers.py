@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofocus.corpora import CORPORA
+from emofocus.corpora.labels import aligned
 from emofocus.errors import ConfigError, CorpusError
-from emofocus.evaluation.assessment.classes import Classes, aligned
+from emofocus.evaluation.assessment.classes import Classes
 from emofocus.metrics.statistics import Array, Numbers, Predictions
 
 FILE = "predictions.csv"

@@ -2,45 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from emofocus.corpora.labels import SPELLINGS
 from emofocus.errors import ConfigError, one_of
 from emofocus.utils.table_text import near
-
-WORDS: Mapping[str, tuple[str, ...]] = {
-    **SPELLINGS,
-    "calm": ("calm", "calmness"),
-    "fearful": ("fearful", "fear", "fea", "afraid", "scared", "anxious", "anxiety"),
-    "disgust": ("disgust", "disgusted", "dis"),
-    "surprised": ("surprised", "surprise", "sur", "ps"),
-    "bored": ("bored", "boredom", "bor"),
-    "excited": ("excited", "excitement", "exc"),
-    "frustrated": ("frustrated", "frustration", "fru"),
-    "contempt": ("contempt", "contemptuous", "con"),
-}
-"""Emotion → words for it."""
 
 COMMON = "common"
 """Value of `--classes` for those that the model and the corpus share."""
 
 Classes = Mapping[str, tuple[str, ...]]
 """Class that is asked for → classes of the model that count as it."""
-
-_EMOTION = {word: emotion for emotion, words in WORDS.items() for word in words}
-
-
-def aligned(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
-    """Label → the class that it means, for labels of which there is one: the same word in any case, or a synonym."""
-    exact = {name.casefold(): name for name in classes}
-    by_emotion: dict[str, str] = {}
-    for name in classes:
-        by_emotion.setdefault(_emotion(name), name)
-    named = {label: exact.get(label.strip().casefold()) or by_emotion.get(_emotion(label)) for label in labels}
-    return {label: name for label, name in named.items() if name is not None}
-
-
-def _emotion(word: str) -> str:
-    plain = word.strip().casefold()
-    return _EMOTION.get(plain, plain)
 
 
 def classes_of_text(text: str, known: Sequence[str], labels: Iterable[str]) -> Classes:

@@ -10,10 +10,11 @@ import msgspec
 from msgspec.structs import replace
 
 from emofocus.corpora import Corpus, read_corpus
+from emofocus.corpora.labels import aligned
 from emofocus.corpora.manifest import columns_of
 from emofocus.errors import AudioError, ConfigError, one_of
 from emofocus.evaluation.assessment.answers import FILE, Answers, read_answers, shared_utterances
-from emofocus.evaluation.assessment.classes import Classes, aligned, classes_of_text
+from emofocus.evaluation.assessment.classes import Classes, classes_of_text
 from emofocus.evaluation.assessment.measures import ModelFigures, PairedTest, measure_model, paired_tests
 from emofocus.evaluation.assessment.recognized import Recognition, audience, class_counts, recognize_corpus
 from emofocus.metrics.statistics import resampled_unit

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from emofocus.corpora import Corpus, Utterance
+from emofocus.corpora.labels import aligned
 from emofocus.errors import AudioError, ConfigError
 from emofocus.evaluation.assessment.answers import COLUMN_OF
-from emofocus.evaluation.assessment.classes import aligned
 from emofocus.recognition.bulk import ClipResult, Item, recognize, seconds
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
