@@ -46,15 +46,17 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
     kind = request.headers.get("content-type", AUDIO[2]).partition(";")[0].strip().lower()
     if kind != FORM and not kind.startswith(AUDIO):
         raise Refusal(415, "not_audio", f"a body of {kind[:80]!r}; send audio/…, application/octet-stream or {FORM}")
+    most = int(1e6 * limits.megabytes)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            extra = OVERHEAD + PROFILE_BYTES + TURNS_BYTES if kind == FORM else 0
-            body = await _read_body(request, int(1e6 * limits.megabytes) + extra)
+            body = await _read_body(request, most + (OVERHEAD + PROFILE_BYTES + TURNS_BYTES if kind == FORM else 0))
     except TimeoutError:
         raise Refusal(408, "too_slow", f"the body took longer than {limits.body_seconds:g} s to come") from None
     except ClientDisconnect:
         raise Refusal(400, "gone", "the client has gone") from None
     upload = await _form_fields(body, request) if kind == FORM else Upload(body)
+    if len(upload.file) > most:  # a form's other fields may be smaller than they may be
+        raise _too_large(most)
     if not upload.file:
         raise Refusal(400, "no_file", "the body is empty; send an audio file")
     return upload
@@ -66,17 +68,20 @@ async def _read_body(request: Request, limit: int) -> bytes:
     Raises:
         Refusal: The body is larger, or its head says so (413).
     """
-    too_large = Refusal(413, "too_large", f"larger than the {limit / 1e6:g} MB that are allowed")
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise too_large
+            raise _too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "too_large", f"larger than the {limit / 1e6:g} MB that are allowed")
 
 
 async def _form_fields(form: bytes, request: Request) -> Upload:
