@@ -11,7 +11,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PAGE = Path("src", "emofocus", "serving", "page")
 """Where ``make page`` writes the page; the same folder as `emofocus.serving.web_page.FOLDER`."""
 
-NEEDED = ("index.html", "assets", "model/model.onnx", "model/config.json")
+MODEL = "model/model.onnx"
+"""The page's model. A wheel holds it once, as the shipped model."""
+
+SHIPPED = Path("src", "emofocus", "assets", "default", "model.onnx")
+
+NEEDED = ("index.html", "assets", MODEL, "model/config.json")
 
 
 class PageHook(BuildHookInterface[Any]):
@@ -26,6 +31,7 @@ class PageHook(BuildHookInterface[Any]):
 
         Raises:
             FileNotFoundError: The page is not built, or not whole.
+            ValueError: The page was built for another model than the shipped one.
         """
         if version == "editable":
             return
@@ -34,4 +40,8 @@ class PageHook(BuildHookInterface[Any]):
             raise FileNotFoundError(
                 f"the page of the service is not built: {PAGE} lacks {', '.join(missing)}. Run make page (Node.js 20), "
                 "or install with pip install -e ., or set HATCH_BUILD_NO_HOOKS=true to build without the page"
+            )
+        if (Path(self.root) / PAGE / MODEL).read_bytes() != (Path(self.root) / SHIPPED).read_bytes():
+            raise ValueError(
+                f"the page of the service runs another model than {SHIPPED}, and a wheel holds that one alone. Run make page"
             )

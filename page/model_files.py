@@ -14,18 +14,23 @@ import onnx
 from onnx.utils import extract_model
 
 from emofocus.config import ModelConfig, load_model_config
-from emofocus.recognition.engine import PRECISION_FILES, Voice
+from emofocus.recognition.engine import NOTHING, PRECISION_FILES, Voice
 from emofocus.recognition.recognizer import STREAM_WINDOW
 from emofocus.recognition.streaming import STREAM_HOP
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "src" / "emofocus" / "assets" / "default"
+ENCODE, CLASSIFY = "live-encode.onnx", "live-classify.onnx"
 HALVES = {
-    "live-encode.onnx": (["waveform", "lengths"], ["encoded", "level"]),
-    "live-classify.onnx": (["frames"], ["frame_logits"]),
+    ENCODE: (["waveform", "lengths"], ["encoded", "level"]),
+    CLASSIFY: (["frames"], ["frame_logits"]),
 }
-"""File → inputs and outputs: what `Engine.encode` and `Engine.classify` compute. onnxruntime-web runs all or
-nothing, and takes no input with a default: a model that can be adapted gets a voice each time, nobody's at first."""
+"""File → inputs and outputs: what `Engine.encode` and `Engine.classify` compute. onnxruntime-web computes all outputs
+or none. Nearly all weights of a model on a pretrained encoder belong to `CLASSIFY`, so there `model.onnx` does its
+work: one frame of silence beside the segment costs little, and a second copy of the weights a download."""
+
+REQUIRED = tuple(NOTHING)
+"""Inputs of `model.onnx` that the page gives each time, because onnxruntime-web takes no input with a default."""
 
 ENCODER_HOP = 0.8
 """Seconds from event to event of a model on a pretrained encoder: a browser computes a window anew for each."""
@@ -55,37 +60,41 @@ def write(model: Path, public: Path) -> None:
     for folder in ("model", "examples"):
         shutil.rmtree(public / folder, ignore_errors=True)
         (public / folder).mkdir(parents=True)
-    graph_path = smallest(model)
-    graph = onnx.load(graph_path)
-    taken = {item.name for item in graph.graph.input} & set(Voice._fields)
-    defaults = {item.name: item.dims[0] for item in graph.graph.initializer if item.name in taken}
-    shutil.copy(graph_path, public / "model" / "model.onnx")
-    if defaults:
-        _write_without_defaults(graph, defaults, public / "model" / "model.onnx")
+    settings = load_model_config(model / "config.json")
+    graph = onnx.load(smallest(model))
+    sizes = {item.name: item.type.tensor_type.shape.dim[-1].dim_value for item in graph.graph.input}
+    required = REQUIRED if settings.features.pretrained else Voice._fields
+    if {item.name for item in graph.graph.initializer} & set(required):
+        onnx.save(require(onnx.load(smallest(model)), required), public / "model" / "model.onnx")
+    else:  # the same bytes: a wheel holds them once
+        shutil.copy(smallest(model), public / "model" / "model.onnx")
     metadata = {item.key: item.value for item in graph.metadata_props}
     config = json.loads((model / "config.json").read_text())
     config["frames_a_step"] = int(metadata["frames_a_step"])  # onnxruntime-web shows no metadata
-    config["page"] = page_settings(load_model_config(model / "config.json"))
-    config["page"]["voice_size"] = defaults.get("shift", 0)
+    config["page"] = page_settings(settings)
+    config["page"]["voice_size"] = sizes.get("shift", 0)
+    config["page"]["frame_size"] = sizes.get("frames", 0)
     for name, (inputs, outputs) in HALVES.items():
+        if name == CLASSIFY and settings.features.pretrained:
+            continue
         path = public / "model" / name
-        given = [*inputs, *(defaults if "frames" in inputs else ())]
-        extract_model(str(graph_path), str(path), given, outputs)
-        _write_without_defaults(onnx.load(path), given, path)
-    sizes = {path.name: path.stat().st_size for path in sorted((public / "model").glob("*.onnx"))}
-    config["page"]["bytes"] = sizes  # loading is shown, and compressed answers do not say their sizes
+        given = [*inputs, *(sizes.keys() & set(Voice._fields) if "frames" in inputs else ())]
+        extract_model(str(smallest(model)), str(path), given, outputs)
+        onnx.save(require(onnx.load(path), given), path)
+    files = sorted((public / "model").glob("*.onnx"))
+    config["page"]["bytes"] = {path.name: path.stat().st_size for path in files}  # loading is shown, and compressed answers do not say their sizes
     (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for pattern in ("*.wav", "examples.json"):
         for path in (ROOT / "examples").glob(pattern):
             shutil.copy(path, public / "examples" / path.name)
 
 
-def _write_without_defaults(graph: onnx.ModelProto, inputs: Collection[str], path: Path) -> None:
-    """Write a graph whose inputs are all given."""
+def require(graph: onnx.ModelProto, inputs: Collection[str]) -> onnx.ModelProto:
+    """The graph, of which some inputs have no default any more."""
     kept = [item for item in graph.graph.initializer if item.name not in inputs]
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
-    onnx.save(graph, path)
+    return graph
 
 
 if __name__ == "__main__":

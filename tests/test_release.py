@@ -41,6 +41,7 @@ def sources_with_page(sources: Path) -> Path:
         file = sources / "src" / "emofocus" / "serving" / "page" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
+    shutil.copy(sources / "src/emofocus/assets/default/model.onnx", file.parents[1] / "model" / "model.onnx")
     return sources
 
 
@@ -65,6 +66,14 @@ def test_nothing_is_released_without_the_page(kind: str, sources: Path, tmp_path
     assert "lacks index.html, assets, model/model.onnx, model/config.json. Run make page" in done.stderr
 
 
+def test_a_page_of_another_model_is_not_released(sources_with_page: Path, tmp_path: Path) -> None:
+    """`make page MODEL=DIR` leaves such a page; the service would show it the shipped model's graph."""
+    (sources_with_page / "src/emofocus/serving/page/model/model.onnx").write_bytes(b"another")
+    done = build("wheel", sources_with_page, tmp_path)
+    assert done.returncode
+    assert "runs another model than" in done.stderr
+
+
 def test_an_editable_install_needs_no_page(sources: Path, tmp_path: Path) -> None:
     hook = runpy.run_path(str(ROOT / "hatch_build.py"))["PageHook"]
     hook(str(sources), {}, None, None, str(tmp_path), "wheel").initialize("editable", {})
@@ -79,7 +88,8 @@ def test_the_source_archive_builds_the_same_wheel(sources_with_page: Path, tmp_p
     names = zipfile.ZipFile(wheel).namelist()
     assert zipfile.ZipFile(again).namelist() == names
     assert again.read_bytes() == wheel.read_bytes()
-    assert {f"emofocus/serving/page/{name}" for name in PAGE} <= set(names)
+    assert {f"emofocus/serving/page/{name}" for name in PAGE} - set(names) == {"emofocus/serving/page/model/model.onnx"}
+    assert "emofocus/assets/default/model.onnx" in names  # the wheel holds it once, and the service shows it to the page
     assert {name.split("/")[0] for name in names} == {"emofocus", f"emofocus-{__version__}.dist-info"}
 
 

@@ -62,11 +62,22 @@ function voiceInputs({ voice }: Settings): Record<string, ort.Tensor> {
   return { shift: new ort.Tensor("float32", shift, [voice.size]), scale: new ort.Tensor("float32", scale, [voice.size]) };
 }
 
+/** A frame of silence, for a model that classifies live segments too. */
+function noFrames({ frameSize }: Settings): Record<string, ort.Tensor> {
+  return frameSize ? { frames: new ort.Tensor("float32", new Float32Array(frameSize), [1, 1, frameSize]) } : {};
+}
+
+/** A sample of silence, for a model that recognizes clips too. */
+function noClip({ frameSize }: Settings): Record<string, ort.Tensor> {
+  if (!frameSize) return {};
+  return { waveform: new ort.Tensor("float32", [0], [1, 1]), lengths: new ort.Tensor("int64", BigInt64Array.of(1n), [1]) };
+}
+
 async function run(model: ort.InferenceSession, samples: Float32Array, settings: Settings, measured: boolean): Promise<Outputs> {
   const waveform = new ort.Tensor("float32", samples, [1, samples.length]);
   const lengths = new ort.Tensor("int64", BigInt64Array.of(BigInt(samples.length)), [1]);
   const wanted = measured ? ["logits", "level", "voice"] : OUTPUTS.filter((name) => model.outputNames.includes(name));
-  const found = await model.run({ waveform, lengths, ...voiceInputs(settings) }, wanted);
+  const found = await model.run({ waveform, lengths, ...noFrames(settings), ...voiceInputs(settings) }, wanted);
   const values = (name: string) => (found[name]?.data as Float32Array | undefined) ?? null;
   const [, , heads, positions] = found.attention?.dims ?? [1, 0, 0, 0]; // (1, S, h, m, m)
   const [attention, gates, centre, scope] = [values("attention"), values("gates"), values("centre"), values("scope")];
@@ -113,8 +124,10 @@ async function perform(task: Task): Promise<Recognition | LiveEvent[] | Profile 
     });
     if (task.kind === "begin" || task.kind === "measure") await begin(loaded, task.kind === "measure");
     if (task.kind === "listen") {
-      const [encode, classify] = await Promise.all([loaded.session("live-encode.onnx"), loaded.session("live-classify.onnx")]);
-      live = new LiveSpeech(loaded.settings, encode, classify, voiceInputs(loaded.settings));
+      const { settings, session } = loaded;
+      const classifier = settings.frameSize ? "model.onnx" : "live-classify.onnx";
+      const [encode, classify] = await Promise.all([session("live-encode.onnx"), session(classifier)]);
+      live = new LiveSpeech(settings, encode, classify, { ...noClip(settings), ...voiceInputs(settings) });
     }
     return null;
   }

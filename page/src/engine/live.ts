@@ -24,7 +24,7 @@ export class LiveSpeech {
     private readonly settings: Settings,
     private readonly encode: ort.InferenceSession,
     private readonly classify: ort.InferenceSession,
-    private readonly voiceInputs: Record<string, ort.Tensor>,
+    private readonly otherInputs: Record<string, ort.Tensor>,
   ) {
     const second = settings.hop / RATE;
     this.hop = Math.max(1, Math.round(settings.live.hop / second));
@@ -93,10 +93,8 @@ export class LiveSpeech {
     const width = part[0].encoded.length;
     const rows = new Float32Array(part.length * width);
     part.forEach((frame, i) => rows.set(frame.encoded, i * width));
-    const found = await this.classify.run({
-      frames: new ort.Tensor("float32", rows, [1, part.length, width]),
-      ...this.voiceInputs,
-    });
+    const frames = new ort.Tensor("float32", rows, [1, part.length, width]);
+    const found = await this.classify.run({ ...this.otherInputs, frames }, ["frame_logits"]);
     const scores = softmax(found.frame_logits.data as Float32Array, temperature);
     const reach = Math.ceil((MIDDLE_SECONDS * RATE) / hop);
     const middle = Math.floor(part.length / 2);

@@ -21,6 +21,8 @@ export interface Settings {
   threshold: number;
   /** Features of a voice, and seconds of speech at which it counts half, of a model that can be adapted; null for others. */
   voice: { size: number; strength: number } | null;
+  /** Features that overlapping segments share of a frame, where `model.onnx` classifies live segments too; 0 elsewhere. */
+  frameSize: number;
   /** File of the page's model → bytes of it, so that loading can be shown. */
   bytes: Record<string, number>;
 }
@@ -46,6 +48,7 @@ export function settingsOf(config: any): Settings {
     temperature: config.temperature,
     threshold: config.threshold,
     voice: config.page.voice_size ? { size: config.page.voice_size, strength: config.network.voice_seconds } : null,
+    frameSize: "live-classify.onnx" in (config.page.bytes ?? {}) ? 0 : config.page.frame_size,
     bytes: config.page.bytes ?? {},
   };
 }

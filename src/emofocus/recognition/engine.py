@@ -64,6 +64,17 @@ class EngineOutput(NamedTuple):
     pooled: Array | None = None
 
 
+NOTHING: dict[str, Callable[[int], Array]] = {
+    "shift": lambda size: np.zeros(size, np.float32),
+    "scale": lambda size: np.ones(size, np.float32),
+    "frames": lambda size: np.zeros((1, 1, size), np.float32),
+}
+"""Input that a graph may require → its value where there is nothing to say: nobody's voice, no frames.
+
+Exported graphs have these values as defaults. onnxruntime-web takes no input with a default, so graphs that browsers run
+require them each time.
+"""
+
 SCORES = ("logits", "level")
 """Outputs that every recognition needs."""
 
@@ -121,17 +132,20 @@ class Engine:
         self._columns: list[int] | None = None
         self._session = open_session(path, threads, device, optimize_graph)
         self._names = {output.name for output in self._session.get_outputs()}
-        taken = {item.name for item in self._session.get_inputs()}
+        taken = {item.name: item.shape for item in self._session.get_inputs()}
         spare = {item.name: item.shape for item in self._session.get_overridable_initializers()}
+        given = taken.keys() - {"waveform", "lengths"}
+        optional = spare | {name: taken[name] for name in given}
         metadata = self._session.get_modelmeta().custom_metadata_map
         exported = "config" in metadata and "hop" in spare and self._names >= {"logits", "level"}
-        self.voice_size = int(spare["shift"][0]) if "shift" in spare else 0
-        if taken != {"waveform", "lengths"} or not exported:
+        self.voice_size = int(optional["shift"][0]) if "shift" in optional else 0
+        if not taken.keys() >= {"waveform", "lengths"} or not given <= NOTHING.keys() or not exported:
             raise ModelError(f"{path}: not a model that emofocus exported, which takes waveform, lengths and hop")
-        if not spare.keys() <= {"hop", "frames", "window", "shift", "scale"}:  # older graphs have masks
+        if not optional.keys() <= {"hop", "window", *NOTHING}:  # older graphs have masks
             raise ModelError(f"{path}: exported by an older emofocus; emofocus export {path.parent} makes it anew")
         self.attends, self.embeds = "attention" in self._names, "pooled" in self._names
-        self.streams, self.windowed, self.adaptable = "frames" in spare, "window" in spare, "shift" in spare
+        self.streams, self.windowed, self.adaptable = "frames" in optional, "window" in spare, "shift" in optional
+        self._nothing = {name: NOTHING[name](taken[name][-1]) for name in given}
         self._config = metadata["config"]
         self.batch = CPU_BATCH if self._session.get_providers() == [DEVICES["cpu"]] else DEVICE_BATCH
         self.step = int(metadata.get(STEP, 1))
@@ -203,7 +217,7 @@ class Engine:
         extra = {"voice": need_voice, "pooled": need_embedding}
         wanted = (*(ALL_OUTPUTS if need_maps else SCORES), *(name for name, needed in extra.items() if needed))
         names = [name for name in wanted if name in self._names]
-        feeds = {"waveform": waveform, "lengths": lengths}
+        feeds = self._nothing | {"waveform": waveform, "lengths": lengths}
         if hop is not None:
             feeds["hop"] = np.array(hop, np.int64)
         if size != self.frames:
@@ -224,7 +238,7 @@ class Engine:
         Returns:
             Encoded frames (B, n, D), and their levels (B, n) in dB full scale.
         """
-        feeds = {"waveform": waveform, "lengths": lengths}
+        feeds = self._nothing | {"waveform": waveform, "lengths": lengths}
         encoded, level = self._session.run(["encoded", "level"], feeds, self._run_options)
         return encoded, level
 
@@ -242,7 +256,7 @@ class Engine:
 
     def _run_frames(self, names: list[str], frames: Array, voice: Voice | None) -> list[Array]:
         nothing = {"waveform": np.zeros((1, 1), np.float32), "lengths": np.ones(1, np.int64)}
-        feeds = nothing | {"frames": frames} | (voice._asdict() if voice else {})
+        feeds = self._nothing | nothing | {"frames": frames} | (voice._asdict() if voice else {})
         values: list[Array] = self._session.run(names, feeds, self._run_options)
         return values
 

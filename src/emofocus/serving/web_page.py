@@ -5,12 +5,17 @@ from pathlib import Path
 
 from fastapi import FastAPI, Response
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from emofocus.recognition.recognizer import model_folder
+
 FOLDER = Path(__file__).parent / "page"
 """Folder of the built page; the wheel contains it."""
+
+MODEL = "model/model.onnx"
+"""The page's model. The wheel holds it once, as the shipped model, and not in the page's folder."""
 
 CONTENT_POLICY = "; ".join(
     (
@@ -75,6 +80,12 @@ def add_page(app: FastAPI, folder: Path = FOLDER) -> None:
         if not (folder / "docs" / "swagger-ui-bundle.js").is_file():
             return HTMLResponse(CALLS_NOT_BUILT)
         return HTMLResponse(CALLS, headers=_headers(REVALIDATE) | {"Content-Security-Policy": CALLS_POLICY})
+
+    if folder.is_dir() and not (folder / MODEL).is_file():
+
+        @app.get(f"/{MODEL}", include_in_schema=False)
+        async def model() -> Response:
+            return FileResponse(model_folder(None) / "model.onnx", headers=_headers(REVALIDATE))
 
     if folder.is_dir():
         app.mount("/", _Files(directory=folder), name="page")
