@@ -4,14 +4,16 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from emofocus.cli.explain import explain_clip
+
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "images" / "gallery"
-COLORS = 224  # of a picture, which is small then
 HEIGHTS = {1280: 800, 768: 1024, 360: 740}
 VOICE = ROOT / "examples" / "angry-woman.wav"
 FLAGS = [
@@ -70,6 +72,23 @@ FLOWS: dict[str, Callable[[Any], None]] = {
 }
 
 
+def explained(browser: Any) -> None:
+    """The file that `emofocus explain` writes of the example that the microphone hears."""
+    with TemporaryDirectory() as folder:
+        page = browser.new_page(viewport={"width": 1000, "height": 800})
+        page.goto(explain_clip(VOICE, [None], Path(folder) / "page.html").as_uri())
+        page.wait_for_timeout(500)
+        page.screenshot(path=OUT / "page.png", full_page=True)
+        page.close()
+    shrink(OUT / "page.png")
+
+
+def shrink(path: Path) -> None:
+    """Write a picture with 256 colors: the most frequent ones, so that those of emotions stay apart."""
+    picture = Image.open(path).convert("RGB")
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 SHOWN = [
     *(("start", 1280, "light"), ("start", 360, "light"), ("result", 1280, "light"), ("result", 1280, "dark")),
     *(("result", 768, "light"), ("result", 360, "dark"), ("files", 1280, "light"), ("recording", 768, "dark")),
@@ -94,8 +113,10 @@ def main() -> None:
             page.wait_for_timeout(500)
             path = OUT / f"page-{name}-{scheme}-{width}.png"
             page.screenshot(path=path, full_page=True)
-            Image.open(path).convert("RGB").quantize(COLORS).save(path, optimize=True)
+            shrink(path)
             context.close()
+        if not sys.argv[2:] or "explained" in sys.argv[2:]:
+            explained(browser)
         browser.close()
 
 

@@ -259,6 +259,23 @@ def test_a_figure_of_hours_and_of_seconds(recording: Path, tmp_path: Path) -> No
     assert (tmp_path / "day.png").stat().st_size < 1 << 20
 
 
+def test_narrow_bars_of_a_figure_have_names() -> None:
+    from matplotlib.figure import Figure
+
+    from emofocus.cli.timeline import _draw_row
+
+    lengths = {"surprised": 10.0, "happy": 1.0, "sad": 0.3}
+    ends = np.cumsum(list(lengths.values()))
+    row = [
+        Span(float(end - length), float(end), name, {name: 0.7}, True)
+        for (name, length), end in zip(lengths.items(), ends, strict=True)
+    ]
+    axes = Figure().subplots()
+    _draw_row(axes, row, 0.0, 30.0, dict.fromkeys(lengths, "red"))
+    shown = {text.get_text(): text.get_rotation() for text in axes.texts}
+    assert shown == {"surprised\n70%": 0, "happy": 90, " end": 0}
+
+
 def test_several_recordings_go_into_a_folder(recording: Path, tmp_path: Path) -> None:
     other = tmp_path / "more" / "meeting.wav"
     other.parent.mkdir()

@@ -41,7 +41,10 @@ ROW_SECONDS = 30.0
 """Seconds of a row, at least."""
 
 LETTERS_A_SECOND = 4.5
-"""Letters that fit in a second of a row of 30 seconds; names that do not fit in their span are left out."""
+"""Letters that fit in a second of a row of 30 seconds; names that do not fit in their span stand upright."""
+
+NARROWEST_NAMED = 0.5
+"""Length of a span, in seconds of a row of 30 seconds, from which its name stands upright in it."""
 
 
 def write_timelines(
@@ -220,14 +223,17 @@ def draw(timeline: Sequence[Span], labels: Sequence[str], name: str, out: Path) 
         end = timeline[-1].end
         size = min(max(ROW_SECONDS, end / MOST_ROWS), max(end, 1.0))
         rows = max(1, -int(-end // size))
-        figure = blank(1.5 + 0.75 * rows, 9.0)
+        figure = blank(1.5 + 0.95 * rows, 9.0)
         colors = {label: EMOTIONS[number % len(EMOTIONS)] for number, label in enumerate(labels)}
         for number, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
             _draw_row(axes, timeline, number * size, size, colors)
         axes.set_xlabel("seconds" if end <= 600 else "minutes")
+        figure.supylabel("probability of the emotion", fontsize=10)
         _draw_legend(figure, timeline, labels, colors)
         add_title(
-            figure, f"{name}: what is heard, and when", "as high as it is probable; pale: unsure; empty: no speech"
+            figure,
+            f"{name}: what is heard, and when",
+            "a bar is as high as its emotion is probable; pale: unsure; empty: no speech",
         )
         with replacing(out) as temporary:
             figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
@@ -238,14 +244,36 @@ def _draw_row(axes: Any, timeline: Sequence[Span], start: float, size: float, co
     for span in timeline:
         if span.emotion is None or span.end <= start or span.start >= start + size:
             continue
-        left, right = max(span.start, start), min(span.end, start + size)
+        left, right = max(span.start, start) / unit, min(span.end, start + size) / unit
         height, pale = 100 * span.probability, 1.0 if span.confident else 0.45
-        axes.bar(left / unit, height, (right - left) / unit, align="edge", color=colors[span.emotion], alpha=pale)
-        if (right - left) / size * ROW_SECONDS * LETTERS_A_SECOND > len(span.emotion):
-            axes.text((left + right) / 2 / unit, 4, span.emotion, ha="center", va="bottom", fontsize=8)
-    axes.set(xlim=(start / unit, (start + size) / unit), ylim=(0, 100), yticks=(0, 100))
+        color = colors[span.emotion]
+        axes.bar(left, height, right - left, align="edge", color=color, alpha=pale, edgecolor="white", linewidth=0.8)
+        _name_bar(axes, span, (left + right) / 2, (right - left) * unit / size * ROW_SECONDS)
+    if start + 0.95 * size > timeline[-1].end:
+        axes.axvline(timeline[-1].end / unit, color=GREY, linewidth=1)
+        axes.text(timeline[-1].end / unit, 97, " end", va="top", fontsize=8, color=GREY)
+    axes.set(xlim=(start / unit, (start + size) / unit), ylim=(0, 100))
+    axes.set_yticks((0, 50, 100), ("0%", "50%", "100%"))
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, length=2)
     axes.spines["bottom"].set_color(GREY)
+
+
+def _name_bar(axes: Any, span: Span, middle: float, seconds: float) -> None:
+    """Write the emotion and its probability into a bar; the emotion alone, upright, where the bar is narrow.
+
+    Args:
+        axes: Axes of the row.
+        span: Span of the bar.
+        middle: Middle of the bar, in the unit of the axes.
+        seconds: Width of the bar in seconds of a row of 30 seconds.
+    """
+    name = span.emotion or ""
+    if seconds * LETTERS_A_SECOND > len(name):
+        axes.text(middle, 4, f"{name}\n{span.probability:.0%}", ha="center", va="bottom", fontsize=8, linespacing=1.1)
+    elif seconds >= NARROWEST_NAMED:
+        axes.text(middle, 4, name, ha="center", va="bottom", fontsize=8, rotation=90)
 
 
 def _draw_legend(figure: Any, timeline: Sequence[Span], labels: Sequence[str], colors: dict[str, str]) -> None:

@@ -24,8 +24,8 @@ from emofocus.models import MODELS, SpeechNetwork, build
 from emofocus.models.checkpoint import load_network
 from emofocus.recognition.explanation import caption, draw_maps, draw_story, write_page
 from emofocus.recognition.explanation.explainer import frame_amplitude, received
-from emofocus.recognition.explanation.explanation import Explanation
-from emofocus.recognition.explanation.figures import edges_of
+from emofocus.recognition.explanation.explanation import Explanation, _brightness
+from emofocus.recognition.explanation.figures import edges_of, lanes_of
 from emofocus.recognition.recognizer import model_folder
 from emofocus.segments import runs
 from emofocus.utils.plotting import style
@@ -172,9 +172,11 @@ def test_attention_that_is_forced_to_a_frame_shows_everywhere(tmp_path: Path, sp
     assert (mesh.get_array().reshape(50, 50).argmax(axis=1) == 30).all()
     line = figure.axes[1].lines[0].get_xdata()[0]
     assert line == pytest.approx((found.peak_positions[found.mapped[found.nearest(1.0)]] + 0.5) * 0.01)
-    focus = next(axes for axes in story.axes if axes.get_ylabel() == "focus")
-    place = focus.patches[1].get_data().values % 1
-    np.testing.assert_allclose(place, 0.12 + 0.76 * 0.305 / 0.5, atol=0.01)
+    heads = next(axes for axes in story.axes if axes.get_ylabel() == "heads")
+    strips, bars = heads.containers[:2]
+    np.testing.assert_allclose([strip.get_x() for strip in strips], starts)
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in bars]
+    np.testing.assert_allclose(middles - starts, 0.305, atol=1e-3)
 
 
 def test_attention_over_time_is_the_mean_over_segments_that_count(plain: Path) -> None:
@@ -342,7 +344,7 @@ def test_models_stand_side_by_side(plain: Path, speech: Path, tmp_path: Path) ->
         figure = draw_maps(explanations, seconds=[0.5, 1.0])
     titles = [axes.get_title() for axes in figure.axes[1:]]
     assert len(titles) == 2 * 2 * 2  # segments, models, heads
-    assert [title.split("\n")[0] for title in titles[:4]] == ["bmhsa", "bmhsa", "mhsa-faca", "mhsa-faca"]
+    assert [title.split("\n")[0] for title in titles[:4]] == ["bmhsa", "mhsa-faca", "bmhsa", "mhsa-faca"]
     assert all(("gate" in title) == ("faca" in title) for title in titles)
     output = run(speech, "-m", other, "-m", plain, "--out", tmp_path / "both.html")
     assert output.count("Heard as") == 2
@@ -362,6 +364,23 @@ def test_unknown_formats_and_heads_are_refused(plain: Path, speech: Path, tmp_pa
     with pytest.raises(ConfigError, match=r"mhsa-faca has no head 9 \(valid: 1, 2, 3, 4, 5, 6, 7, 8\)"):
         explain_clip(speech, [str(plain)], tmp_path / "out.png", segments=[0.5], heads=[9])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pitchgram_is_bright_on_its_ridge_alone() -> None:
+    """Weak noise between ridges was as bright as they are, while each feature was drawn over its own mean."""
+    noise = np.random.default_rng(0).normal(0.0, 0.01, (50, 6)).astype(np.float32)
+    noise[:, 2] += 0.9
+    shown = _brightness(noise, "pitch")
+    assert shown[:, 2].min() > 0.9
+    assert np.delete(shown, 2, axis=1).max() < 0.1
+    assert _brightness(noise, "MFCC")[:, 0].std() == pytest.approx(0.2, abs=0.01)
+
+
+def test_segments_lie_in_lanes_that_do_not_overlap() -> None:
+    starts = 0.5 * np.arange(9)
+    assert lanes_of(starts, starts + 2.0) == 4
+    assert lanes_of(starts[:1], starts[:1] + 2.0) == 1
+    assert lanes_of(starts[:2], starts[:2] + 2.0) == 2
 
 
 def test_a_clip_of_one_short_segment_is_drawn(plain: Path, tmp_path: Path) -> None:

@@ -148,17 +148,17 @@ def reliability(entry: Entry) -> Any:
     number = np.digitize(confidence, np.arange(1, BINS) / BINS, right=True)  # the bins of the calibration error
     size, hits, total = (np.bincount(number, of, BINS) for of in (None, correct, confidence))
     used = size > 0
-    figure = blank(4.6, width=5.5)
+    figure = blank(4.9, width=5.5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 100], [0, 100], color=GREY, linewidth=1.2, linestyle="--", label="calibrated")
     reach = [wilson(right, int(of)) for right, of in zip(hits[used], size[used], strict=True)]
     x, y = 100 * total[used] / size[used], 100 * hits[used] / size[used]
     upper.vlines(x, *(100 * np.array(reach).T), color=BLUE, linewidth=1.2, alpha=0.5)
     upper.plot(x, y, color=BLUE, marker="o", markersize=5, clip_on=False, label="pooled over folds")
-    upper.set(ylabel="recognised %", ylim=(0, 100), xlim=(0, 100))
-    upper.legend(loc="upper left", frameon=False)
+    upper.set(ylabel="recognized, %", ylim=(0, 100), xlim=(0, 100))
     lower.bar((np.arange(BINS) + 0.5) * 100 / BINS, size, width=0.9 * 100 / BINS, color=BLUE)
     lower.set(xlabel="probability of the predicted class, %", ylabel="utterances")
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

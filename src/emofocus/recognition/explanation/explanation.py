@@ -13,6 +13,16 @@ from emofocus.recognition.prediction import Array, Prediction, Times
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SPREAD = 2.5
+"""Range of brightness of a feature, in standard deviations on either side of its mean."""
+
+DARKEST = {"mel bands": 5, "pitch": 50}
+"""Groups of features that share a unit, and the percentile of their values that is drawn darkest.
+
+A spectrum and a pitchgram are known by their ridges. If each of their features were drawn over its own mean, the weak
+noise between ridges would look as strong as the ridges.
+"""
+
 PLACES = (0.6, 0.4, 0.2)
 """Position of the loudest moment in the three segments that are shown, as shares of their length (PAPER: figure 2)."""
 
@@ -123,10 +133,12 @@ class Explanation:
         return int(self.maps.shape[1])
 
     @property
-    def even_features(self) -> Array:
-        """Features (n, F) less their means, in their standard deviations, so that weak ones show too."""
-        spread = self.features.std(axis=0)
-        return np.asarray((self.features - self.features.mean(axis=0)) / np.where(spread > 0, spread, 1), np.float32)
+    def brightness(self) -> Array:
+        """Features (n, F) from 0 to 1: those of `DARKEST` over their group, others each over its own mean."""
+        ends = np.cumsum([count for _, count in self.feature_groups])
+        parts = np.split(self.features, ends[:-1], axis=1)
+        shown = [_brightness(part, name) for part, (name, _) in zip(parts, self.feature_groups, strict=True)]
+        return np.concatenate(shown, axis=1).astype(np.float32)
 
     def page(self, start: float, end: float) -> "Explanation":
         """The frames and segments from ``start`` to ``end`` seconds, without maps: one page of a long recording."""
@@ -178,3 +190,13 @@ def _same(first: Any, second: Any) -> bool:
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return np.array_equal(first, second, equal_nan=first is not None and first.dtype.kind == "f")
     return bool(first == second)
+
+
+def _brightness(features: Array, group: str) -> Array:
+    """Features (n, F) of a group from 0 to 1."""
+    if group in DARKEST:
+        low, high = float(np.percentile(features, DARKEST[group])), float(features.max())
+        return np.asarray(((features - low) / max(high - low, 1e-9)).clip(0, 1))
+    spread = features.std(axis=0)
+    even = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return np.asarray(((even + SPREAD) / (2 * SPREAD)).clip(0, 1))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from emofocus.audio.loading import SAMPLING_RATE
 from emofocus.audio.samples import Waveform
 from emofocus.recognition.explanation.explanation import Explanation
-from emofocus.recognition.explanation.figures import SPREAD, caption, heading
+from emofocus.recognition.explanation.figures import caption, heading
 from emofocus.utils.atomic import write_text
 from emofocus.utils.plotting import EMOTIONS
 
@@ -78,7 +78,7 @@ def _model(explanation: Explanation) -> dict[str, Any]:
         "attention": _plain(explanation.attention),
         "size": explanation.features.shape[1],
         "groups": explanation.feature_groups,
-        "features": _bytes((explanation.even_features + SPREAD) / (2 * SPREAD)),
+        "features": _bytes(explanation.brightness),
         "starts": _plain(timeline.starts),
         "ends": _plain(timeline.ends),
         "probabilities": _plain(timeline.probabilities),
