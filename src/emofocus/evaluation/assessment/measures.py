@@ -1,6 +1,6 @@
 """Figures of answers to labeled utterances: overall, by class, by group, calibration, and paired tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -336,8 +336,3 @@ def paired_tests(models: Sequence[Answers], other: Answers, classes: Sequence[st
         )
         for number, (item, pair) in enumerate(zip(models, made, strict=True))
     ]
-
-
-def by_trait(figures: ModelFigures) -> Mapping[str, GroupTable]:
-    """Tables of groups by their trait."""
-    return {table.trait: table for table in figures.by_group}

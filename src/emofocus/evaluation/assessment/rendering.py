@@ -119,7 +119,7 @@ def print_report(report: Report) -> None:
         if section.table and not section.detail:
             shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
             for number, name in enumerate(section.table.head):
-                shown.add_column(name, justify="right" if number >= section.table.right else "left")
+                shown.add_column(name, justify="right" if number >= section.table.right else "left", overflow="fold")
             for row in section.table.rows:
                 shown.add_row(*map(Text, row))
             console.print(shown)

@@ -89,10 +89,10 @@ def sections_of(report: Report) -> list[Section]:
         sections.append(_tests(report.tests))
     several = len(report.models) > 1
     for model in report.models:
-        prefix = f"{model.name}: " if several else ""
-        sections += [_by_class(model, prefix), _confusion(model, prefix), _flagged(model, prefix)]
-        sections += [_by_trait(table, prefix, model) for table in model.by_group]
-        sections.append(_calibration(model, prefix))
+        suffix = f": {model.name}" if several else ""
+        sections += [_by_class(model, suffix), _confusion(model, suffix), _flagged(model, suffix)]
+        sections += [_by_trait(table, suffix, model) for table in model.by_group]
+        sections.append(_calibration(model, suffix))
     return sections
 
 
@@ -171,7 +171,7 @@ def _tests(tests: Sequence[PairedTest]) -> Section:
     return Section("Paired test", [text], Table(head, rows))
 
 
-def _flagged(model: ModelFigures, prefix: str) -> Section:
+def _flagged(model: ModelFigures, suffix: str) -> Section:
     """Everything that exceeds what a random model shows."""
     rows = [
         [TITLES[table.trait], group.value, ", ".join(group.flags)]
@@ -179,7 +179,7 @@ def _flagged(model: ModelFigures, prefix: str) -> Section:
         for group in table.groups
         if group.flags
     ]
-    title = f"{prefix}groups that are recognized unequally"
+    title = f"groups that are recognized unequally{suffix}"
     judged = [TITLES[table.trait] for table in model.by_group]
     if not judged:
         return Section(
@@ -195,7 +195,7 @@ def _flagged(model: ModelFigures, prefix: str) -> Section:
     )
 
 
-def _by_class(model: ModelFigures, prefix: str) -> Section:
+def _by_class(model: ModelFigures, suffix: str) -> Section:
     rows = [
         [
             item.name,
@@ -208,10 +208,10 @@ def _by_class(model: ModelFigures, prefix: str) -> Section:
         for item in model.by_class
     ]
     head = ["class", "utterances", "answers", "recall %", "precision %", "F1 %"]
-    return Section(f"{prefix}by class", (), Table(head, rows))
+    return Section(f"by class{suffix}", (), Table(head, rows))
 
 
-def _confusion(model: ModelFigures, prefix: str) -> Section:
+def _confusion(model: ModelFigures, suffix: str) -> Section:
     names = [item.name for item in model.by_class]
     kept = [k for k, item in enumerate(model.by_class) if item.utterances]
     rows, shades = [], []
@@ -220,10 +220,10 @@ def _confusion(model: ModelFigures, prefix: str) -> Section:
         rows.append([names[k], *map(str, model.confusion[k])])
         shades.append([count / total for count in model.confusion[k]])
     text = "Down: the label. Across: the answer. Numbers of utterances; the darker, the larger the share of the row."
-    return Section(f"{prefix}confusion", [text], Table(["", *names], rows, 1, shades))
+    return Section(f"confusion{suffix}", [text], Table(["", *names], rows, 1, shades))
 
 
-def _by_trait(table: GroupTable, prefix: str, model: ModelFigures) -> Section:
+def _by_trait(table: GroupTable, suffix: str, model: ModelFigures) -> Section:
     groups = table.groups
     texts = []
     if table.trait == "speaker":
@@ -240,7 +240,7 @@ def _by_trait(table: GroupTable, prefix: str, model: ModelFigures) -> Section:
     head = ["", "utterances", *(["speakers"] if several else []), "WA %", "UA %", "gap", "random", "flagged"]
     drawn = [(group.value, group.interval or Figure(group.ua, group.ua, group.ua)) for group in groups]
     drawing = interval_drawing([*drawn, ("all", model.ua)], "UA %")
-    title = f"{prefix}by {TITLES[table.trait]}"
+    title = f"by {TITLES[table.trait]}{suffix}"
     return Section(title, texts, Table(head, rows), drawing, detail=len(groups) > SHOWN)
 
 
@@ -258,7 +258,7 @@ def _group_row(group: GroupFigures, several: bool) -> list[str]:
     ]
 
 
-def _calibration(model: ModelFigures, prefix: str) -> Section:
+def _calibration(model: ModelFigures, suffix: str) -> Section:
     made = model.calibration
     texts = [
         f"Expected calibration error {_share(made.ece)} %. Answers have a probability of {_share(made.confidence)} % "
@@ -279,7 +279,7 @@ def _calibration(model: ModelFigures, prefix: str) -> Section:
         for item in made.bins
     ]
     table = Table(["probability", "utterances", "mean probability %", "right %"], rows)
-    return Section(f"{prefix}calibration", texts, table, reliability_drawing(made.bins), detail=True)
+    return Section(f"calibration{suffix}", texts, table, reliability_drawing(made.bins), detail=True)
 
 
 def _share(value: float | None) -> str:
