@@ -62,7 +62,8 @@ def write(model: Path, public: Path) -> None:
         (public / folder).mkdir(parents=True)
     settings = load_model_config(model / "config.json")
     graph = onnx.load(smallest(model))
-    sizes = {item.name: item.type.tensor_type.shape.dim[-1].dim_value for item in graph.graph.input}
+    shapes = {item.name: item.type.tensor_type.shape.dim for item in graph.graph.input}
+    sizes = {name: shape[-1].dim_value for name, shape in shapes.items() if shape}  # a hop is one number
     required = REQUIRED if settings.features.pretrained else Voice._fields
     if {item.name for item in graph.graph.initializer} & set(required):
         onnx.save(require(onnx.load(smallest(model)), required), public / "model" / "model.onnx")
@@ -82,7 +83,8 @@ def write(model: Path, public: Path) -> None:
         extract_model(str(smallest(model)), str(path), given, outputs)
         onnx.save(require(onnx.load(path), given), path)
     files = sorted((public / "model").glob("*.onnx"))
-    config["page"]["bytes"] = {path.name: path.stat().st_size for path in files}  # loading is shown, and compressed answers do not say their sizes
+    # Loading is shown, and compressed answers do not say their sizes.
+    config["page"]["bytes"] = {path.name: path.stat().st_size for path in files}
     (public / "model" / "config.json").write_text(json.dumps(config, indent=1))
     for pattern in ("*.wav", "examples.json"):
         for path in (ROOT / "examples").glob(pattern):

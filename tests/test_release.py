@@ -89,7 +89,7 @@ def test_the_source_archive_builds_the_same_wheel(sources_with_page: Path, tmp_p
     assert zipfile.ZipFile(again).namelist() == names
     assert again.read_bytes() == wheel.read_bytes()
     assert {f"emofocus/serving/page/{name}" for name in PAGE} - set(names) == {"emofocus/serving/page/model/model.onnx"}
-    assert "emofocus/assets/default/model.onnx" in names  # the wheel holds it once, and the service shows it to the page
+    assert "emofocus/assets/default/model.onnx" in names  # the wheel holds it once; the service shows it to the page
     assert {name.split("/")[0] for name in names} == {"emofocus", f"emofocus-{__version__}.dist-info"}
 
 

@@ -582,6 +582,14 @@ def test_reload_works_without_a_network(browser: Any, service: Service) -> None:
     context.close()
 
 
+def test_files_of_the_page_are_made_of_the_shipped_model(tmp_path: Path) -> None:
+    """Its input hop is one number without an axis: its last axis was asked for, and no page was built."""
+    write_model_files(ROOT / "src" / "emofocus" / "assets" / "default", tmp_path)
+    settings = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))["page"]
+    assert (settings["voice_size"], settings["frame_size"]) == (0, 120)
+    assert settings["bytes"].keys() == {"model.onnx", "live-encode.onnx", "live-classify.onnx"}
+
+
 def test_webassembly_is_sent_compressed(service: Service) -> None:
     (path,) = (FOLDER / "assets").glob("*.wasm")
     with service.client() as client:

@@ -71,8 +71,8 @@ NOTHING: dict[str, Callable[[int], Array]] = {
 }
 """Input that a graph may require → its value where there is nothing to say: nobody's voice, no frames.
 
-Exported graphs have these values as defaults. onnxruntime-web takes no input with a default, so graphs that browsers run
-require them each time.
+Exported graphs have these values as defaults. onnxruntime-web takes no input with a default, so graphs that browsers
+run require them each time.
 """
 
 SCORES = ("logits", "level")
