@@ -282,6 +282,31 @@ def test_one_speaker_is_evaluated_with_a_word(tmp_path: Path, capfd: pytest.Capt
     assert (report.unit, report.speakers) == ("utterances", 1)
 
 
+def test_a_class_that_one_of_two_models_lacks_is_left_out_and_not_asked_for(tmp_path: Path) -> None:
+    labels = ["sad", "happy", "angry"] * 4
+    whole = written(tmp_path / "whole", made(labels, labels))
+    small = written(tmp_path / "small", made(labels, ["sad", "happy", "sad"] * 4, classes=("happy", "sad")))
+    report = evaluate([str(whole), str(small)], EvaluationOptions())
+    assert (report.utterances, report.left_out) == (8, {"angry": 4})
+    with pytest.raises(ConfigError, match=r"has no class 'angry' \(valid: happy, sad\)"):
+        evaluate([str(whole), str(small)], EvaluationOptions(classes="angry,happy"))
+
+
+def test_utterances_that_one_of_two_models_has_not_answered_are_counted(tmp_path: Path) -> None:
+    answers = made(["sad", "happy"] * 6, ["sad"] * 12)
+    whole = written(tmp_path / "whole", answers)
+    part = written(tmp_path / "part", answers.kept(np.arange(12) > 2))
+    report = evaluate([str(whole)], EvaluationOptions(against=str(part)))
+    assert "3 utterances that not all models have answered are in no figure" in report.notes
+    assert report.utterances == 9
+
+
+def test_a_corpus_beside_answers_alone_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, made(["sad", "happy"], ["sad", "sad"]))
+    with pytest.raises(ConfigError, match="--corpus x: predictions"):
+        evaluate([str(path)], EvaluationOptions(corpus="x"))
+
+
 names = st.sampled_from(["", "anna", "a|b", "<script>x</script>", "Ünü", "*", "not known", "0", "up to 1 s", "a\nb"])
 wild = st.integers(2, 60).flatmap(
     lambda count: st.tuples(

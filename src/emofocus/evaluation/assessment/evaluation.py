@@ -128,17 +128,47 @@ def evaluate(
         taken = _answers(sources, options, place, stem, report)
     first = taken.answers[0]
     answers = shared_utterances([first, *(item.renamed(first.classes) for item in taken.answers[1:])])
-    known = tuple(dict.fromkeys(name for item in answers for name in item.classes))
-    asked = None if options.classes is None else classes_of_text(options.classes, known, answers[0].labels)
+    notes = [*taken.notes, *_unshared(taken.answers, answers)]
     left_out = dict(taken.left_out)
-    if asked is not None:
-        _count_left_out(answers[0].labels, asked, left_out)
-        answers = [item.asked(asked) for item in answers]
+    answers, asked = _restricted(answers, options.classes, left_out)
+    return _report(taken._replace(notes=notes), answers, asked, left_out, options)
+
+
+def _unshared(given: Sequence[Answers], shared: Sequence[Answers]) -> Iterator[str]:
+    """A sentence on utterances that a model lacks and another has, which is a line on stderr, too."""
+    lost = len(set().union(*(item.utterances for item in given))) - len(shared[0])
+    if lost:
+        line = f"{lost} utterances that not all models have answered are in no figure"
+        log_line(line)
+        yield line
+
+
+def _restricted(
+    answers: Sequence[Answers], text: str | None, left_out: dict[str, int]
+) -> tuple[list[Answers], Classes | None]:
+    """Answers to utterances of the classes that are asked for, or that all models have; others are counted.
+
+    Raises:
+        ConfigError: The text asks for what a model lacks, or fewer than two classes have utterances.
+    """
+    known = tuple(dict.fromkeys(name for item in answers for name in item.classes))
+    labels = answers[0].labels
+    if text is None:
+        kept = set.intersection(*(set(item.classes) for item in answers))
+        asked, made = None, [item.with_labels_in(kept) for item in answers]
     else:
-        common = set.intersection(*(set(item.classes) for item in answers))
-        answers = [item.with_labels_in(common) for item in answers]
-    _refuse_too_few(answers, known)
-    return _report(taken, answers, asked, left_out, options)
+        asked = classes_of_text(text, known, labels)
+        kept = {member for members in asked.values() for member in members}
+        for item in answers:
+            for name, members in asked.items():
+                if not set(members) & set(item.classes):
+                    raise ConfigError(f"--classes {text}: {item.name} has no class {name!r} ({one_of(item.classes)})")
+        made = [item.asked(asked) for item in answers]
+    for label in labels:
+        if label not in kept:
+            left_out[label] = left_out.get(label, 0) + 1
+    _refuse_too_few(made, known)
+    return made, asked
 
 
 class _Taken(NamedTuple):
@@ -192,6 +222,8 @@ def _answers(
     models = [source for source in sources if source.file is None]
     if models and options.corpus is None:
         raise ConfigError(f"name labeled speech with --corpus, on which to evaluate {models[0].name}")
+    if not models and options.corpus is not None:
+        raise ConfigError(f"--corpus {options.corpus}: predictions.csv files hold their own labels; leave it out")
     if not models:
         files = [read_answers(source.file, source.name) for source in sources if source.file]
         names = ", ".join(dict.fromkeys(item.name for item in files))
@@ -246,13 +278,6 @@ def _mapped(data: Corpus, recognizers: Mapping[str, Recognizer]) -> tuple[dict[s
         listed = ", ".join(f"{label} {n}" for label, n in left_out.items())
         log_line(f"{data.name}: LEFT OUT, because the model has no such class: {listed}")
     return mapped, {**data.left_out, **left_out}
-
-
-def _count_left_out(labels: Sequence[str], asked: Classes, left_out: dict[str, int]) -> None:
-    standing = {member for members in asked.values() for member in members}
-    for label in labels:
-        if label not in standing:
-            left_out[label] = left_out.get(label, 0) + 1
 
 
 def _refuse_too_few(answers: Sequence[Answers], known: Sequence[str]) -> None:
