@@ -181,6 +181,9 @@ def test_unknown_speakers_are_divided_at_random_and_the_command_says_what_that_m
     assert "the speaker of 10 clips is not known" in done.stderr
     assert "hold for voices that the model has heard" in done.stderr
     assert load_model_config(tmp_path / "model" / "config.json").training["protocol"] == "random"
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "test utterances (speakers unknown)" in card
+    assert "unsure. Of the test utterances" in card
 
 
 def test_a_folder_with_a_folder_for_each_class_is_learned(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Model card: the README of a model directory with data, license, protocol, figures and limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofocus.config import ModelConfig
@@ -123,10 +123,15 @@ def _results(training: dict[str, Any]) -> str:
         return f"{trained}Its test part was never scored; of the validation part, UA {training['valid_ua']:.1%}.\n"
     rows = "\n".join(f"| {name} | {recall:.1%} |" for name, recall in training["test_recalls"].items())
     return (
-        f"{trained}On the {training['test']} test utterances (speakers {', '.join(training['test_speakers'])}): "
+        f"{trained}On the {training['test']} test utterances ({_speakers(training['test_speakers'])}): "
         f"WA {training['wa']:.1%}, UA {training['ua']:.1%}, macro-F1 {training['macro_f1']:.1%}.\n\n"
         f"| class | recall |\n|---|---|\n{rows}\n"
     )
+
+
+def _speakers(names: Sequence[str]) -> str:
+    known = [name for name in names if name]
+    return f"speakers {', '.join(known)}" if known else "speakers unknown"
 
 
 def _start(training: Mapping[str, Any]) -> str:
@@ -156,7 +161,7 @@ def _calibration(config: ModelConfig) -> str:
         f"are divided by the same temperature, which was fitted on whole utterances. Of a few hundred utterances "
         f"the calibration error is some percent even if calibration is perfect.\n\n"
         f"Answers less probable than the threshold **{config.threshold:g}** are marked as unsure. "
-        f"{_threshold_rule(training)} {_answered(training)}\n\n"
+        f"{_threshold_rule(training)}{_answered(training)}\n\n"
         f"{_fitted_on(training)} Other speakers, rooms and languages may need others.\n"
     )
 
@@ -181,7 +186,7 @@ def _threshold_rule(training: dict[str, Any]) -> str:
         else f"No threshold that answers at least {LEAST_COVERAGE:.0%} of the validation part has "
         f"{TARGET_ACCURACY:.0%} of its answers right; this one has the most"
     )
-    return f"{rule}: it answers {coverage:.1%} there, of which {accuracy:.1%} are right."
+    return f"{rule}: it answers {coverage:.1%} there, of which {accuracy:.1%} are right. "
 
 
 def _answered(training: dict[str, Any]) -> str:
