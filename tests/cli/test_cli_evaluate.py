@@ -165,6 +165,19 @@ def test_answers_of_other_labels_are_not_gone_on_with(
     assert "holds another run (utterances is" in line
 
 
+def test_cuts_of_one_recording_are_utterances(evaluate: Evaluate, tmp_path: Path) -> None:
+    voice(tmp_path / "long.wav", 200, 6)
+    cuts = ["0,1.5,angry", "1.5,3,sad", "3,4.5,angry", "4.5,,sad"]
+    (tmp_path / "mine.csv").write_text("start,end,emotion,file\n" + "".join(f"{cut},long.wav\n" for cut in cuts))
+    evaluate("--corpus", tmp_path / "mine.csv", "-o", tmp_path / "out")
+    evaluate("--corpus", tmp_path / "mine.csv", "-o", tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert report["utterances"] == 4
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        times = [(row["start"], row["end"], row["duration"]) for row in csv.DictReader(file)]
+    assert times == [("0", "1.5", "1.5"), ("1.5", "3", "1.5"), ("3", "4.5", "1.5"), ("4.5", "", "1.5")]
+
+
 def test_only_some_classes_are_asked_for(evaluate: Evaluate, manifest: Path, tmp_path: Path) -> None:
     for text in ("common", "angry,happy,sad"):
         evaluate("--corpus", manifest, *COLUMNS, "--classes", text, "-o", tmp_path / "out")

@@ -219,7 +219,8 @@ def read_answers(path: Path, name: str) -> Answers:
 
 
 def _utterance(row: Row) -> str:
-    return f"{row['file']}@{row.get('start') or 0}-{row['end']}" if row.get("end") else row["file"]
+    start, end = row.get("start") or "", row.get("end") or ""
+    return f"{row['file']}@{start or 0}-{end}" if start or end else row["file"]
 
 
 def _summary(path: Path) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from emofocus.corpora import Corpus, Utterance
 from emofocus.corpora.labels import aligned
 from emofocus.errors import AudioError, ConfigError
 from emofocus.evaluation.assessment.answers import COLUMN_OF
-from emofocus.recognition.bulk import ClipResult, Item, recognize, seconds
+from emofocus.recognition.bulk import BATCH, ClipResult, Item, batched, recognize, seconds
 from emofocus.recognition.prediction import Prediction
 from emofocus.recognition.recognizer import Recognizer
 from emofocus.recognition.results_file import ResultsFile, csv_line, settings_of
@@ -79,12 +79,13 @@ def _predictions(
 ) -> Iterator[tuple[Item, Prediction]]:
     """Utterances that were recognized, and not before."""
     done = 0
+    total = sum(len(group) for group in batched(items, BATCH) if not all(map(holds, group)))
 
     def line(_: list[ClipResult], spent: float) -> str:
-        return f"{job.name}: {done} of {len(items)} utterances, {done / spent:.1f} a second"
+        return f"{job.name}: {done} of {total} utterances, {done / spent:.1f} a second"
 
     results = recognize(job.recognizer, items, job.workers, done=holds)
-    for batch in log_progress(results, line, job.name, len(items), len):
+    for batch in log_progress(results, line, job.name, total, len):
         done += len(batch)
         for item, result in batch:
             if holds(item):
