@@ -9,6 +9,7 @@ import pytest
 from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
 from helpers.call import talk
+from helpers.serving import running
 
 try:
     from livekit import rtc
@@ -17,7 +18,7 @@ try:
     from livekit.agents.voice.io import AudioInput
 
     from emofocus.agents.livekit import KEY, EmotionSTT
-    from emofocus.agents.sources import LocalSource, pcm16
+    from emofocus.agents.sources import LocalSource, ServiceSource, pcm16
 except ImportError:
     pytest.skip("the package livekit-agents is not installed (extra [livekit])", allow_module_level=True)
 
@@ -107,6 +108,16 @@ def test_final_transcripts_carry_the_emotion_of_their_speech(recognizer: Recogni
         assert emotion["confident"]
     assert isinstance(context, stt.SpeakerContext)
     assert context.to_instructions().startswith(f"The user's voice sounds {context.emotion}")
+
+
+def test_a_service_says_what_this_process_says(recognizer: Recognizer) -> None:
+    [expected], _ = asyncio.run(transcripts(wrapped(recognizer), speech()))
+    with running(recognizer) as service:
+        asked = EmotionSTT(Transcriber(), source=lambda: ServiceSource(service.url), minimum=0.0, patience=60)
+        [event], _ = asyncio.run(transcripts(asked, speech()))
+    given, own = (found.alternatives[0].metadata[KEY] for found in (event, expected))
+    assert given["emotion"] == own["emotion"]
+    assert given["scores"] == pytest.approx(own["scores"], abs=0.2)  # a transcript does not come at one moment
 
 
 def test_unsure_emotions_are_held_back_unless_they_are_asked_for(recognizer: Recognizer) -> None:

@@ -10,6 +10,7 @@ import pytest
 from emofocus import Recognizer, audio
 from emofocus.errors import ConfigError
 from helpers.call import talk
+from helpers.serving import running
 
 try:
     from pipecat.frames.frames import (
@@ -29,7 +30,7 @@ try:
     from pipecat.tests.utils import SleepFrame, run_test
 
     from emofocus.agents.pipecat import EmotionFrame, EmotionProcessor
-    from emofocus.agents.sources import LocalSource, pcm16
+    from emofocus.agents.sources import LocalSource, ServiceSource, pcm16
 except ImportError:
     pytest.skip("the package pipecat-ai is not installed (extra [pipecat])", allow_module_level=True)
 
@@ -107,6 +108,15 @@ def test_a_turn_with_a_pause_is_one_turn(recognizer: Recognizer) -> None:
     told = [frame for frame in received if isinstance(frame, LLMMessagesAppendFrame)]
     assert len(told) == 1 + (two.emotion != one.emotion) + 1  # once a turn and emotion
     assert told[0].messages[0]["content"].startswith(f"The user's voice sounds {one.emotion}")
+
+
+def test_a_service_says_what_this_process_says(recognizer: Recognizer) -> None:
+    sent, own = turn(), EmotionProcessor(LocalSource(recognizer), minimum=0.0, patience=60)
+    [expected] = [frame for frame in down(own, sent) if isinstance(frame, EmotionFrame)]
+    with running(recognizer) as service:
+        asked = EmotionProcessor(ServiceSource(service.url), minimum=0.0, patience=60)
+        [frame] = [frame for frame in down(asked, turn()) if isinstance(frame, EmotionFrame)]
+    assert frame.scores == pytest.approx(expected.scores, abs=0.05)  # two segments may be on their way
 
 
 def test_silence_has_no_emotion(recognizer: Recognizer) -> None:
