@@ -1,6 +1,7 @@
 """Adaptation measured over trained folds: what counts as heard, and that unadapted scores are the run's own."""
 
 import csv
+import math
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def test_an_utterance_is_never_recognized_with_its_own_statistics(
     monkeypatch.setattr(adaptation._Heard, "_score", spied_score)
     measured(home, tmp_path / "out", Condition(2.0), Condition(3.0, "sad"))
     assert all(number not in others and len(others) in (2, 1) for number, others in scored)
+    scored.clear()
+    heard.clear()
+    measured(home, tmp_path / "all", Condition(math.inf))
+    assert scored
+    assert all(number not in others and len(others) >= 3 for number, others in scored)
+    assert read_run(tmp_path / "all" / "voiceall").predictions.protocol.endswith("+voiceall")
 
 
 def test_bad_conditions_and_runs_are_refused(home: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from emofocus.cli.options import (
     PRECISIONS,
     cache_option,
     columns_option,
+    corpora_options,
     corpus_option,
     corpus_options,
     device_option,
@@ -327,16 +328,23 @@ def bench(
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@with_options(corpus_options())
-@click.option("--seconds", multiple=True, type=click.FloatRange(min=0), help="Seconds of a voice; several times.")
+@with_options(corpora_options())
+@click.option(
+    "--seconds",
+    multiple=True,
+    type=click.FloatRange(min=0),
+    help="Seconds of a voice; several times. inf: all other utterances of the speaker.",
+)
 @click.option("--emotion", "emotions", multiple=True, help="Adapt to 15 s of this class alone, too; several times.")
 @click.option("-o", "--out", required=True, type=FOLDER, help="Folder for the results.")
 @cache_option()
 def adaptation(
     run: Path,
-    corpus: str | None,
-    root: Path | None,
+    corpus: tuple[str, ...],
+    root: tuple[str, ...],
+    keep: tuple[str, ...],
     labels: str | None,
+    columns: str | None,
     only: tuple[str, ...],
     seconds: tuple[float, ...],
     emotions: tuple[str, ...],
@@ -348,12 +356,13 @@ def adaptation(
     RUN is a folder that `emofocus crossval` wrote with a recipe that adapts to voices, with the weights of its folds.
     Each condition is written as a run of a protocol of its own.
     """
-    from emofocus.corpora import read_corpus
+    from emofocus.corpora import read_corpora
+    from emofocus.corpora.manifest import columns_of
     from emofocus.evaluation.adaptation import Condition, measure_adaptation
 
-    if corpus is None:
+    if not corpus:
         raise ConfigError("name the run's corpus with --corpus (and --root)")
-    data = read_corpus(corpus, root, labels, only)
+    data = read_corpora(corpus, root, labels, only, keep, columns_of(columns))
     conditions = [Condition(value) for value in seconds or (0.0, 4.0, 15.0, 30.0, 60.0, 110.0)]
     conditions += [Condition(15.0, emotion) for emotion in emotions]
     click.echo(measure_adaptation(run, out, data, conditions, cache).read_text(encoding="utf-8"))

@@ -1,13 +1,15 @@
 """Gain by adaptation to a voice: trained folds scored again with some unlabelled speech of each test speaker.
 
 Each test speaker's utterances are dealt into two halves, by a hash of their names. An utterance is recognized by a
-network that was adapted to clips of the other half, so that no utterance adapts its own recognition. The labels of
-these clips are not looked at, except in the conditions that ask what speech of one emotion alone does.
+network that was adapted to clips of the other half, or to all other utterances of the speaker. So no utterance adapts
+its own recognition. The labels of these clips are not looked at, except in the conditions that ask what speech of one
+emotion alone does.
 
 Such figures use unlabelled speech of the test speakers. They are results of protocols of their own.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +58,8 @@ class Condition(NamedTuple):
     """Speech that a network is adapted to.
 
     Attributes:
-        seconds: Most seconds of it; at least one clip is heard unless this is 0.
+        seconds: Most seconds of it; at least one clip is heard unless this is 0. Infinity takes all other utterances of
+            the speaker.
         emotion: Class of all of it; None for clips whose labels nobody looked at.
     """
 
@@ -66,7 +69,9 @@ class Condition(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the condition in folders."""
-        return f"voice{self.seconds:g}s" + (f"-{self.emotion}" if self.emotion else "")
+        return ("voiceall" if math.isinf(self.seconds) else f"voice{self.seconds:g}s") + (
+            f"-{self.emotion}" if self.emotion else ""
+        )
 
     def protocol(self, name: str) -> str:
         """Name of the protocol of which this condition makes another one."""
@@ -76,6 +81,8 @@ class Condition(NamedTuple):
         """The condition in words."""
         if not self.seconds:
             return "not adapted"
+        if math.isinf(self.seconds):
+            return "all other utterances of the test speaker, unlabelled"
         return f"{self.seconds:g} s of unlabelled speech of the test speaker" + (
             f", all {self.emotion}" if self.emotion else ""
         )
@@ -159,6 +166,10 @@ class _Heard:
         for speaker in np.unique(self.speakers):
             mine = np.flatnonzero(self.speakers == speaker)
             mine = mine[np.argsort(self.order[mine])]
+            if math.isinf(condition.seconds):
+                for number in mine:
+                    rows[number] = self._score(int(number), self._shift(mine[mine != number]))
+                continue
             for tested, other in ((mine[0::2], mine[1::2]), (mine[1::2], mine[0::2])):
                 shift = self._shift(self._chosen(other, condition))
                 for number in tested:
