@@ -43,5 +43,6 @@ class PageHook(BuildHookInterface[Any]):
             )
         if (Path(self.root) / PAGE / MODEL).read_bytes() != (Path(self.root) / SHIPPED).read_bytes():
             raise ValueError(
-                f"the page of the service runs another model than {SHIPPED}, and a wheel holds that one alone. Run make page"
+                f"the page of the service runs another model than {SHIPPED}, and a wheel holds that one alone: "
+                "run make page"
             )
