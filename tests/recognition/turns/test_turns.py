@@ -13,6 +13,8 @@ import pysrt
 import pytest
 import soundfile
 import webvtt
+from hypothesis import given
+from hypothesis import strategies as st
 from praatio import textgrid as praat
 
 from emofocus import Recognizer, audio
@@ -20,9 +22,10 @@ from emofocus.errors import AudioError, ConfigError, LateTurnError, ShortAudioEr
 from emofocus.recognition.channel_choice import ChannelChoice
 from emofocus.recognition.turns.recognition import MOST_AT_ONCE
 from emofocus.recognition.turns.turn import Turn, TurnEmotion
-from emofocus.recognition.turns.turn_file import TurnFile, turns_of
+from emofocus.recognition.turns.turn_file import TurnFile, format_by_suffix, turns_of
 from helpers import transcripts
 from helpers.call import talk
+from helpers.properties import cases
 from helpers.transcripts import SPEAKERS, TEXTS, TIMES
 
 RATE = audio.SAMPLING_RATE
@@ -344,6 +347,52 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(ConfigError, match="is no text in UTF-8 or UTF-16"):
         TurnFile.read(tmp_path / "a.srt")
+
+
+PIECES = [
+    "\n",
+    "\n\n",
+    '"',
+    "-->",
+    "0",
+    "9" * 20,
+    "1e400",
+    "NaN",
+    "null",
+    "{",
+    "]",
+    ",",
+    ";",
+    "\t",
+    "<v ",
+    "\x00",
+    "start",
+    "-5",
+]
+
+
+@cases(200)
+@given(
+    name=st.sampled_from(sorted(FILES)),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(PIECES)), min_size=1, max_size=6),
+)
+def test_damaged_files_are_read_or_refused_in_one_line(name: str, changes: list[tuple[float, int, str]]) -> None:
+    text = FILES[name]
+    for place, length, piece in changes:
+        start = round(place * len(text))
+        text = text[:start] + piece + text[start + length :]
+    assert "\n" not in refusal(text, name)
+
+
+def refusal(text: str, name: str) -> str:
+    """Reason why a file is refused; empty if it is read and can be written."""
+    try:
+        file = TurnFile.parse(text.encode(), format_by_suffix(name), name, "call.wav")
+    except ConfigError as error:
+        return str(error)
+    heard = [TurnEmotion(turn, "calm", {"calm": 0.9, "sad": 0.1}, True) for turn in file.turns]
+    assert all(file.text(heard, ["calm", "sad"], format) for format in (None, "json", "csv"))
+    return ""
 
 
 @pytest.mark.parametrize("content", ["<v " + " " * 500_000, "<a" * 300_000, "[" * 500_000, "\n" * 500_000])

@@ -47,7 +47,7 @@ def names_of_recording(named: Collection[str], recording: str, name: str) -> tup
         return every, ()
     if same:
         return same, ()
-    listed = ", ".join(sorted(every)[:3]) + (", …" if len(every) > 3 else "")
+    listed = " ".join(", ".join(sorted(every)[:3]).split()) + (", …" if len(every) > 3 else "")
     if len(every) > 1:
         raise ConfigError(
             f"{name}: a transcript of other recordings? It has turns of {len(every)} ({listed}), "

@@ -106,7 +106,8 @@ def parse_csv(text: str, name: str, recording: str) -> Parsed:
     columns = [column_name(column) for column in header]
     for wanted in ("start", "end"):
         if wanted not in columns:
-            raise ConfigError(f"{name}: no column {wanted} (it has: {', '.join(header)}){near(wanted, header)}")
+            present = [" ".join(column.split()) for column in header]
+            raise ConfigError(f"{name}: no column {wanted} (it has: {', '.join(present)}){near(wanted, present)}")
     _refuse_results({*columns}, RESULTS, name)
     entries = [_entry(columns, row, delimiter) for row in rows]
     named = {str(entry["file"]) for entry in entries if entry.get("file")}
