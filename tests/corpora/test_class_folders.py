@@ -114,3 +114,22 @@ def test_columns_of_no_manifest_are_refused(tmp_path: Path) -> None:
     clips(tmp_path, "angry/a.wav", "sad/b.wav")
     with pytest.raises(CorpusError, match="is no manifest"):
         read_corpus(str(tmp_path), columns={"file": "path"})
+
+
+def test_a_folder_of_classes_has_an_absolute_path_on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = pytest.importorskip("emofocus.cluster.connection")
+    root = clips(tmp_path / "mine", "angry/a.wav", "sad/b.wav")
+    clips(tmp_path / "tess", "angry/a.wav")
+    monkeypatch.chdir(tmp_path)
+    assert connection.absolute_corpus("mine") == str(root)
+    assert connection.absolute_corpus("tess") == "tess"
+    assert connection.absolute_corpus("other") == "other"
+
+
+def test_a_name_that_is_a_folder_too_stays_the_name_of_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = clips(tmp_path / "mine", "a.wav", "b.wav")
+    (root / "manifest.csv").write_text("file,emotion,speaker\na.wav,sad,1\nb.wav,happy,2\n")
+    monkeypatch.chdir(tmp_path)
+    assert read_corpus("mine", "mine").name == read_corpus(str(root), "mine").name == "mine"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emofocus.config import recipe_names
-from emofocus.corpora import CORPORA
+from emofocus.corpora import CORPORA, is_folder_of_data
 from emofocus.corpora.manifest import is_manifest
 from emofocus.data.speaker_embeddings import MANIFEST
 from emofocus.errors import ConfigError, MissingExtraError
@@ -242,9 +242,10 @@ def _check_nodes(ray: Ray) -> None:
 
 
 def absolute_corpus(name: str, folder: Path = Path()) -> str:
-    """The absolute path of a manifest in a folder; names of corpora are returned unchanged."""
+    """The absolute path of a manifest or of a folder with a corpus; names of corpora are returned unchanged."""
     path = folder.absolute() / name
-    return str(path) if name not in CORPORA and is_manifest(str(path)) and path.exists() else name
+    own = is_manifest(str(path)) or is_folder_of_data(str(path))
+    return str(path) if name not in CORPORA and own and path.exists() else name
 
 
 def absolute_if_path(text: str, folder: Path = Path()) -> str:

@@ -73,6 +73,7 @@ __all__ = [
     "LabeledTable",
     "Reader",
     "Utterance",
+    "is_folder_of_data",
     "read_corpora",
     "read_corpus",
     "read_labeled",
@@ -230,7 +231,8 @@ def read_labeled(
     if is_manifest(name):
         source = _read_manifest(Path(name), root, labels, only, columns)
     elif name not in CORPORA and root is not None and (Path(root) / MANIFEST).is_file():
-        source = replace(_read_manifest(Path(root) / MANIFEST, root, labels, only, columns), name=name)
+        source = _read_manifest(Path(root) / MANIFEST, root, labels, only, columns)
+        source = replace(source, name=short_name(name))
     elif is_folder_of_data(name) and (Path(name) / MANIFEST).is_file():
         manifest = _read_manifest(Path(name) / MANIFEST, root, labels, only, columns)
         source = replace(manifest, name=short_name(name))
