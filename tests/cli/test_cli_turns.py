@@ -108,6 +108,9 @@ def test_segments_are_of_one_recording_and_have_one_output(call: Path, tmp_path:
     for option in ("--timeline", "--by-folder"):
         with pytest.raises(ConfigError, match=f"--segments and {option} exclude each other"):
             predict(call, "--segments", tmp_path / "call.rttm", option)
+    for option in (["--segments", tmp_path / "call.rttm"], ["--channels", "each"]):
+        with pytest.raises(ConfigError, match="--embeddings goes with neither"):
+            predict(call, *option, "--embeddings", tmp_path / "out.parquet")
     with pytest.raises(ConfigError, match="--segments are for the local command"):
         predict(call, "--segments", tmp_path / "call.rttm", "--ray", "local", "--out", tmp_path / "out")
 

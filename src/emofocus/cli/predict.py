@@ -427,7 +427,8 @@ def predict(
     )
     groups = _voice_groups(by_speaker, by_folder, voice, ray)
     if embeddings is not None:
-        _refuse_embeddings(embeddings, paths, timeline or ray is not None or groups is not None)
+        others = timeline, ray, groups, segments, channels
+        _refuse_embeddings(embeddings, paths, any(other not in (None, False) for other in others))
     if ray is not None:
         from emofocus.cluster.bulk import BulkOptions, predict_on_ray
 
@@ -486,7 +487,9 @@ def _refuse_embeddings(out: Path, paths: Sequence[str], elsewhere: bool) -> None
 
     refuse([Path(path) for path in paths], out)
     if elsewhere:
-        raise ConfigError("--embeddings goes with neither --timeline, --ray, --by-speaker nor --by-folder")
+        raise ConfigError(
+            "--embeddings goes with neither --timeline, --segments, --channels, --ray, --by-speaker nor --by-folder"
+        )
 
 
 def _local_paths(sources: Sequence[str], out: str | None) -> tuple[list[Path], Path | None]:
