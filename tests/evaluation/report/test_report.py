@@ -125,13 +125,14 @@ def test_adapted_results_stand_apart_with_their_gain(results: Path, tmp_path: Pa
     write_result(results, "speaker+voice110s", "bmhsa", right=0.9)
     write_result(results, "speaker+voice15s", "bmhsa", right=0.8)
     write_result(results, "speaker+voice15s-angry", "bmhsa", right=0.5)
+    write_result(results, "speaker+voiceall", "bmhsa", right=0.9)
     text = text_of(results, tmp_path)
     section = text.partition("### Adapted to voices without labels")[2].partition("## Beside the paper")[0]
     assert "Unlabelled speech of the test speakers is used here" in section
     conditions = re.findall(
-        r"^\| (\d+s\S*) \| `bmhsa`, `tiny` \| `speaker` \|.*\| [+-]\d+\.\d+ \|", section, re.MULTILINE
+        r"^\| (\d+s\S*|all) \| `bmhsa`, `tiny` \| `speaker` \|.*\| [+-]\d+\.\d+ \|", section, re.MULTILINE
     )
-    assert conditions == ["15s", "15s-angry", "110s"]
+    assert conditions == ["15s", "15s-angry", "110s", "all"]
     assert "voice" not in text.partition("### Adapted")[0]
     assert "protocol `speaker+voice" not in text
 

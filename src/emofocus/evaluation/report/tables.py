@@ -1,5 +1,6 @@
 """Tables of the project's own results: overview, recalls, audits, paired tests, and each result in detail."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -176,9 +177,9 @@ def adaptations(entries: Sequence[Entry], plain: Sequence[Entry]) -> str:
 
 
 def _heard(entry: Entry) -> tuple[float, str]:
-    """Seconds of speech of an adapted entry, and the emotion of it."""
-    seconds, _, emotion = entry.protocol.partition(ADAPTED)[2].partition("s")
-    return float(seconds), emotion
+    """Seconds of speech of an adapted entry, and the emotion of it; infinitely many for all of a speaker's speech."""
+    heard, _, emotion = entry.protocol.partition(ADAPTED)[2].partition("-")
+    return math.inf if heard == "all" else float(heard.removesuffix("s")), emotion
 
 
 def details(entry: Entry) -> Iterator[str]:
