@@ -1,4 +1,4 @@
-"""The README, the tutorials and the page on responsible use are read once: short pages of short sentences."""
+"""The README, the tutorials, research and the page on responsible use are read once: pages of short sentences."""
 
 import statistics
 from pathlib import Path
@@ -9,7 +9,8 @@ from helpers.paths import ROOT
 from helpers.prose import sentences, words
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", DOCS / "responsible-use.md", *sorted((DOCS / "tutorials").glob("*.md"))]
+RESEARCH = [DOCS / f"{name}.md" for name in ("architecture", "gallery", "scale", "why")]
+PAGES = [ROOT / "README.md", DOCS / "responsible-use.md", *sorted((DOCS / "tutorials").glob("*.md")), *RESEARCH]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
