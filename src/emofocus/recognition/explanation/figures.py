@@ -293,8 +293,8 @@ def draw_maps(explanations: Sequence[Explanation], seconds: Sequence[float] = ()
     grid = _arranged(chosen, len(rows))
     columns = max(len(row) for row in grid)
     side = (MAPS_WIDTH - 0.6) / max(columns, 3)  # inches of a map with its title
-    figure = blank(2.9 + (side + 0.2) * len(grid), MAPS_WIDTH)
-    cells = figure.add_gridspec(len(grid) + 1, columns, height_ratios=(1.4, *(side + 0.2 for _ in grid)))
+    figure = blank(3.1 + (side + 0.5) * len(grid), MAPS_WIDTH)
+    cells = figure.add_gridspec(len(grid) + 1, columns, height_ratios=(1.4, *(side + 0.5 for _ in grid)))
     _draw_clip(figure.add_subplot(cells[0, :]), explanations[0], [row[0] for row in rows])
     for line, row in enumerate(grid):
         for column, (place, number, head) in enumerate(row):
