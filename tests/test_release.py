@@ -80,6 +80,7 @@ def test_an_editable_install_needs_no_page(sources: Path, tmp_path: Path) -> Non
 
 
 def test_the_source_archive_builds_the_same_wheel(sources_with_page: Path, tmp_path: Path) -> None:
+    (sources_with_page / "src/emofocus/serving/page/model/model.onnx.gz").write_bytes(b"compressed")
     wheel = built("wheel", sources_with_page, tmp_path / "direct")
     archive = built("sdist", sources_with_page, tmp_path / "archive")
     with tarfile.open(archive) as opened:
@@ -89,6 +90,7 @@ def test_the_source_archive_builds_the_same_wheel(sources_with_page: Path, tmp_p
     assert zipfile.ZipFile(again).namelist() == names
     assert again.read_bytes() == wheel.read_bytes()
     assert {f"emofocus/serving/page/{name}" for name in PAGE} - set(names) == {"emofocus/serving/page/model/model.onnx"}
+    assert "emofocus/serving/page/model/model.onnx.gz" not in names
     assert "emofocus/assets/default/model.onnx" in names  # the wheel holds it once; the service shows it to the page
     assert {name.split("/")[0] for name in names} == {"emofocus", f"emofocus-{__version__}.dist-info"}
 

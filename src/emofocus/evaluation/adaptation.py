@@ -10,7 +10,7 @@ Such figures use unlabelled speech of the test speakers. They are results of pro
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ from emofocus.utils.provenance import PROVENANCE, resumes
 from emofocus.version import __version__
 
 Array = NDArray[np.float32]
+Numbers = NDArray[np.int64]
 
 TABLE = "adaptation.md"
 """Name of the table of all conditions."""
@@ -166,11 +167,7 @@ class _Heard:
         for speaker in np.unique(self.speakers):
             mine = np.flatnonzero(self.speakers == speaker)
             mine = mine[np.argsort(self.order[mine])]
-            if math.isinf(condition.seconds):
-                for number in mine:
-                    rows[number] = self._score(int(number), self._shift(mine[mine != number]))
-                continue
-            for tested, other in ((mine[0::2], mine[1::2]), (mine[1::2], mine[0::2])):
+            for tested, other in _dealt(mine, condition):
                 shift = self._shift(self._chosen(other, condition))
                 for number in tested:
                     rows[number] = self._score(int(number), shift)
@@ -198,6 +195,15 @@ class _Heard:
             features = self.network.normalize.adapted(features, *shift)
         logits = self.network(features, torch.from_numpy(lengths)).logits.mean(dim=0)
         return np.asarray(logits.numpy(), np.float32)
+
+
+def _dealt(utterances: Numbers, condition: Condition) -> Iterator[tuple[Numbers, Numbers]]:
+    """Utterances of a speaker that are tested, and those that their voice is heard in: never the same ones."""
+    if math.isinf(condition.seconds):
+        yield from ((utterances[[place]], np.delete(utterances, place)) for place in range(len(utterances)))
+    else:
+        yield utterances[0::2], utterances[1::2]
+        yield utterances[1::2], utterances[0::2]
 
 
 def _write(run: RunResult, source: Path, out: Path, condition: Condition, rows: list[PredictionRow]) -> None:

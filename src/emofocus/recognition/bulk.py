@@ -289,9 +289,11 @@ def _short_or_blocks(blocks: Iterator[Waveform], name: str) -> Waveform | Iterat
         AudioError: A short clip is too short, or silent.
     """
     read: list[Waveform] = []
+    samples = 0
     for block in blocks:
         read.append(block)
-        if sum(map(len, read)) > LONGEST_SECONDS * SAMPLING_RATE:
+        samples += len(block)
+        if samples > LONGEST_SECONDS * SAMPLING_RATE:
             return chain(read, blocks)
     waveform = np.concatenate(read) if read else np.zeros(0, np.float32)
     audio.check(waveform, name)
@@ -321,15 +323,9 @@ def _load(item: Item, source: str | bytes, track: int | None, warn: audio.Warn) 
     channel = item.channel_number
     if item.start is not None or item.end is not None:
         return audio.load(source, item.start, item.end, track, warn, channel)
-    blocks, samples = [], 0
-    for block in audio.stream(source, track=track, warn=warn, channel=channel):
-        blocks.append(block)
-        samples += len(block)
-        if samples > LONGEST_SECONDS * SAMPLING_RATE:
-            return None
-    waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    audio.check(waveform, audio.name_of(source))
-    return waveform
+    blocks = audio.stream(source, track=track, warn=warn, channel=channel)
+    content = _short_or_blocks(blocks, audio.name_of(source))
+    return content if isinstance(content, np.ndarray) else None
 
 
 def recognize_together(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Prediction]:
