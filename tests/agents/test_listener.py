@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import websockets.asyncio.server as websockets
+from websockets.asyncio.server import ServerConnection
 
 from emofocus import Recognizer, StreamingRecognizer, audio
 from emofocus.agents import listener as listening
@@ -208,6 +210,54 @@ def test_a_service_that_refuses_is_named_and_tried_again(
         run(conversation)
     assert "404" in caplog.text
     assert "tried again in 0.5 s" in caplog.text
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_source_that_is_cancelled_while_it_hangs_up_leaves_no_connection(
+    recognizer: Recognizer, talk: np.ndarray
+) -> None:
+    async def conversation() -> None:
+        await source.feed(talk[:CHUNK], RATE, 0.0)
+        transport = source._socket.transport
+        closing = asyncio.create_task(source.close())
+        await asyncio.sleep(0)  # the farewell is on its way, and not answered
+        assert not closing.done()
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert transport.is_closing()
+
+    with running(recognizer) as service:
+        source = ServiceSource(service.url)
+        run(conversation)
+
+
+@pytest.mark.parametrize("answer", [None, '{"type": "error"}', "no JSON", '{"no": "type"}'])
+def test_a_service_that_does_not_greet_is_left_with_no_connection(talk: np.ndarray, answer: str | None) -> None:
+    async def serve(socket: ServerConnection) -> None:
+        met.append(socket)
+        if answer is not None:
+            await socket.send(answer)
+        await socket.wait_closed()
+
+    async def conversation() -> None:
+        async with websockets.serve(serve, "127.0.0.1", 0) as server:
+            source = ServiceSource(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            feeding = asyncio.create_task(source.feed(talk[:CHUNK], RATE, 0.0))
+            await until(lambda: bool(met) or feeding.done())
+            if answer is None:
+                feeding.cancel()
+            await asyncio.wait([feeding])
+            assert source._socket is None
+            await until(lambda: all(socket.transport.is_closing() for socket in met))
+
+    met: list[ServerConnection] = []
+    run(conversation)
+    assert met
 
 
 def test_samples_become_16_bit() -> None:

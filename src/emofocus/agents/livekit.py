@@ -197,9 +197,11 @@ class EmotionStream(stt.RecognizeStream):  # type: ignore[misc]  # without the p
         try:
             await asyncio.gather(*tasks)
         finally:
-            await utils.aio.cancel_and_wait(*tasks)
-            await inner.aclose()
-            await listener.close()
+            try:
+                await utils.aio.cancel_and_wait(*tasks)
+                await inner.aclose()
+            finally:  # the session may be cancelled while the plugin closes
+                await listener.close()
 
     async def _forward(self, inner: stt.RecognizeStream, listener: TurnListener) -> None:
         """Give the audio to the plugin and to the listener."""

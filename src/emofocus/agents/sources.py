@@ -212,9 +212,7 @@ class ServiceSource:
         address = f"ws{self._url.removeprefix('http')}/v1/stream?{urlencode(self._query | {'rate': sampling_rate})}"
         try:
             socket = await self._connect(address, additional_headers=self._headers, close_timeout=CLOSE_SECONDS)
-            ready = json.loads(await socket.recv())
-            if ready["type"] != "ready":
-                raise ConnectionError(str(ready))
+            ready = await greeting(socket)
         except Exception as error:  # of the socket, the network, the system and the answer
             await self._lost(error)
             return False
@@ -254,8 +252,27 @@ class ServiceSource:
         if reader is not None and reader is not asyncio.current_task():
             reader.cancel()
         if socket is not None:
-            with suppress(Exception):  # it may be broken
-                await socket.close()
+            try:
+                with suppress(Exception):  # it may be broken
+                    await socket.close()
+            finally:  # the agent may end while the service has not yet answered
+                socket.transport.abort()
+
+
+async def greeting(socket: Any) -> dict[str, Any]:
+    """The first message of a service; the connection ends if it is another one, or if nobody waits for it any more.
+
+    Raises:
+        ConnectionError: The service refuses the stream.
+    """
+    try:
+        ready: dict[str, Any] = json.loads(await socket.recv())
+        if ready["type"] != "ready":
+            raise ConnectionError(str(ready))
+    except BaseException:
+        socket.transport.abort()
+        raise
+    return ready
 
 
 def pcm16(samples: NDArray[Any]) -> NDArray[np.int16]:
