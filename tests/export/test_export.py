@@ -1,6 +1,8 @@
 """torch and ONNX agree, and model directories are whole or refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -286,3 +288,10 @@ def test_a_model_is_not_exported_over_another(tmp_path: Path) -> None:
         export_model(tmp_path / "timnet" / "fold", out)
     export_model(tmp_path / "reslstm" / "fold", out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_training_begins_without_a_warning_of_torch() -> None:
+    """Training imports export, and torch 2.14 warned of a function that was scripted there."""
+    code = "import emofocus.export.to_onnx"
+    done = subprocess.run([sys.executable, "-W", "error::FutureWarning", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]

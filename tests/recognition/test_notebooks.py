@@ -335,6 +335,16 @@ def test_embeddings_that_cannot_be_written_are_refused_before_anything_is_recogn
     assert message in str(done.exception)
 
 
+def test_embeddings_without_polars_are_refused_before_anything_is_recognized(
+    clips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All clips were recognized and printed first, and the error came at the end."""
+    monkeypatch.setitem(sys.modules, "polars", None)
+    done = CliRunner().invoke(app, ["predict", clips[0], "--embeddings", "e.parquet"])
+    assert isinstance(done.exception, MissingExtraError)
+    assert done.stdout == ""
+
+
 def test_recognition_imports_neither_matplotlib_nor_tables() -> None:
     code = (
         "import sys; from emofocus import Recognizer; Recognizer.from_pretrained(threads=1); "

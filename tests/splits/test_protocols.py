@@ -318,3 +318,14 @@ def test_segments_and_copies_of_one_recording_are_dealt_together() -> None:
     corpus = Corpus.of("made", Path(), CLASSES, rows)
     found = audit(corpus.table.with_columns(speaker=pl.lit("")), make_folds(corpus, "random", 0))
     assert not [item for item in found.offences if item.kind == "recording"]
+
+
+def test_a_class_that_a_fold_would_train_without_is_named_with_what_to_do() -> None:
+    rows = [
+        Utterance(f"{speaker}-{label}-{take}.wav", label, speaker)
+        for speaker in ("anna", "ben", "carla")
+        for label in (CLASSES if speaker == "anna" else CLASSES[:2])
+        for take in range(4)
+    ]
+    with pytest.raises(SplitError, match=r"trains without sad: all of its 4 .* random shares .* --labels without sad"):
+        make_folds(Corpus.of("made", Path(), CLASSES, rows), "speaker", 0)

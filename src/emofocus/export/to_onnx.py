@@ -134,7 +134,7 @@ class WaveformClassifier(nn.Module):
         return WaveformOutput(_by_row(logits, rows), level, features, encoded, _maps_by_row(maps, rows), statistics)
 
 
-@torch.jit.script
+@torch.jit.script_if_tracing  # type: ignore[untyped-decorator]  # at import, torch 2.14 would warn
 def segment_index(features: Tensor, window: Tensor, hop: Tensor) -> Tensor:
     """Frame numbers of each segment (S, m), or of all frames (1, n); scripted, because S depends on the input."""
     n, frames = features.shape[1], int(window)

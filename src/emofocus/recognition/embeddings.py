@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,8 @@ def write_embeddings(
         ModelError: The model cannot be loaded, or gives no embeddings.
     """
     refuse(paths, out)
-    try:
-        import polars as pl
-    except ImportError as error:
-        raise MissingExtraError("polars", "notebook") from error
+    import polars as pl
+
     recognizer = Recognizer.load(model, replace(options, threads=1))
     rows = list(embedded(recognizer, items_of(paths, report), workers, report))
     schema = {"file": pl.String(), "start": pl.Float64(), "end": pl.Float64(), "embedding": pl.List(pl.Float32)}
@@ -66,12 +65,14 @@ def write_embeddings(
 
 
 def refuse(paths: Sequence[Path], out: Path) -> None:
-    """Refuse a file that is not Parquet, and clips that can be read only once (ConfigError)."""
+    """Refuse a file that is not Parquet, and clips that can be read only once (ConfigError); polars has to be there."""
     if out.suffix.lower() != SUFFIX:
         found = out.suffix or "no suffix"
         raise ConfigError(f"--embeddings {out}: {found!r} is no kind of file for it (valid: {SUFFIX})")
     if STANDARD_INPUT in paths:
         raise ConfigError("--embeddings reads clips again, which the standard input does not allow: name files")
+    if find_spec("polars") is None:
+        raise MissingExtraError("polars", "notebook")
 
 
 def embedded(

@@ -88,7 +88,12 @@ def _check(corpus: Corpus, labels: NDArray[np.int64], number: int, fold: Fold) -
             raise SplitError(f"fold {number} of {corpus.name} has an empty {name} part")
     missing = sorted(set(range(len(corpus.classes))) - set(np.unique(labels[fold.train]).tolist()))
     if missing:
-        raise SplitError(f"fold {number} of {corpus.name} trains without {corpus.classes[missing[0]]}")
+        lacked = corpus.classes[missing[0]]
+        raise SplitError(
+            f"fold {number} of {corpus.name} trains without {lacked}: all of its {int((labels == missing[0]).sum())} "
+            f"utterances are in other parts. --protocol random shares speakers among the parts, and --labels without "
+            f"{lacked} leaves it out"
+        )
 
 
 def rotate(groups: Groups, count: int) -> list[Fold]:
