@@ -25,7 +25,7 @@ ENCODERS = ("whisper", "wav2vec2", "hubert", "wavlm")
 """Names of the features that a pretrained encoder makes."""
 
 CopyName = Literal[
-    "telephone", "codec", "noise", "babble", "room", "microphone", "level", "varied", "varied again"
+    "telephone", "codec", "noise", "babble", "crowd", "room", "microphone", "level", "varied", "varied again"
 ]  # fmt: skip
 """Names of recording conditions (`emofocus.audio.conditions`)."""
 

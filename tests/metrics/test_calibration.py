@@ -216,3 +216,19 @@ def test_model_card_says_how_calibrated_it_is(figures: dict[str, float | None], 
     card = model_card(config, graph_bytes=1)
     for words in ("## Calibration", "**1.500**", "threshold **0.6**", *said):
         assert words in card
+
+
+def test_a_weight_of_two_counts_as_the_utterance_twice() -> None:
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(0, 2, (300, 4)), generator.integers(4, size=300)
+    weights = generator.integers(1, 4, 300)
+    more = np.repeat(np.arange(300), weights)
+    assert fit_temperature(logits, labels, weights) == pytest.approx(
+        fit_temperature(logits[more], labels[more]), rel=1e-4
+    )
+    confidence, correct = generator.random(300).round(3), generator.random(300) < 0.6
+    again = confidence[more], correct[more]
+    for target in (0.5, 0.7, 0.9):
+        threshold = choose_threshold(confidence, correct, target, weights=weights)
+        assert threshold == choose_threshold(*again, target)
+        assert select(confidence, correct, threshold, weights) == pytest.approx(select(*again, threshold))

@@ -10,6 +10,7 @@ telephone  8 kHz, one half of them coded: μ-law, GSM or AMR
 codec      MP3 at 16 kbit/s, or Opus at 8 or 12 kbit/s
 noise      noise between white and pink, 3 to 30 dB below the speech
 babble     up to four other clips of the same speaker at other speeds, 5 to 25 dB below
+crowd      up to six other clips of the same speaker, backwards and much faster or slower, 3 to 20 dB below
 room       reverberation of 0.2 to 1 s
 microphone gains by frequency that differ by a few decibels from octave to octave
 level      25 dB softer to 8 dB louder, cut off at full scale
@@ -60,6 +61,9 @@ COPIES: dict[str, Draw] = {
     "codec": draw_codec,
     "noise": lambda generator: noise(generator.uniform(3.0, 30.0), color=generator.uniform(0.0, 1.0)),
     "babble": lambda generator: babble(generator.uniform(5.0, 25.0), speeds=(0.8, 1.25)),
+    "crowd": lambda generator: babble(
+        generator.uniform(3.0, 20.0), int(generator.integers(1, 7)), speeds=(0.6, 1.6), backwards=True
+    ),
     "room": lambda generator: room(generator.uniform(0.2, 1.0)),
     "microphone": lambda generator: microphone(generator.normal(0.0, 2.5, 8)),
     "level": lambda generator: gain(generator.uniform(-25.0, 8.0)),

@@ -200,13 +200,16 @@ def noise(decibels: float, color: float = 0.0) -> Distortion:
     return distort
 
 
-def babble(decibels: float, voices: int = 4, speeds: tuple[float, float] | None = None) -> Distortion:
+def babble(
+    decibels: float, voices: int = 4, speeds: tuple[float, float] | None = None, backwards: bool = False
+) -> Distortion:
     """Add other voices, together so many decibels below the speech's power; noise, where there are none.
 
     Args:
         decibels: How far below.
         voices: Number of voices, or as many as there are.
         speeds: Range of random speeds at which they are played, if not as they are.
+        backwards: Whether they are played backwards.
     """
 
     def distort(waveform: Waveform, scene: Scene) -> Waveform:
@@ -214,7 +217,7 @@ def babble(decibels: float, voices: int = 4, speeds: tuple[float, float] | None 
             return noise(decibels)(waveform, scene)
         total = np.zeros(len(waveform))
         for number in scene.random.choice(len(scene.others), min(voices, len(scene.others)), replace=False):
-            other = scene.others[int(number)]
+            other = scene.others[int(number)][:: -1 if backwards else 1]
             if speeds:
                 import soxr
 

@@ -1,4 +1,4 @@
-"""The command `emofocus export`: write a trained network as a model directory that runs without torch."""
+"""Commands for model directories: `emofocus export` writes one, and `emofocus calibrate` fits its confidence."""
 
 from pathlib import Path
 
@@ -38,3 +38,30 @@ def export(
     from emofocus.export.model_directory import export_model
 
     export_model(source, out, packed, embeddings, int8, fp16, fixed, corpus, root, labels, only)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@click.option("-m", "--model", type=FOLDER, help="A model directory that takes the calibration.")
+@click.option("--test", "tested", multiple=True, type=FOLDER, help="A run to measure it on; several times.")
+@click.option("--target", default=0.9, type=click.FloatRange(0, 1), help="Share of confident answers to be right.")
+@click.option(
+    "--least",
+    default=0.02,
+    type=click.FloatRange(0, 1),
+    help="Share of all answers to be confident at least.",
+)
+def calibrate(
+    runs: tuple[Path, ...], model: Path | None, tested: tuple[Path, ...], target: float, least: float
+) -> None:
+    """Fit a temperature and a threshold to runs whose test parts are other corpora.
+
+    RUNS are folders that `emofocus crossval --protocol loco` wrote, for example with several seeds. Each corpus counts
+    alike. What confident answers are worth is printed by corpus.
+    """
+    from emofocus.evaluation.recalibration import recalibrate, reliability_table, write_calibration
+
+    made, measured = recalibrate(runs, tested, target, least)
+    click.echo(reliability_table(made, measured))
+    if model is not None:
+        write_calibration(model, made)

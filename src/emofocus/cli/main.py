@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "crossval": Entry("train", "Train and test on every fold of a corpus."),
         "grid": Entry("train", "Cross-validate models × recipes × protocols × seeds on Ray."),
         "export": Entry("export", "Write model.onnx and the model card of a trained fold."),
+        "calibrate": Entry("export", "Fit a model's confidence to corpora that it was not trained on."),
     },
     "Evaluate": {
         "evaluate": Entry("evaluate", "Measure how well models recognize labeled speech, and whom."),

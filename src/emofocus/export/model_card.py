@@ -148,6 +148,8 @@ def _start(training: Mapping[str, Any]) -> str:
 
 def _calibration(config: ModelConfig) -> str:
     training = config.training
+    if "calibrated_on" in training:
+        return _calibrated_on(config)
     if "ece" not in training:
         known = "fitted on the validation part" if "valid_coverage" in training else "not known to be fitted"
         return (
@@ -163,6 +165,18 @@ def _calibration(config: ModelConfig) -> str:
         f"Answers less probable than the threshold **{config.threshold:g}** are marked as unsure. "
         f"{_threshold_rule(training)}{_answered(training)}\n\n"
         f"{_fitted_on(training)} Other speakers, rooms and languages may need others.\n"
+    )
+
+
+def _calibrated_on(config: ModelConfig) -> str:
+    """Sentences on a calibration by corpora that the network was not trained on."""
+    made = config.training["calibrated_on"]
+    return (
+        f"Logits are divided by the temperature **{config.temperature:.3f}** before the softmax, and answers less "
+        f"probable than the threshold **{config.threshold:g}** are marked as unsure. Both are fitted to networks of "
+        f"this recipe that had not been trained on the corpus they answer ({', '.join(made['corpora'])}; "
+        f"{len(made['runs'])} runs, each corpus alike): {made['coverage']:.1%} of their answers reach the threshold, "
+        f"and {made['accuracy']:.1%} of these are right.\n"
     )
 
 

@@ -126,7 +126,7 @@ def uncalibrated(calibrated: Array, temperature: float) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float64)
 
 
-def fit_temperature(logits: Array, labels: Numbers) -> float:
+def fit_temperature(logits: Array, labels: Numbers, weights: Array | None = None) -> float:
     """Temperature with the least negative log-likelihood on a part (Guo et al. 2017, section 4.2).
 
     Minimises −1/U · Σ log softmax(z_u / T)[y_u] over log T by Brent's bounded method. The likelihood is concave in 1/T,
@@ -135,6 +135,7 @@ def fit_temperature(logits: Array, labels: Numbers) -> float:
     Args:
         logits: Mean logits of each utterance z (U, C).
         labels: True class numbers y (U,).
+        weights: How much each utterance counts (U,); all alike by default.
 
     Returns:
         T within `TEMPERATURES`, rounded to six decimals, so that files hold the very number that is used.
@@ -144,7 +145,7 @@ def fit_temperature(logits: Array, labels: Numbers) -> float:
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        return -float(_log_softmax(logits, exp(log_temperature))[rows, labels].mean())
+        return -float(np.average(_log_softmax(logits, exp(log_temperature))[rows, labels], weights=weights))
 
     low, high = map(log, TEMPERATURES)
     minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
@@ -185,28 +186,41 @@ def expected_calibration_error(confidence: Array, correct: Truths, bins: int = B
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def select(confidence: Array, correct: Truths, threshold: float) -> Selection:
-    """Coverage and selective accuracy at a threshold: confidence (U,), correct (U,)."""
+def select(confidence: Array, correct: Truths, threshold: float, weights: Array | None = None) -> Selection:
+    """Coverage and selective accuracy at a threshold: confidence (U,), correct (U,), weights of utterances (U,)."""
     answered = np.asarray(confidence >= threshold)
-    return Selection(float(answered.mean()), float(correct[answered].mean()) if answered.any() else None)
+    if not answered.any():
+        return Selection(0.0, None)
+    if weights is None:
+        return Selection(float(answered.mean()), float(correct[answered].mean()))
+    right = float(np.average(correct[answered], weights=weights[answered]))
+    return Selection(float(np.average(answered, weights=weights)), right)
 
 
-def choose_threshold(confidence: Array, correct: Truths, target: float = TARGET_ACCURACY) -> float:
+def choose_threshold(
+    confidence: Array,
+    correct: Truths,
+    target: float = TARGET_ACCURACY,
+    least: float = LEAST_COVERAGE,
+    weights: Array | None = None,
+) -> float:
     """Threshold that answers the most, provided that at least ``target`` of its answers are right.
 
-    Only thresholds that answer at least `LEAST_COVERAGE` of the part are looked at. Where none of them reaches the
+    Only thresholds that answer at least ``least`` of the part are looked at. Where none of them reaches the
     target, it is the one with the best accuracy (the lowest of equals), which then falls short of it.
 
     Args:
         confidence: Calibrated probability of the predicted class (U,), on a validation part.
         correct: Whether the prediction is right (U,).
         target: Share of right answers.
+        least: Share of the part that is answered at least.
+        weights: How much each utterance counts (U,); all alike by default.
 
     Returns:
         One of `THRESHOLDS`; 0 when answering everything reaches the target.
     """
-    selections = [(threshold, select(confidence, correct, threshold)) for threshold in THRESHOLDS]
-    useful = [(threshold, made.accuracy or 0.0) for threshold, made in selections if made.coverage >= LEAST_COVERAGE]
+    selections = [(threshold, select(confidence, correct, threshold, weights)) for threshold in THRESHOLDS]
+    useful = [(threshold, made.accuracy or 0.0) for threshold, made in selections if made.coverage >= least]
     reaching = [threshold for threshold, accuracy in useful if accuracy >= target]
     return reaching[0] if reaching else max(useful, key=lambda item: (item[1], -item[0]))[0]
 
