@@ -39,9 +39,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "emofocus crossval --corpus ravdess --root RAVDESS --protocol actors5 --jobs 2 --out OUT",
     ),
     "grid": ("emofocus grid GRID.yaml --ray auto --out results",),
-    "calibrate": (
-        "emofocus calibrate LOCO/seed0 LOCO/seed1 --test UNSEEN/seed0 --model my-model",
-    ),
+    "calibrate": ("emofocus calibrate LOCO/seed0 LOCO/seed1 --test UNSEEN/seed0 --model my-model",),
     "export": (
         "emofocus export OUT/fold-0 my-model",
         "emofocus export my-model small --int8 --corpus my-speech.csv",

@@ -12,12 +12,21 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from emofocus.config import load_model_config
 from emofocus.errors import ConfigError
 from emofocus.evaluation.results import RunResult, read_run
 from emofocus.export.model_card import model_card
-from emofocus.metrics.calibration import Array, Truths, choose_threshold, fit_temperature, probabilities, select
+from emofocus.metrics.calibration import (
+    Array,
+    Numbers,
+    Truths,
+    choose_threshold,
+    fit_temperature,
+    probabilities,
+    select,
+)
 from emofocus.models.checkpoint import save_config
 from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.utils.atomic import write_text
@@ -93,8 +102,8 @@ class Answers(NamedTuple):
     """
 
     logits: Array
-    labels: Array
-    corpora: Array
+    labels: Numbers
+    corpora: NDArray[np.str_]
 
 
 def recalibrate(
@@ -167,7 +176,7 @@ def reliability(run: RunResult, temperature: float, threshold: float) -> list[Re
     return rows
 
 
-def _confidence(logits: Array, labels: Array, temperature: float) -> tuple[Array, Truths]:
+def _confidence(logits: Array, labels: Numbers, temperature: float) -> tuple[Array, Truths]:
     return probabilities(logits, temperature).max(axis=1), logits.argmax(axis=1) == labels
 
 
