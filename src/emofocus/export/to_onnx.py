@@ -125,7 +125,7 @@ class WaveformClassifier(nn.Module):
         hop = torch.tensor(self.segment.hop) if hop is None else hop
         window = torch.tensor(self.segment.frames) if window is None else window
         features, level, encoded = self.encode(waveform, lengths, embedding)  # (B, n, F), (B, n), (B, n, D)
-        index = segment_index(encoded, window, hop)  # (S, m)
+        index = scripted_segment_index(encoded, window, hop)  # (S, m)
         segments = encoded.index_select(1, index.flatten())  # (B, S · m, D)
         segments = segments.reshape(-1, index.shape[1], encoded.shape[2])  # (B · S, m, D)
         logits, maps, measured = self.classify(segments, need_maps, voice)
@@ -134,13 +134,16 @@ class WaveformClassifier(nn.Module):
         return WaveformOutput(_by_row(logits, rows), level, features, encoded, _maps_by_row(maps, rows), statistics)
 
 
-@torch.jit.script_if_tracing  # type: ignore[untyped-decorator]  # at import, torch 2.14 would warn
 def segment_index(features: Tensor, window: Tensor, hop: Tensor) -> Tensor:
     """Frame numbers of each segment (S, m), or of all frames (1, n); scripted, because S depends on the input."""
     n, frames = features.shape[1], int(window)
     count = int((n - frames) // hop) + 1 if n >= frames else 1
     starts = torch.arange(count, device=features.device) * hop
     return starts.unsqueeze(1) + torch.arange(min(n, frames), device=features.device).unsqueeze(0)
+
+
+# Scripted when a graph is made, because torch 2.14 warns of it. TorchScript reads comments on types beside a decorator.
+scripted_segment_index = torch.jit.script_if_tracing(segment_index)  # type: ignore[no-untyped-call]
 
 
 def _by_row(x: Tensor, rows: int) -> Tensor:
