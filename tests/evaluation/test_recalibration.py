@@ -68,6 +68,8 @@ def model(tmp_path: Path) -> Path:
     config = ModelConfig.of(run.model, tuple(run.classes), temperature=0.8, threshold=0.5, training=training)
     (tmp_path / "model").mkdir()
     save_config(tmp_path / "model", config)
+    for graph in ("model.onnx", "model-fixed.onnx"):
+        (tmp_path / "model" / graph).write_bytes(bytes(200_000))
     return tmp_path / "model"
 
 
@@ -82,7 +84,17 @@ def test_a_model_takes_the_calibration_and_says_where_it_is_from(model: Path) ->
     assert not {"ece", "valid_coverage"} & set(config.training)  # figures of the former calibration
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "had not been trained on the corpus they answer (emodb, emovo, nemo, ravdess; 3 runs" in card
+    assert "`model.onnx`: 0.2 MB; `model-fixed.onnx`: 0.2 MB" in card  # the latter was left out
     assert f"| {UNSEEN[0]} | tess | 700 |" in outcome.output
+
+
+def test_a_fold_before_its_export_takes_the_calibration_and_gets_no_card(model: Path) -> None:
+    """Its card said that model.onnx had 0.0 MB."""
+    (model / "model.onnx").unlink()
+    made, _ = recalibrate(LOCO[:1], [], 0.9, 0.02)
+    write_calibration(model, made)
+    assert load_model_config(model / "config.json").threshold == made.threshold
+    assert not (model / "README.md").exists()
 
 
 @pytest.mark.parametrize("change", [{"model": "compact-faca"}, {"training": {"recipe": "paper"}}])

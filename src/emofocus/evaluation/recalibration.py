@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emofocus.config import load_model_config
 from emofocus.errors import ConfigError
 from emofocus.evaluation.results import RunResult, read_run
-from emofocus.export.model_card import model_card
+from emofocus.export.model_directory import write_card
 from emofocus.metrics.calibration import (
     Array,
     Numbers,
@@ -29,7 +29,6 @@ from emofocus.metrics.calibration import (
 )
 from emofocus.models.checkpoint import save_config
 from emofocus.recognition.engine import PRECISION_FILES
-from emofocus.utils.atomic import write_text
 from emofocus.utils.markdown import table as markdown_table
 from emofocus.utils.progress import log_line
 
@@ -145,7 +144,8 @@ def recalibrate(
         recipe=runs[0].summary.recipe,
         classes=list(runs[0].summary.classes),
     )
-    return made, [row for run in [*runs, *others] for row in reliability(run, temperature, threshold)]
+    measured = [*zip(runs, parts, strict=True), *((run, answers_of(run)) for run in others)]
+    return made, [row for run, part in measured for row in reliability(run.name, part, temperature, threshold)]
 
 
 def answers_of(run: RunResult) -> Answers:
@@ -163,16 +163,16 @@ def answers_of(run: RunResult) -> Answers:
     return Answers(logits, run.predictions.labels, corpora)
 
 
-def reliability(run: RunResult, temperature: float, threshold: float) -> list[Reliability]:
+def reliability(name: str, answers: Answers, temperature: float, threshold: float) -> list[Reliability]:
     """Worth of a run's confident answers by corpus, and of all, for a temperature and a threshold."""
-    logits, labels, corpora = answers_of(run)
-    confidence, correct = _confidence(logits, labels, temperature)
-    names = np.unique(corpora).tolist()
-    groups = {name: corpora == name for name in names} | ({"all": corpora == corpora} if len(names) > 1 else {})
+    confidence, correct = _confidence(answers.logits, answers.labels, temperature)
+    groups = {corpus: answers.corpora == corpus for corpus in np.unique(answers.corpora).tolist()}
+    if len(groups) > 1:
+        groups["all"] = np.ones(len(correct), bool)
     rows = []
-    for name, chosen in groups.items():
+    for corpus, chosen in groups.items():
         covered = select(confidence[chosen], correct[chosen], threshold)
-        rows.append(Reliability(run.name, name, int(chosen.sum()), float(correct[chosen].mean()), *covered))
+        rows.append(Reliability(name, corpus, int(chosen.sum()), float(correct[chosen].mean()), *covered))
     return rows
 
 
@@ -235,8 +235,6 @@ def write_calibration(folder: Path, made: Recalibration) -> None:
         training=training | {"calibrated_on": origin},
     )
     save_config(folder, config)
-    graphs = {file: (folder / file).stat().st_size for file in PRECISION_FILES.values() if (folder / file).exists()}
-    first, *others = graphs or {"model.onnx": 0}
-    sizes = {file: f"{graphs[file] / 1e6:.1f} MB" for file in others}
-    write_text(folder / "README.md", model_card(config, graphs.get(first, 0), sizes))
+    if (folder / PRECISION_FILES["fp32"]).exists():  # a fold before its export has no card
+        write_card(folder, config)
     log_line(f"{folder}: temperature {made.temperature:.3f}, threshold {made.threshold:g}")

@@ -86,10 +86,20 @@ def export_model(
             f"{agreement.same:.1%} as model.onnx does; probabilities differ by {agreement.mean:.2g} on average, "
             f"{agreement.largest:.2g} at most"
         )
-    sizes = {file: _megabytes(out / file) for file, wanted in requested.items() if wanted}
-    if sizes:
-        write_text(out / "README.md", model_card(config, (out / PRECISION_FILES["fp32"]).stat().st_size, sizes))
+    write_card(out, config)
     log_line(f"model directory: {out}")
+
+
+def write_card(folder: Path, config: ModelConfig) -> None:
+    """Write the card of a model directory, with the sizes of the graphs that it holds.
+
+    Args:
+        folder: Model directory with `model.onnx`.
+        config: Its configuration.
+    """
+    further = (PRECISION_FILES["int8"], PRECISION_FILES["fp16"], FIXED)
+    sizes = {file: _megabytes(folder / file) for file in further if (folder / file).exists()}
+    write_text(folder / "README.md", model_card(config, (folder / PRECISION_FILES["fp32"]).stat().st_size, sizes))
 
 
 def _refuse_other_model(source: Path, out: Path) -> None:

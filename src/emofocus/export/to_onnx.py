@@ -142,7 +142,8 @@ def segment_index(features: Tensor, window: Tensor, hop: Tensor) -> Tensor:
     return starts.unsqueeze(1) + torch.arange(min(n, frames), device=features.device).unsqueeze(0)
 
 
-# Scripted when a graph is made, because torch 2.14 warns of it. TorchScript reads comments on types beside a decorator.
+# It is scripted when a graph is made: at import, torch 2.14 would warn. It is no decorator, because TorchScript would
+# take the type checker's comment on the decorator's line for a type.
 scripted_segment_index = torch.jit.script_if_tracing(segment_index)  # type: ignore[no-untyped-call]
 
 
