@@ -108,6 +108,12 @@ def test_a_model_of_another_kind_is_refused(model: Path, change: dict[str, objec
     assert (model / "config.json").read_bytes() == before
 
 
+def test_nothing_is_fitted_to_kept_corpora() -> None:
+    """`--test A B` measured on A alone, and fitted to B, which tests corpora that are kept for testing."""
+    with pytest.raises(ConfigError, match=r"is of the protocol unseen: confidence is fitted to runs of loco"):
+        recalibrate([*LOCO, UNSEEN[1]], [UNSEEN[0]], 0.9, 0.02)
+
+
 def test_runs_that_differ_or_have_no_temperature_are_refused(tmp_path: Path) -> None:
     other = RESULTS / "loco" / "encoder-faca-encoder-short-absent" / "seed0"
     with pytest.raises(ConfigError, match="another recipe"):

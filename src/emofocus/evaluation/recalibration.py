@@ -32,6 +32,9 @@ from emofocus.recognition.engine import PRECISION_FILES
 from emofocus.utils.markdown import table as markdown_table
 from emofocus.utils.progress import log_line
 
+FITTED = "loco"
+"""Protocol of the runs to fit to: they test on corpora that their networks were not trained on, and that may choose."""
+
 OUTDATED = (
     "ece_before",
     "ece",
@@ -121,11 +124,13 @@ def recalibrate(
 
     Raises:
         ResultError: A folder is no whole run.
-        ConfigError: The runs differ in classes, model or recipe, or one has no temperature.
+        ConfigError: The runs differ in classes, model or recipe, one has no temperature, or one to fit to is not of
+            the protocol `loco`.
     """
     runs, others = [read_run(folder) for folder in folders], [read_run(folder) for folder in tested]
     _refuse_differing([*runs, *others])
     parts = [answers_of(run) for run in runs]
+    _refuse_other_protocols(runs)
     logits, labels, corpora = (np.concatenate(column) for column in zip(*parts, strict=True))
     names, number, count = np.unique(corpora, return_inverse=True, return_counts=True)
     weights = 1 / count[number]
@@ -186,6 +191,16 @@ def _refuse_differing(runs: Sequence[RunResult]) -> None:
         for run, value in zip(runs, values, strict=True):
             if value != values[0]:
                 raise ConfigError(f"{run.name}: another {name} ({value}) than {runs[0].name} ({values[0]})")
+
+
+def _refuse_other_protocols(runs: Sequence[RunResult]) -> None:
+    """Refuse runs that test on kept corpora, by which nothing may be chosen, or on corpora that they train on."""
+    for run in runs:
+        if run.key.protocol != FITTED:
+            raise ConfigError(
+                f"{run.name} is of the protocol {run.key.protocol}: confidence is fitted to runs of {FITTED}, and others "
+                "are measured (--test before each)"
+            )
 
 
 def reliability_table(made: Recalibration, rows: Sequence[Reliability]) -> str:
