@@ -198,8 +198,8 @@ def _refuse_other_protocols(runs: Sequence[RunResult]) -> None:
     for run in runs:
         if run.key.protocol != FITTED:
             raise ConfigError(
-                f"{run.name} is of the protocol {run.key.protocol}: confidence is fitted to runs of {FITTED}, and others "
-                "are measured (--test before each)"
+                f"{run.name} is of the protocol {run.key.protocol}: confidence is fitted to runs of {FITTED}, "
+                "and others are measured (--test before each)"
             )
 
 
